@@ -1,0 +1,48 @@
+export const BACKUP_STATES = ['CREATING', 'AVAILABLE', 'FAILED', 'DELETING', 'DELETED', 'DAMAGED'] as const;
+export type BackupState = (typeof BACKUP_STATES)[number];
+
+export const BACKUP_TRANSITIONS: Readonly<Record<BackupState, readonly BackupState[]>> = {
+  CREATING: ['AVAILABLE', 'FAILED'],
+  AVAILABLE: ['DELETING', 'DAMAGED'],
+  FAILED: ['DELETING'],
+  DAMAGED: ['DELETING'],
+  DELETING: ['DELETED'],
+  DELETED: [],
+};
+
+export const TRIGGERS = ['MANUAL', 'SCHEDULED', 'PRE_RESTORE'] as const;
+export type Trigger = (typeof TRIGGERS)[number];
+
+export const INTEGRITIES = ['STRUCTURE_AND_CHECKSUM', 'STRUCTURE_ONLY', 'CHECKSUM_ONLY'] as const;
+export type Integrity = (typeof INTEGRITIES)[number];
+
+export const CAPTURE_METHODS = ['REPLICATION', 'SCAN'] as const;
+export type CaptureMethod = (typeof CAPTURE_METHODS)[number];
+
+export const ENGINES = ['REDIS', 'VALKEY'] as const;
+export type Engine = (typeof ENGINES)[number];
+
+/** The types a user knows, whatever their encoding in the RDB. */
+export const KEY_TYPES = ['STRING', 'LIST', 'SET', 'SORTED_SET', 'HASH', 'STREAM', 'MODULE'] as const;
+export type KeyType = (typeof KEY_TYPES)[number];
+
+/** Inclusive range of cluster slots. */
+export interface SlotRange {
+  start: number;
+  end: number;
+}
+
+/** What one backup covers: the whole instance, or one node of a cluster with the slots it owned. */
+export type Coverage = { kind: 'INSTANCE' } | { kind: 'SHARD'; slots: readonly SlotRange[] };
+
+export interface DatabaseCount {
+  database: number;
+  keys: bigint;
+  /** Keys that carry an expiry, expired ones included: replicas and RDB files keep them. */
+  expiring: bigint;
+}
+
+export interface TypeCount {
+  type: KeyType;
+  keys: bigint;
+}

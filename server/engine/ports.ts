@@ -1,0 +1,58 @@
+import { type Socket } from 'node:net';
+import { type Phase } from '../domain/job.js';
+
+/** TLS towards a Redis or Valkey server. PEM texts, not paths. */
+export interface TlsOptions {
+  /** CA bundle to trust instead of the system's. */
+  ca?: string | undefined;
+  /** Client certificate and key, for servers that ask for one. */
+  cert?: string | undefined;
+  key?: string | undefined;
+  /** Name to send and to check; default: the host. */
+  serverName?: string | undefined;
+  /** Accept any certificate. Off unless somebody chose it. */
+  insecure?: boolean | undefined;
+}
+
+/** Where a server is and how to log in there. Held in memory only while used; never logged. */
+export interface Endpoint {
+  host: string;
+  port: number;
+  username?: string | undefined;
+  password?: string | undefined;
+  tls?: TlsOptions | undefined;
+}
+
+export interface DialOptions {
+  signal?: AbortSignal | undefined;
+  /** Time for name resolution, connect and TLS handshake together. Default 5,000 ms. */
+  timeoutMs?: number | undefined;
+}
+
+/**
+ * Opens every outgoing connection of this service: resolves the name once, checks every address against the connect policy,
+ * connects to a checked address, and returns a connected socket (TLS done where asked). Fails with CONNECT_FAILED or
+ * TARGET_NOT_ALLOWED. The socket is the caller's to destroy.
+ */
+export type Dial = (to: { host: string; port: number; tls?: TlsOptions | undefined }, options?: DialOptions) => Promise<Socket>;
+
+export interface Clock {
+  now(): Date;
+}
+
+/** Structured log. Values pass the redactor of `telemetry/`, but secrets are not to be handed in to begin with. */
+export interface Log {
+  debug(message: string, fields?: Record<string, unknown>): void;
+  info(message: string, fields?: Record<string, unknown>): void;
+  warn(message: string, fields?: Record<string, unknown>): void;
+  error(message: string, fields?: Record<string, unknown>): void;
+}
+
+/** What a verb of the engine reports while it works. Cheap to emit; the receiver throttles. */
+export type EngineProgress =
+  | { kind: 'phase'; phase: Phase }
+  | { kind: 'amount'; bytesDone: bigint; bytesTotal: bigint | null; keysDone: bigint; keysTotal: bigint | null }
+  /** Something a reader of the job should know, that does not end it. */
+  | { kind: 'notice'; code: string; message: string };
+
+export type OnProgress = (progress: EngineProgress) => void;
