@@ -1,0 +1,175 @@
+import { lookup } from 'node:dns/promises';
+import { connect as connectTcp, isIP, isIPv4, type Socket } from 'node:net';
+import { connect as connectTls, type TLSSocket } from 'node:tls';
+import { addressOf } from '../domain/address.js';
+import { abortReason, DomainError } from '../domain/errors.js';
+import { type Dial, type TlsOptions } from '../engine/ports.js';
+
+/** Decides which addresses may be dialled. `address` is a numeric IPv4 or IPv6 address; mapped IPv4 arrives as plain IPv4. */
+export interface ConnectPolicy {
+  allows(address: string): boolean;
+}
+
+export const ALLOW_EVERYTHING: ConnectPolicy = { allows: () => true };
+
+const DEFAULT_TIMEOUT_MS = 5_000;
+/** A host with several addresses: no address may use up the time of those behind it, but each gets at least this. */
+const MIN_ATTEMPT_MS = 250;
+
+type Target = Parameters<Dial>[0];
+
+const codeOf = (error: unknown): string =>
+  error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : '';
+
+const HINTS: Readonly<Record<string, string>> = {
+  ENOTFOUND: 'No such host name: check the spelling, and that this service can resolve it.',
+  EAI_AGAIN: 'The name server did not answer: try again, or give the address instead of the name.',
+  ECONNREFUSED: 'Connection refused: nothing listens there. Check the port and that the server runs.',
+  ETIMEDOUT: 'Timed out: check the address, and that no firewall lies between.',
+  EHOSTUNREACH: 'No route to the host: check the address and the network.',
+  ENETUNREACH: 'No route to the network: check the address and the network.',
+};
+
+const tlsHint = (code: string): string =>
+  /CERT|SIGNATURE|ALTNAME|ISSUER/.test(code)
+    ? 'The certificate was not accepted: give its CA in tls.ca, or the name it is made out to in tls.serverName.'
+    : 'The TLS handshake failed: check that this port speaks TLS, and which client certificate it asks for.';
+
+const connectFailed = (to: Target, what: string, hint: string, cause?: unknown): DomainError =>
+  new DomainError('CONNECT_FAILED', `Connecting to ${addressOf(to)} failed: ${what}.`, { hint, retryable: true, cause });
+
+const resolve = async (to: Target): Promise<string[]> => {
+  const found = await lookup(to.host, { all: true }).catch((error: unknown) => {
+    const code = codeOf(error);
+    throw connectFailed(to, `the name could not be resolved (${code})`, HINTS[code] ?? 'Check the host name.', error);
+  });
+  if (found.length === 0) throw connectFailed(to, 'the name has no address', 'Check the host name.');
+  return found.map(({ address }) => {
+    const mapped = address.toLowerCase().startsWith('::ffff:') ? address.slice(7) : address;
+    return isIPv4(mapped) ? mapped : address;
+  });
+};
+
+/** Waits for `ready` on a fresh socket; destroys it when it fails or when `signal` fires first. */
+const established = (socket: Socket, ready: 'connect' | 'secureConnect', signal: AbortSignal): Promise<void> =>
+  new Promise((done, fail) => {
+    const finish = (error?: unknown): void => {
+      socket.off(ready, onReady).off('error', finish).off('close', onClose);
+      signal.removeEventListener('abort', onAbort);
+      if (error === undefined) return done();
+      socket.destroy();
+      fail(error instanceof Error ? error : new Error(String(error)));
+    };
+    const onReady = (): void => finish();
+    const onClose = (): void => finish(Object.assign(new Error('closed during the handshake'), { code: 'ECONNRESET' }));
+    const onAbort = (): void => finish(signal.reason);
+    socket.once(ready, onReady).once('error', finish).once('close', onClose);
+    signal.addEventListener('abort', onAbort, { once: true });
+    if (signal.aborted) onAbort();
+  });
+
+/** A socket that lost its listener for a moment must not end the process: every error is also followed by `close`. */
+const tolerateErrors = <S extends Socket>(socket: S): S => {
+  socket.on('error', () => undefined);
+  return socket;
+};
+
+const startTls = (raw: Socket, to: Target, tls: TlsOptions): TLSSocket => {
+  const name = tls.serverName ?? to.host;
+  return connectTls({
+    socket: raw,
+    host: name,
+    // SNI carries names only (RFC 6066); the certificate of an address is checked against `host`.
+    ...(isIP(name) ? {} : { servername: name }),
+    ca: tls.ca,
+    cert: tls.cert,
+    key: tls.key,
+    rejectUnauthorized: tls.insecure !== true,
+  });
+};
+
+const TIMED_OUT = Symbol('timed out');
+
+/** One address: TCP, then TLS where asked, both inside `signal`. */
+const dialAddress = async (to: Target, address: string, signal: AbortSignal): Promise<Socket> => {
+  const raw = tolerateErrors(connectTcp({ host: address, port: to.port, noDelay: true, keepAlive: true }));
+  try {
+    await established(raw, 'connect', signal);
+  } catch (error) {
+    if (signal.aborted) throw error;
+    const code = codeOf(error);
+    throw connectFailed(to, `${address} answered ${code || 'with an error'}`, HINTS[code] ?? 'Check the address and the network.', error);
+  }
+  if (!to.tls) return raw;
+  let secure: TLSSocket | undefined;
+  try {
+    secure = tolerateErrors(startTls(raw, to, to.tls));
+    await established(secure, 'secureConnect', signal);
+    return secure;
+  } catch (error) {
+    raw.destroy();
+    if (signal.aborted) throw error;
+    const code = codeOf(error);
+    throw connectFailed(to, `the TLS handshake failed${code ? ` (${code})` : ''}`, tlsHint(code), error);
+  }
+};
+
+/**
+ * Makes the one way out of this service. A name is resolved once and *all* its addresses are put to the policy (one that is
+ * refused refuses the name, so that a name with mixed answers gets nowhere); the connection goes to an address that was
+ * checked, never to the name. Addresses are tried in the resolver's order within the time allowed.
+ */
+export const createDial = (policy: ConnectPolicy): Dial => async (to, options = {}) => {
+  const timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
+  if (!Number.isInteger(to.port) || to.port < 1 || to.port > 65_535) {
+    throw new DomainError('BAD_INPUT', `${to.port} is no TCP port.`, { hint: 'Give a port between 1 and 65535.', field: ['port'] });
+  }
+  if (options.signal?.aborted) throw abortReason(options.signal);
+
+  const deadline = Date.now() + timeoutMs;
+  const stop = new AbortController();
+  const onAbort = (): void => stop.abort(options.signal?.reason);
+  options.signal?.addEventListener('abort', onAbort, { once: true });
+  const timer = setTimeout(() => stop.abort(TIMED_OUT), timeoutMs);
+  const stopped = (doing: string): DomainError =>
+    options.signal?.aborted
+      ? abortReason(options.signal)
+      : connectFailed(to, `no answer within ${timeoutMs} ms (${doing})`, to.tls ? 'Timed out: check the address, and that this port speaks TLS.' : 'Timed out: check the address, and that no firewall lies between.');
+
+  try {
+    const addresses = await withinSignal(resolve(to), stop.signal, () => stopped('resolving the name'));
+    const refused = addresses.find((address) => !policy.allows(address));
+    if (refused !== undefined) {
+      throw new DomainError('TARGET_NOT_ALLOWED', `${addressOf(to)} may not be dialled: ${refused} is outside what this service may reach.`, {
+        hint: 'Ask the operator to allow this address, or use another one.',
+      });
+    }
+    let failure: unknown;
+    for (const [index, address] of addresses.entries()) {
+      const share = Math.max(MIN_ATTEMPT_MS, (deadline - Date.now()) / (addresses.length - index));
+      const attempt = new AbortController();
+      const attemptTimer = setTimeout(() => attempt.abort(TIMED_OUT), share);
+      try {
+        return await dialAddress(to, address, AbortSignal.any([stop.signal, attempt.signal]));
+      } catch (error) {
+        if (stop.signal.aborted) throw stopped(`connecting to ${address}`);
+        failure = attempt.signal.aborted ? stopped(`connecting to ${address}`) : error;
+      } finally {
+        clearTimeout(attemptTimer);
+      }
+    }
+    throw failure;
+  } finally {
+    clearTimeout(timer);
+    options.signal?.removeEventListener('abort', onAbort);
+  }
+};
+
+/** `promise`, or an error once `signal` fires. A name lookup cannot be cancelled: its late answer is dropped. */
+const withinSignal = <T>(promise: Promise<T>, signal: AbortSignal, failure: () => DomainError): Promise<T> =>
+  new Promise((done, fail) => {
+    const onAbort = (): void => fail(failure());
+    if (signal.aborted) onAbort();
+    signal.addEventListener('abort', onAbort, { once: true });
+    void promise.then(done, fail).finally(() => signal.removeEventListener('abort', onAbort));
+  });
