@@ -1,0 +1,120 @@
+import { type Principal } from '../domain/principal.js';
+import {
+  type BackupFilter, type BackupRecord, type DownloadLinkRecord, type InstanceFilter, type InstanceRecord, type JobEventRecord,
+  type JobFilter, type JobRecord, type Page, type PageArgs, type PlannedRunRecord, type PolicyRecord, type ProjectRecord,
+  type RestoreFilter, type RestorePlanRecord, type RestoreRecord, type ServiceRecord, type ViewerRecord, type Weekday,
+} from './records.js';
+
+/*
+ * What the edge (GraphQL, downloads) may ask of the services. Every method takes the caller first and authorises before it does
+ * anything else; an undefined caller is UNAUTHENTICATED. Faults are DomainErrors. `get` answers null for what is not there or not the
+ * caller's; `getMany` answers in the order of the ids (null for what is missing), and serves the loaders.
+ */
+export type Caller = Principal | undefined;
+
+export interface TlsChange {
+  ca?: string | null | undefined;
+  cert?: string | null | undefined;
+  key?: string | null | undefined;
+  serverName?: string | null | undefined;
+  insecureSkipVerify: boolean;
+}
+
+export interface RegisterInstance {
+  name: string;
+  host: string;
+  port: number;
+  username?: string | null | undefined;
+  password?: string | null | undefined;
+  tls?: TlsChange | null | undefined;
+  acceptPartial: boolean;
+}
+
+/** `undefined` leaves a field as it is; `null` removes it where that is possible. */
+export interface UpdateInstance {
+  instanceId: string;
+  name?: string | null | undefined;
+  host?: string | null | undefined;
+  port?: number | null | undefined;
+  username?: string | null | undefined;
+  password?: string | null | undefined;
+  tls?: TlsChange | null | undefined;
+  acceptPartial?: boolean | null | undefined;
+}
+
+export interface InstanceApi {
+  get(caller: Caller, id: string): Promise<InstanceRecord | null>;
+  getMany(caller: Caller, ids: readonly string[]): Promise<(InstanceRecord | null)[]>;
+  list(caller: Caller, filter: InstanceFilter, page: PageArgs): Promise<Page<InstanceRecord>>;
+  register(caller: Caller, input: RegisterInstance): Promise<InstanceRecord>;
+  update(caller: Caller, input: UpdateInstance): Promise<InstanceRecord>;
+  remove(caller: Caller, input: { instanceId: string; deleteBackups: boolean }): Promise<InstanceRecord>;
+  probe(caller: Caller, input: { instanceId: string }): Promise<InstanceRecord>;
+}
+
+export interface SetBackupPolicy {
+  instanceId: string;
+  enabled?: boolean | null | undefined;
+  weekdays?: readonly Weekday[] | null | undefined;
+  startTime?: string | null | undefined;
+  windowMinutes?: number | null | undefined;
+  timeZone?: string | null | undefined;
+}
+
+export interface PolicyApi {
+  get(caller: Caller, id: string): Promise<PolicyRecord | null>;
+  /** By instance ids, for the loader. */
+  getManyByInstance(caller: Caller, instanceIds: readonly string[]): Promise<(PolicyRecord | null)[]>;
+  set(caller: Caller, input: SetBackupPolicy): Promise<PolicyRecord>;
+  /** @param first 1 to 100 */
+  upcomingRuns(caller: Caller, policy: PolicyRecord, first: number): PlannedRunRecord[];
+}
+
+export interface BackupApi {
+  get(caller: Caller, id: string): Promise<BackupRecord | null>;
+  getMany(caller: Caller, ids: readonly string[]): Promise<(BackupRecord | null)[]>;
+  /** Newest AVAILABLE backup per instance, safety copies apart; for the loader. */
+  latestByInstance(caller: Caller, instanceIds: readonly string[]): Promise<(BackupRecord | null)[]>;
+  list(caller: Caller, filter: BackupFilter, page: PageArgs): Promise<Page<BackupRecord>>;
+  backupNow(caller: Caller, input: { instanceId: string; name: string; idempotencyKey?: string | null | undefined }): Promise<{ backup: BackupRecord; job: JobRecord }>;
+  delete(caller: Caller, input: { backupId: string; force: boolean; idempotencyKey?: string | null | undefined }): Promise<{ backup: BackupRecord; job: JobRecord }>;
+  createDownloadLink(caller: Caller, input: { backupId: string; expiresInSeconds: number }): Promise<DownloadLinkRecord>;
+}
+
+export interface RestoreApi {
+  getPlan(caller: Caller, id: string): Promise<RestorePlanRecord | null>;
+  get(caller: Caller, id: string): Promise<RestoreRecord | null>;
+  getMany(caller: Caller, ids: readonly string[]): Promise<(RestoreRecord | null)[]>;
+  list(caller: Caller, filter: RestoreFilter, page: PageArgs): Promise<Page<RestoreRecord>>;
+  createPlan(caller: Caller, input: { backupId: string; instanceId: string; safetyBackup: boolean; pauseWrites: boolean; idempotencyKey?: string | null | undefined }): Promise<RestorePlanRecord>;
+  restoreBackup(caller: Caller, input: { planId: string; confirmation: string; acceptedWarnings: readonly string[]; idempotencyKey?: string | null | undefined }): Promise<{ restore: RestoreRecord; job: JobRecord }>;
+}
+
+export interface JobApi {
+  get(caller: Caller, id: string): Promise<JobRecord | null>;
+  getMany(caller: Caller, ids: readonly string[]): Promise<(JobRecord | null)[]>;
+  /** The unfinished backup or restore per instance; for the loader. */
+  runningByInstance(caller: Caller, instanceIds: readonly string[]): Promise<(JobRecord | null)[]>;
+  list(caller: Caller, filter: JobFilter, page: PageArgs): Promise<Page<JobRecord>>;
+  cancel(caller: Caller, input: { jobId: string }): Promise<JobRecord>;
+  /** See `Subscription.jobProgress`. Ends by itself; ends early when `return()` is called. */
+  progress(caller: Caller, input: { jobId: string; afterSequence?: number | null | undefined }): Promise<AsyncIterableIterator<JobEventRecord>>;
+  /** See `Subscription.jobEvents`. */
+  events(caller: Caller, input: { filter: JobFilter; after?: string | null | undefined }): Promise<AsyncIterableIterator<JobEventRecord>>;
+}
+
+export interface ServiceApi {
+  viewer(caller: Caller): Promise<ViewerRecord>;
+  project(caller: Caller, id: string): Promise<ProjectRecord | null>;
+  service(caller: Caller): Promise<ServiceRecord>;
+}
+
+/** All of them; what `graphql/` and `http/` are built on. */
+export interface Services {
+  instances: InstanceApi;
+  policies: PolicyApi;
+  backups: BackupApi;
+  restores: RestoreApi;
+  jobs: JobApi;
+  service: ServiceApi;
+}

@@ -1,0 +1,300 @@
+import {
+  type BackupState, type CaptureMethod, type Coverage, type DatabaseCount, type Engine, type Integrity, type SlotRange,
+  type Trigger, type TypeCount,
+} from '../domain/backup.js';
+import { type ErrorCode } from '../domain/errors.js';
+import { type JobConclusion, type JobFailure, type JobKind, type JobProgress, type JobState, type Phase, type PhaseRecord } from '../domain/job.js';
+import { type Role } from '../domain/principal.js';
+
+/*
+ * What the services hand out: plain data, free of secrets, one record per noun of the schema. Related objects are named by id and
+ * fetched through the loaders of a request.
+ */
+
+export interface ProjectRecord {
+  id: string;
+  name: string;
+  createdAt: Date;
+}
+
+export interface ViewerRecord {
+  keyId: string;
+  keyName: string;
+  role: Role;
+  project: ProjectRecord;
+}
+
+export interface ServerFactsRecord {
+  probedAt: Date;
+  engine: Engine;
+  version: string;
+  runId: string;
+  role: 'MASTER' | 'REPLICA';
+  mode: 'STANDALONE' | 'CLUSTER' | 'SENTINEL';
+  usedMemoryBytes: bigint;
+  maxMemoryBytes: bigint | null;
+  maxMemoryPolicy: string | null;
+  keys: bigint;
+  databases: readonly DatabaseCount[];
+  persistence: { appendOnly: boolean; saveRules: string | null; rdbChecksum: boolean | null };
+  rdbVersion: number;
+  connectedReplicas: number;
+  slots: readonly SlotRange[];
+  rights: readonly { command: string; allowed: boolean | null }[];
+}
+
+export interface CapabilitiesRecord {
+  backup: { possible: boolean; method: CaptureMethod | null; reason: string | null };
+  restore: { possible: boolean; methods: readonly 'REPLICATION_LINK'[]; reason: string | null };
+}
+
+export interface InstanceTlsRecord {
+  serverName: string | null;
+  hasCa: boolean;
+  hasClientCertificate: boolean;
+  insecureSkipVerify: boolean;
+}
+
+export interface InstanceRecord {
+  id: string;
+  projectId: string;
+  name: string;
+  host: string;
+  port: number;
+  username: string | null;
+  hasPassword: boolean;
+  tls: InstanceTlsRecord | null;
+  acceptPartial: boolean;
+  createdAt: Date;
+  updatedAt: Date;
+  removedAt: Date | null;
+  server: ServerFactsRecord;
+  capabilities: CapabilitiesRecord;
+}
+
+export type Weekday = 'MONDAY' | 'TUESDAY' | 'WEDNESDAY' | 'THURSDAY' | 'FRIDAY' | 'SATURDAY' | 'SUNDAY';
+
+export interface PolicyRecord {
+  id: string;
+  projectId: string;
+  instanceId: string;
+  enabled: boolean;
+  weekdays: readonly Weekday[];
+  startTime: string;
+  windowMinutes: number;
+  timeZone: string;
+  retentionDays: number;
+  nextRunAt: Date | null;
+  updatedAt: Date;
+}
+
+export interface PlannedRunRecord {
+  plannedAt: Date;
+  windowStart: Date;
+  windowEnd: Date;
+  weekday: Weekday;
+}
+
+export interface LoadTargetRecord {
+  engine: Engine;
+  minVersion: string;
+  maxVersion: string | null;
+}
+
+export interface BackupRecord {
+  id: string;
+  projectId: string;
+  instanceId: string;
+  jobId: string | null;
+  name: string;
+  state: BackupState;
+  trigger: Trigger;
+  captureMethod: CaptureMethod;
+  coverage: Coverage;
+  engine: Engine;
+  engineVersion: string;
+  integrity: Integrity | null;
+  unknownContent: { what: string; offset: bigint } | null;
+  rdbVersion: number | null;
+  sizeBytes: bigint | null;
+  storedBytes: bigint | null;
+  sha256: string | null;
+  keys: bigint | null;
+  expiringKeys: bigint | null;
+  databases: readonly DatabaseCount[] | null;
+  types: readonly TypeCount[] | null;
+  functions: number | null;
+  loadsOn: readonly LoadTargetRecord[] | null;
+  createdAt: Date;
+  startedAt: Date | null;
+  completedAt: Date | null;
+  durationMs: number | null;
+  expiresAt: Date | null;
+  retainedBecause: 'NEWEST_GOOD' | 'IN_USE' | null;
+}
+
+export interface JobRecord {
+  id: string;
+  projectId: string;
+  kind: JobKind;
+  state: JobState;
+  conclusion: JobConclusion | null;
+  phase: Phase | null;
+  phases: readonly PhaseRecord[];
+  progress: (JobProgress & { fraction: number | null }) | null;
+  failure: JobFailure | null;
+  attempt: number;
+  sequence: number;
+  createdAt: Date;
+  startedAt: Date | null;
+  completedAt: Date | null;
+  cancelRequestedAt: Date | null;
+  cancellable: boolean;
+  instanceId: string | null;
+  backupId: string | null;
+  restoreId: string | null;
+}
+
+export type JobEventKind = 'SNAPSHOT' | 'STATE' | 'PHASE' | 'PROGRESS' | 'NOTICE';
+
+export interface JobEventRecord {
+  /** Opaque feed cursor. */
+  cursor: string;
+  sequence: number;
+  kind: JobEventKind;
+  at: Date;
+  /** As it was right after the change. */
+  job: JobRecord;
+  notice: { code: string; message: string } | null;
+}
+
+export interface BlockerRecord {
+  name: string;
+  code: ErrorCode;
+  message: string;
+  hint: string | null;
+}
+
+export interface WarningRecord {
+  name: string;
+  message: string;
+  hint: string | null;
+  mustAccept: boolean;
+}
+
+export interface RestorePlanRecord {
+  id: string;
+  projectId: string;
+  state: 'PREPARING' | 'READY' | 'USED' | 'EXPIRED';
+  backupId: string;
+  instanceId: string;
+  method: 'REPLICATION_LINK' | null;
+  safetyBackup: boolean;
+  pauseWrites: boolean;
+  targetEngine: Engine;
+  targetVersion: string;
+  targetRunId: string;
+  keysNow: readonly DatabaseCount[];
+  keysAfter: readonly DatabaseCount[];
+  compatibility: { loads: boolean; reason: string | null };
+  memory: { usedBytes: bigint; maxBytes: bigint | null; estimatedBytes: bigint | null };
+  blockers: readonly BlockerRecord[];
+  warnings: readonly WarningRecord[];
+  confirmationText: string;
+  jobId: string | null;
+  createdAt: Date;
+  expiresAt: Date;
+}
+
+export interface RestoreReportRecord {
+  keysBefore: readonly DatabaseCount[];
+  keysAfter: readonly DatabaseCount[] | null;
+  bytesSent: bigint;
+  loadMs: number | null;
+  promoted: boolean;
+  bgsaveSuggested: boolean;
+  notices: readonly string[];
+}
+
+export interface RestoreRecord {
+  id: string;
+  projectId: string;
+  planId: string;
+  backupId: string;
+  instanceId: string;
+  method: 'REPLICATION_LINK';
+  safetyBackupId: string | null;
+  dataNow: 'OLD' | 'NEW' | 'UNKNOWN';
+  unsavedWriteBytes: bigint | null;
+  report: RestoreReportRecord | null;
+  jobId: string;
+  createdAt: Date;
+  completedAt: Date | null;
+}
+
+export interface DownloadLinkRecord {
+  url: string;
+  expiresAt: Date;
+  fileName: string;
+  sizeBytes: bigint;
+  sha256: string;
+}
+
+export interface ServiceRecord {
+  version: string;
+  defaultTimeZone: string;
+  retentionDays: number;
+  store: { kind: 'FILE_SYSTEM' | 'S3'; writable: boolean; freeBytes: bigint | null };
+  limits: {
+    maxPageSize: number;
+    maxNameLength: number;
+    minDownloadLinkSeconds: number;
+    maxDownloadLinkSeconds: number;
+    restorePlanSeconds: number;
+    idempotencyKeySeconds: number;
+    concurrentJobs: number;
+  };
+  engines: readonly { engine: Engine; minVersion: string; disabledVersions: readonly string[] }[];
+}
+
+/** Relay arguments as they came in; the services check them. */
+export interface PageArgs {
+  first?: number | null | undefined;
+  after?: string | null | undefined;
+  last?: number | null | undefined;
+  before?: string | null | undefined;
+  order?: 'NEWEST_FIRST' | 'OLDEST_FIRST' | null | undefined;
+}
+
+/** One page. `totalCount` costs a query of its own, so it is fetched only when asked for. */
+export interface Page<T> {
+  items: readonly { cursor: string; item: T }[];
+  hasNextPage: boolean;
+  hasPreviousPage: boolean;
+  totalCount(): Promise<number>;
+}
+
+export interface InstanceFilter {
+  nameContains?: string | null | undefined;
+  engine?: Engine | null | undefined;
+}
+
+export interface BackupFilter {
+  instanceId?: string | null | undefined;
+  states?: readonly BackupState[] | null | undefined;
+  triggers?: readonly Trigger[] | null | undefined;
+  nameContains?: string | null | undefined;
+  createdFrom?: Date | null | undefined;
+  createdBefore?: Date | null | undefined;
+}
+
+export interface JobFilter {
+  instanceIds?: readonly string[] | null | undefined;
+  kinds?: readonly JobKind[] | null | undefined;
+  states?: readonly JobState[] | null | undefined;
+}
+
+export interface RestoreFilter {
+  instanceId?: string | null | undefined;
+  backupId?: string | null | undefined;
+}
