@@ -3,6 +3,7 @@ import { type Socket } from 'node:net';
 import { addressOf } from '../domain/address.js';
 import { abortReason, DomainError } from '../domain/errors.js';
 import { type Dial, type Endpoint, type Log } from './ports.js';
+import { authArguments, authFailed, permissionMissing, refusalHint, replyCodeOf } from './resp.js';
 
 /** An error reply that is none of ours to judge: callers branch on `replyCode`, the reply's first word (`ERR`, `LOADING`, …). */
 export class ServerReplyError extends Error {
@@ -12,7 +13,7 @@ export class ServerReplyError extends Error {
   constructor(readonly address: string, readonly command: string, readonly reply: string) {
     super(`${address} answered ${command} with: ${reply}`);
     this.name = 'ServerReplyError';
-    this.replyCode = reply.split(' ', 1)[0] ?? '';
+    this.replyCode = replyCodeOf(reply);
   }
 }
 
@@ -83,11 +84,7 @@ const translate = (error: unknown, address: string, command: string): Error => {
   if (!(error instanceof Error)) return new DomainError('INTERNAL', `${command} to ${address} failed without an error.`);
   if (error.name === 'ReplyError') {
     const reply = new ServerReplyError(address, command, error.message);
-    if (reply.replyCode === 'NOPERM') {
-      return new DomainError('PERMISSION_MISSING', `${address} does not let this user run ${command}: ${error.message}`, {
-        hint: `Grant the user the right to run ${command} (ACL SETUSER … +${command.toLowerCase().replace(' ', '|')}).`,
-      });
-    }
+    if (reply.replyCode === 'NOPERM') return permissionMissing(address, command, error.message);
     if (reply.replyCode === 'NOAUTH' || reply.replyCode === 'WRONGPASS') return authFailed(address, error.message);
     return reply;
   }
@@ -102,11 +99,6 @@ const translate = (error: unknown, address: string, command: string): Error => {
   });
 };
 
-const authFailed = (address: string, reply: string): DomainError =>
-  new DomainError('AUTH_FAILED', `${address} refused the login: ${reply}`, {
-    hint: 'Check user name and password. A server without a password accepts none; one before Redis 6 knows no user names.',
-  });
-
 const infoFields = (text: string): Map<string, string> => {
   const fields = new Map<string, string>();
   for (const line of text.split('\n')) {
@@ -114,16 +106,6 @@ const infoFields = (text: string): Map<string, string> => {
     if (colon > 0 && !line.startsWith('#')) fields.set(line.slice(0, colon), line.slice(colon + 1).trimEnd());
   }
   return fields;
-};
-
-/**
- * The AUTH arguments for an endpoint, or undefined when it has no credential. `AUTH default <pw>` is sent in its short form,
- * which means the same from Redis 6 on and is the only one before.
- */
-export const authArguments = (endpoint: Endpoint): string[] | undefined => {
-  const { username, password } = endpoint;
-  if (!username && !password) return undefined;
-  return username && username !== 'default' ? [username, password ?? ''] : [password ?? ''];
 };
 
 /**
@@ -228,13 +210,6 @@ export const openControl = async (endpoint: Endpoint, deps: ControlDeps, options
 /** Commands whose first argument names the right that is needed; the second arguments of others may be secrets. */
 const CONTAINERS: ReadonlySet<string> = new Set(['CONFIG', 'CLIENT', 'ACL', 'CLUSTER', 'COMMAND', 'FUNCTION', 'SCRIPT', 'DEBUG', 'MODULE', 'MEMORY', 'LATENCY']);
 
-/** Replies that refuse the client before its command was read. Only the second has no word of its own. */
-const refusalHint = (error: ServerReplyError): string | undefined => {
-  if (error.replyCode === 'DENIED') return 'The server is in protected mode: give it a password, or let it accept this service.';
-  if (error.reply.startsWith('ERR max number of clients')) return 'The server has no free client slot (maxclients): try again later.';
-  return undefined;
-};
-
 /**
  * AUTH where a credential is given, else PING. Error replies to PING other than a demanded login are fine: a server that
  * loads, or a user without the right to PING, has still answered in RESP.
@@ -250,7 +225,7 @@ const logIn = async (endpoint: Endpoint, address: string, call: Control['call'])
       if (error instanceof DomainError && error.code === 'PERMISSION_MISSING' && !credential) return;
       throw error;
     }
-    const hint = refusalHint(error);
+    const hint = refusalHint(error.reply);
     if (hint !== undefined) throw new DomainError('CONNECT_FAILED', `${address} refuses this client: ${error.reply}`, { hint, retryable: true });
     if (credential) throw authFailed(address, error.reply);
   }
