@@ -1,0 +1,267 @@
+import { randomBytes, randomUUID } from 'node:crypto';
+import { dirname, join, resolve } from 'node:path';
+import { DomainError, abortReason } from '../../domain/errors.js';
+import { createMarker, readMarker } from './filesystem-marker.js';
+import { FilesystemObjectWriter, keyTaken, oneAtATime } from './filesystem-writer.js';
+import { isMissing, storageError, systemCode } from './fs-errors.js';
+import { type FsOps, nodeFsOps } from './fs-ops.js';
+import { assertKey, assertPrefix, assertRange, type ObjectWriter, type ReadOptions, type Store, type StoreHealth, type StoredObject } from './store.js';
+
+const TEMPORARIES = '.tmp';
+/** Name of the temporary that `check` writes; not an object anybody can ask for. */
+const PROBE_KEY = 'probe';
+const READ_BYTES = 512 * 1024;
+
+/** Keys hold no `+` and no `~`: a temporary's name says which object it was meant for. */
+const temporaryName = (key: string): string => `${key.replaceAll('/', '+')}~${randomBytes(9).toString('hex')}`;
+const keyOfTemporary = (name: string): string => (name.split('~')[0] ?? '').replaceAll('+', '/');
+
+export interface FilesystemStoreOptions {
+  /** Folder of the store, better a mount point's child than the mount point: an absent volume is then noticed by its missing marker. */
+  root: string;
+  /** Make the folder and its marker when they are not there. Without it a missing marker is STORAGE_IO. */
+  create: boolean;
+  /** Id for a store made now; default random. An existing store keeps its own. */
+  storeId?: string | undefined;
+  /** Replaces the file system calls, so that faults can be had on demand. */
+  fs?: FsOps | undefined;
+}
+
+const missingMarker = (root: string): DomainError =>
+  new DomainError('STORAGE_IO', `The store in ${root} has lost its marker: is its volume not mounted?`, {
+    hint: 'Mount the volume again. Nothing is written or counted as deleted until the marker is back.', retryable: true,
+    details: { location: root },
+  });
+
+const makeRoot = async (fs: FsOps, path: string): Promise<void> => {
+  try {
+    await fs.createFolder(path);
+  } catch (error) {
+    if (systemCode(error) === 'EEXIST') return;
+    if (!isMissing(error) || dirname(path) === path) throw error;
+    await makeRoot(fs, dirname(path));
+    await makeRoot(fs, path);
+    return;
+  }
+  await fs.syncFolder(dirname(path));
+};
+
+/**
+ * Opens a folder as a store: objects are files under their keys, unsealed ones lie in `.tmp`, `.snapback-store` is the marker.
+ * Fails with STORAGE_IO (no marker and not to be created, or foreign content), STORAGE_PERMISSION, UNSUPPORTED_FORMAT.
+ */
+export const openFilesystemStore = async (options: FilesystemStoreOptions): Promise<Store> => {
+  const fs = options.fs ?? nodeFsOps;
+  const root = resolve(options.root);
+  try {
+    if (options.create) await makeRoot(fs, root);
+    let id = await readMarker(fs, root);
+    if (id === null && options.create) id = await createMarker(fs, root, options.storeId ?? randomUUID());
+    if (id === null) {
+      throw new DomainError('STORAGE_IO', `${root} is not a store: it has no marker.`, {
+        hint: 'Check the path and that its volume is mounted, or let the store be created.', details: { location: root },
+      });
+    }
+    await fs.createFolder(join(root, TEMPORARIES)).catch((error: unknown) => {
+      // A store on a read-only volume can still be read; writing will say what is wrong.
+      if (!['EEXIST', 'EROFS', 'EACCES', 'EPERM'].includes(systemCode(error) ?? '')) throw error;
+    });
+    return new FilesystemStore(fs, root, id);
+  } catch (error) {
+    throw storageError('open', 'the store', root, error);
+  }
+};
+
+class FilesystemStore implements Store {
+  readonly location: string;
+  private readonly exclusively = oneAtATime();
+
+  constructor(private readonly fs: FsOps, private readonly root: string, readonly id: string) {
+    this.location = root;
+  }
+
+  async create(key: string, { signal }: { signal?: AbortSignal | undefined } = {}): Promise<ObjectWriter> {
+    assertKey(key);
+    if (signal?.aborted === true) throw abortReason(signal);
+    // `stat` finds the marker gone too, before a temporary is written to an empty mount point.
+    if (await this.stat(key) !== null) throw keyTaken(key, this.root);
+    const temporary = join(this.root, TEMPORARIES, temporaryName(key));
+    try {
+      const file = await this.fs.createFile(temporary).catch(async (error: unknown) => {
+        if (!isMissing(error)) throw error;
+        await this.fs.createFolder(join(this.root, TEMPORARIES));
+        return this.fs.createFile(temporary);
+      });
+      return new FilesystemObjectWriter({ fs: this.fs, root: this.root, key, temporary, exclusively: this.exclusively }, file, signal);
+    } catch (error) {
+      throw storageError('create', key, this.root, error);
+    }
+  }
+
+  async *read(key: string, options: ReadOptions = {}): AsyncGenerator<Uint8Array, void, undefined> {
+    assertKey(key);
+    assertRange(key, options);
+    const { signal } = options;
+    const aborted = (): void => { if (signal?.aborted === true) throw abortReason(signal); };
+    aborted();
+    const file = await this.fs.openFile(join(this.root, key)).catch(async (error: unknown) => {
+      if (!isMissing(error)) throw storageError('open', key, this.root, error);
+      await this.assertMounted();
+      throw new DomainError('NOT_FOUND', `There is no object ${key} in ${this.root}.`, { cause: error, details: { key } });
+    });
+    try {
+      let position = options.offset ?? 0n;
+      let left = options.length;
+      while (left === undefined || left > 0n) {
+        const into = Buffer.allocUnsafeSlow(left === undefined || left > BigInt(READ_BYTES) ? READ_BYTES : Number(left));
+        const got = await file.read(into, position).catch((error: unknown) => {
+          throw storageError(`read at byte ${String(position)} of`, key, this.root, error);
+        });
+        aborted();
+        if (got === 0) return;
+        position += BigInt(got);
+        if (left !== undefined) left -= BigInt(got);
+        yield into.subarray(0, got);
+        aborted();
+      }
+    } finally {
+      await file.close();
+    }
+  }
+
+  async stat(key: string): Promise<StoredObject | null> {
+    assertKey(key);
+    try {
+      const found = await this.fs.stat(join(this.root, key));
+      return found.kind === 'file' ? { key, size: found.size, modifiedAt: found.modifiedAt } : null;
+    } catch (error) {
+      if (!isMissing(error)) throw storageError('stat', key, this.root, error);
+      await this.assertMounted();
+      return null;
+    }
+  }
+
+  async remove(key: string): Promise<void> {
+    assertKey(key);
+    const path = join(this.root, key);
+    try {
+      await this.fs.unlink(path).catch(async (error: unknown) => {
+        if (!isMissing(error)) throw error;
+        await this.assertMounted();
+      });
+      await this.dropEmptyFolders(dirname(path));
+    } catch (error) {
+      throw storageError('remove', key, this.root, error);
+    }
+  }
+
+  async *list(prefix: string, { signal }: { signal?: AbortSignal | undefined } = {}): AsyncGenerator<StoredObject, void, undefined> {
+    assertPrefix(prefix);
+    await this.assertMounted();
+    yield* this.walk(prefix, signal);
+  }
+
+  async check(): Promise<StoreHealth> {
+    let freeBytes: bigint | null = null;
+    try {
+      await this.assertMounted();
+      freeBytes = await this.fs.freeBytes(this.root).catch((error: unknown) => {
+        throw storageError('ask for the free space of', 'the volume', this.root, error);
+      });
+      const temporary = join(this.root, TEMPORARIES, temporaryName(PROBE_KEY));
+      const file = await this.fs.createFile(temporary);
+      try {
+        await file.append(Buffer.alloc(4096));
+        await file.sync();
+      } finally {
+        await Promise.all([file.close(), this.fs.unlink(temporary)]);
+      }
+      return { writable: true, freeBytes, problem: null };
+    } catch (error) {
+      return { writable: false, freeBytes, problem: storageError('write a probe to', 'the store', this.root, error) };
+    }
+  }
+
+  async sweep({ olderThan, keep }: { olderThan: Date; keep: (key: string) => boolean }): Promise<string[]> {
+    await this.assertMounted();
+    const swept: string[] = [];
+    try {
+      for (const name of await this.namesOf(join(this.root, TEMPORARIES))) {
+        const path = join(this.root, TEMPORARIES, name);
+        const key = keyOfTemporary(name);
+        const found = await this.statOrNull(path);
+        if (found === null || found.kind !== 'file' || found.modifiedAt >= olderThan || keep(key)) continue;
+        await this.fs.unlink(path).catch((error: unknown) => {
+          if (!isMissing(error)) throw error;
+        });
+        swept.push(key);
+      }
+    } catch (error) {
+      throw storageError('sweep', 'temporaries', this.root, error);
+    }
+    return swept;
+  }
+
+  private async *walk(prefix: string, signal: AbortSignal | undefined): AsyncGenerator<StoredObject, void, undefined> {
+    const entries: { order: string; key: string; found: StoredObject | null }[] = [];
+    try {
+      for (const name of await this.namesOf(join(this.root, prefix))) {
+        if (signal?.aborted === true) throw abortReason(signal);
+        if (name.startsWith('.')) continue;
+        const key = `${prefix}${name}`;
+        const found = await this.statOrNull(join(this.root, key));
+        if (found?.kind === 'file') entries.push({ order: name, key, found: { key, size: found.size, modifiedAt: found.modifiedAt } });
+        if (found?.kind === 'folder') entries.push({ order: `${name}/`, key, found: null });
+      }
+    } catch (error) {
+      throw storageError('list', prefix === '' ? 'all objects' : prefix, this.root, error);
+    }
+    // A folder sorts as its keys do, with the slash: "a-b" comes before "a/b".
+    entries.sort((a, b) => (a.order < b.order ? -1 : 1));
+    for (const { key, found } of entries) {
+      if (signal?.aborted === true) throw abortReason(signal);
+      if (found === null) yield* this.walk(`${key}/`, signal);
+      else yield found;
+    }
+  }
+
+  /** Drops folders above a removed object, up to the first that is still in use, and makes the removal durable there. */
+  private async dropEmptyFolders(from: string): Promise<void> {
+    for (let folder = from; folder !== this.root; folder = dirname(folder)) {
+      try {
+        await this.fs.removeFolder(folder);
+      } catch (error) {
+        if (isMissing(error)) continue;
+        if (!['ENOTEMPTY', 'EEXIST'].includes(systemCode(error) ?? '')) throw error;
+        await this.fs.syncFolder(folder);
+        return;
+      }
+    }
+    await this.fs.syncFolder(this.root);
+  }
+
+  /** Compares the marker: an empty mount point must not look like a store whose objects are gone. */
+  private async assertMounted(): Promise<void> {
+    const found = await readMarker(this.fs, this.root);
+    if (found === null) throw missingMarker(this.root);
+    if (found !== this.id) {
+      throw new DomainError('STORAGE_IO', `${this.root} now holds another store (${found} instead of ${this.id}).`, {
+        hint: 'Mount the volume this service was started with, or restart the service on the other one.', details: { location: this.root },
+      });
+    }
+  }
+
+  private async namesOf(folder: string): Promise<string[]> {
+    return this.fs.names(folder).catch((error: unknown) => {
+      if (isMissing(error)) return [];
+      throw error;
+    });
+  }
+
+  private async statOrNull(path: string): Promise<Awaited<ReturnType<FsOps['stat']>> | null> {
+    return this.fs.stat(path).catch((error: unknown) => {
+      if (isMissing(error)) return null;
+      throw error;
+    });
+  }
+}
