@@ -1,0 +1,295 @@
+import { type Socket } from 'node:net';
+import { addressOf } from '../../domain/address.js';
+import { abortReason, DomainError } from '../../domain/errors.js';
+import { type Dial, type Endpoint, type Log } from '../ports.js';
+import { encodeCommand } from '../resp.js';
+import { readFullResync, replyError, shakeHands } from './handshake.js';
+import { checkSize, DEFAULT_SOURCE_LIMITS, type SourceLimits, TransferWatch } from './limits.js';
+import { type Framing, LinkParser } from './link-parser.js';
+import { SpillQueue } from './spill-queue.js';
+
+export interface ReceiveOptions {
+  engine: 'REDIS' | 'VALKEY';
+  version: string;
+  /** Accept a diskless transfer (`capa eof`). Default true. */
+  acceptDiskless?: boolean | undefined;
+  limits?: Partial<SourceLimits> | undefined;
+  /** Folder for bytes of servers that cannot be made to wait (before 6.2). Without one only memory is used. */
+  spillDirectory?: string | undefined;
+  /** Size that the spill file may reach. Default 4 GiB. */
+  spillBytes?: number | undefined;
+  onEvent?: ((event: ReceiveEvent) => void) | undefined;
+}
+
+export type ReceiveEvent =
+  /** PSYNC was sent: the server forks and saves. */
+  | { kind: 'snapshotting' }
+  /** The payload's first byte came. `length` is null where the server does not say how much it will send. */
+  | { kind: 'transferring'; framing: Framing; length: bigint | null };
+
+export interface ReceivedRdb {
+  replicationId: string;
+  /** The position in the replication stream that the RDB stands for. */
+  offset: bigint;
+  framing: Framing;
+  bytes: bigint;
+  /** Whether the server sent nothing but the RDB. */
+  rdbOnly: boolean;
+}
+
+/** Takes the payload in order; the next piece comes when it has returned. */
+export type Sink = (piece: Buffer) => void | Promise<void>;
+
+/** Bytes waiting for the sink before a source that can wait is made to. */
+const PAUSE_AT = 8 * 1024 * 1024;
+const RESUME_AT = 4 * 1024 * 1024;
+/** A paused source gets to send a little each time this has passed: one whose bytes nobody takes for repl-timeout cuts the link. */
+const TRICKLE_MS = 1_500;
+/** A queue that grows while trickling ends here; the source then waits, and may give up. */
+const TRICKLE_UNTIL = 16 * 1024 * 1024;
+/** Memory for sources that cannot wait, twice: before the spill file, and on the way into it. */
+const SPILL_MEMORY = 16 * 1024 * 1024;
+/** A sink that never waits still lets other work run after so many bytes. */
+const YIELD_EVERY = 1024 * 1024;
+/** An rdb-only server closes by itself; closing first can log a killed child there. */
+const FIN_WAIT_MS = 300;
+
+/**
+ * Takes one RDB from a running server by playing its replica: own socket, handshake, `PSYNC ? -1`, payload. Between PSYNC and
+ * the payload nothing is sent, since the server measures its diskless delay as our idle time. Servers that send only the
+ * RDB are made to wait for the sink; older ones are read at full speed into a bounded spill, because what they gather for a slow replica
+ * counts against their output buffer limit.
+ *
+ * Fails with CONNECT_FAILED, TARGET_NOT_ALLOWED, AUTH_FAILED, PERMISSION_MISSING, ENGINE_UNSUPPORTED, PROTOCOL_ERROR,
+ * SOURCE_DISCONNECTED, SOURCE_BUFFER_LIMIT, TOO_SLOW, LIMIT_EXCEEDED, what the sink throws, or the signal's reason. The
+ * socket is gone when it returns, however it returns.
+ */
+export const receiveRdb = async (
+  endpoint: Endpoint,
+  deps: { dial: Dial; log: Log },
+  options: ReceiveOptions,
+  signal: AbortSignal,
+  sink: Sink,
+): Promise<ReceivedRdb> => {
+  const limits = { ...DEFAULT_SOURCE_LIMITS, ...options.limits };
+  const startedAt = Date.now();
+  const socket = await deps.dial(endpoint, { signal, timeoutMs: Math.min(limits.handshakeMs, 5_000) });
+  const link = new Link(socket, addressOf(endpoint), limits, options, signal);
+  try {
+    return await link.receive(endpoint, limits.handshakeMs - (Date.now() - startedAt), sink);
+  } finally {
+    await link.close();
+  }
+};
+
+class Link {
+  private readonly parser: LinkParser;
+  private readonly lines: string[] = [];
+  private waiting: { resolve: (line: string) => void; reject: (error: unknown) => void } | undefined;
+  private failure: unknown;
+  private queue: SpillQueue | undefined;
+  private watch: TransferWatch | undefined;
+  private psync: { replicationId: string; offset: bigint } | undefined;
+  private framing: Framing = 'EOF_MARK';
+  private length: bigint | null = null;
+  private asked = false;
+  private rdbOnly = false;
+  private trickle: NodeJS.Timeout | undefined;
+
+  constructor(
+    private readonly socket: Socket,
+    private readonly address: string,
+    private readonly limits: SourceLimits,
+    private readonly options: ReceiveOptions,
+    private readonly signal: AbortSignal,
+  ) {
+    this.parser = new LinkParser(address, {
+      keepAlive: () => undefined,
+      line: (line) => this.onLine(line),
+      header: (framing, length) => this.onHeader(framing, length),
+      payload: (piece) => this.onPayload(piece),
+      end: () => {
+        this.watch?.stop();
+        this.queue?.end();
+      },
+    });
+    socket.on('data', this.onData);
+    socket.on('error', this.onError);
+    socket.on('close', this.onClose);
+    signal.addEventListener('abort', this.onAbort, { once: true });
+    if (signal.aborted) this.onAbort();
+  }
+
+  async receive(endpoint: Endpoint, handshakeMs: number, sink: Sink): Promise<ReceivedRdb> {
+    const timer = setTimeout(() => this.fail(this.silent()), Math.max(1, handshakeMs));
+    try {
+      const { engine, version, acceptDiskless = true } = this.options;
+      const local = { address: this.socket.localAddress ?? '127.0.0.1', port: this.socket.localPort ?? 0 };
+      const agreement = await shakeHands((...command) => this.ask(command), endpoint, this.address, { engine, version, acceptDiskless, local });
+      this.rdbOnly = agreement.rdbOnly;
+    } finally {
+      clearTimeout(timer);
+    }
+
+    this.queue = new SpillQueue(
+      this.rdbOnly
+        ? { memoryBytes: 2 * TRICKLE_UNTIL, fileBytes: 0 }
+        : { memoryBytes: SPILL_MEMORY, fileBytes: this.options.spillBytes ?? 4 * 1024 ** 3, directory: this.options.spillDirectory },
+    );
+    if (this.failure !== undefined) throw this.failure;
+    this.watch = new TransferWatch(this.address, this.limits, () => this.socket.isPaused(), (error) => this.fail(error));
+    this.asked = true;
+    this.options.onEvent?.({ kind: 'snapshotting' });
+    this.socket.write(encodeCommand(['PSYNC', '?', '-1']));
+    await this.drain(this.queue, sink);
+    if (!this.psync) throw this.silent();
+    return { ...this.psync, framing: this.framing, bytes: this.parser.payloadBytes, rdbOnly: this.rdbOnly };
+  }
+
+  /** Ends the connection: lets a server that closes by itself do so, for a moment, and cuts all others. */
+  async close(): Promise<void> {
+    this.watch?.stop();
+    clearTimeout(this.trickle);
+    this.signal.removeEventListener('abort', this.onAbort);
+    if (this.parser.done && this.failure === undefined && this.rdbOnly && !this.socket.destroyed) {
+      this.socket.resume();
+      await new Promise<void>((done) => {
+        const timer = setTimeout(done, FIN_WAIT_MS);
+        const finish = (): void => {
+          clearTimeout(timer);
+          done();
+        };
+        this.socket.once('end', finish).once('close', finish);
+        if (this.socket.readableEnded) finish();
+      });
+    }
+    this.socket.off('data', this.onData).off('close', this.onClose);
+    this.socket.destroy();
+    await this.queue?.close();
+  }
+
+  private ask(command: readonly string[]): Promise<string> {
+    return new Promise((resolve, reject) => {
+      // A server that refuses its client says so unasked and closes; that line tells more than the closing.
+      const refusal = this.lines.shift();
+      if (refusal !== undefined) return resolve(refusal);
+      if (this.failure !== undefined) return reject(this.failure);
+      this.waiting = { resolve, reject };
+      this.socket.write(encodeCommand(command));
+    });
+  }
+
+  private async drain(queue: SpillQueue, sink: Sink): Promise<void> {
+    let sinceYield = 0;
+    for (let piece = await queue.take(); piece; piece = await queue.take()) {
+      await sink(piece);
+      if (this.socket.isPaused() && queue.pendingBytes <= RESUME_AT) this.resume();
+      sinceYield += piece.length;
+      if (sinceYield >= YIELD_EVERY) {
+        sinceYield = 0;
+        await new Promise((next) => setImmediate(next));
+      }
+    }
+  }
+
+  private readonly onData = (chunk: Buffer): void => {
+    this.watch?.received();
+    try {
+      this.parser.push(chunk);
+    } catch (error) {
+      this.fail(error);
+    }
+  };
+
+  private onLine(line: string): void {
+    if (!this.asked) {
+      const { waiting } = this;
+      this.waiting = undefined;
+      if (waiting) waiting.resolve(line);
+      else if (line.startsWith('-') && this.lines.length === 0) this.lines.push(line);
+      else throw this.babble();
+      return;
+    }
+    // An error line between +FULLRESYNC and the payload: the server could not save.
+    if (this.psync) throw line.startsWith('-') ? replyError(this.address, 'PSYNC', line) : this.babble();
+    this.psync = readFullResync(this.address, line);
+    this.parser.payloadExpected = true;
+  }
+
+  private onHeader(framing: Framing, length: bigint | null): void {
+    this.framing = framing;
+    this.length = length;
+    if (length !== null) checkSize(this.address, length, this.limits);
+  }
+
+  private onPayload(piece: Buffer): void {
+    const isFirst = this.parser.payloadBytes === BigInt(piece.length);
+    if (isFirst) this.options.onEvent?.({ kind: 'transferring', framing: this.framing, length: this.length });
+    checkSize(this.address, this.parser.payloadBytes, this.limits);
+    this.watch?.receivedPayload(piece.length);
+    this.queue?.push(piece);
+    if (this.rdbOnly && (this.queue?.pendingBytes ?? 0) > PAUSE_AT) this.pause();
+  }
+
+  private pause(): void {
+    this.socket.pause();
+    if (this.trickle || (this.queue?.pendingBytes ?? 0) > TRICKLE_UNTIL) return;
+    this.trickle = setTimeout(() => {
+      this.trickle = undefined;
+      if (this.socket.isPaused()) this.socket.resume();
+    }, TRICKLE_MS);
+  }
+
+  private resume(): void {
+    clearTimeout(this.trickle);
+    this.trickle = undefined;
+    this.socket.resume();
+  }
+
+  private readonly onAbort = (): void => this.fail(abortReason(this.signal));
+
+  private lastError: unknown;
+  private readonly onError = (error: unknown): void => {
+    this.lastError = error;
+  };
+
+  private readonly onClose = (): void => {
+    if (this.parser.done) return;
+    this.fail(
+      new DomainError(
+        this.asked ? 'SOURCE_DISCONNECTED' : 'CONNECT_FAILED',
+        this.asked
+          ? `${this.address} closed the connection after ${this.parser.payloadBytes} bytes of its RDB.`
+          : `${this.address} closed the connection during the handshake.`,
+        {
+          hint: this.asked ? 'Check the log of the server: it stopped, its saving child died, or something cut the connection.' : 'Check that the server is up and accepts more clients.',
+          retryable: true,
+          cause: this.lastError,
+          details: { bytes: Number(this.parser.payloadBytes) },
+        },
+      ),
+    );
+  };
+
+  /** The first failure counts; it reaches whoever waits, and ends the connection. */
+  private fail(error: unknown): void {
+    if (this.failure !== undefined) return;
+    this.failure = error;
+    this.waiting?.reject(error);
+    this.waiting = undefined;
+    this.queue?.fail(error);
+    this.watch?.stop();
+    this.socket.destroy();
+  }
+
+  private silent(): DomainError {
+    return new DomainError('CONNECT_FAILED', `${this.address} did not answer the replication handshake within ${this.limits.handshakeMs} ms.`, {
+      hint: 'The server is silent, overloaded, or no Redis at all: check the port and the server.',
+      retryable: true,
+    });
+  }
+
+  private babble(): DomainError {
+    return new DomainError('PROTOCOL_ERROR', `${this.address} sent lines that answer nothing.`, { hint: 'Check that this address is a Redis or Valkey server.' });
+  }
+}
