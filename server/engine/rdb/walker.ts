@@ -1,0 +1,323 @@
+import { StringCapture } from './capture.js';
+import { HeadReader, littleEndian32, MAX_HEAD } from './head-reader.js';
+import { MAX_AUX_NAME, MAX_AUX_VALUE, MAX_EVENT_KEY, MAX_LENGTH } from './limits.js';
+import * as program from './programs.js';
+import { rdbError } from './rdb-error.js';
+import { type RdbKeyEvent, type RdbMagic } from './summary.js';
+import { keyTypeOf, type Tally } from './tally.js';
+
+type Outcome = 'WALKING' | 'EOF' | 'UNKNOWN';
+
+/**
+ * Walks the records of an RDB file without building values. Fed chunk by chunk; heads that a chunk's end cuts are kept
+ * (at most 18 bytes) and joined with what follows, bodies are only counted down, so chunks may end anywhere.
+ */
+export class Walker {
+  /** Why `feed` returned before the end of its chunk; WALKING while it has not. */
+  outcome: Outcome = 'WALKING';
+  /** The byte that ended the walk, when the outcome is UNKNOWN. */
+  unknownCode = 0;
+
+  private readonly code: Uint8Array;
+  private readonly start: Uint16Array;
+  private readonly head = new HeadReader();
+  private readonly capture = new StringCapture();
+  private capturing = false;
+  private auxName: string | null = null;
+
+  // Where the walk stands between two chunks.
+  private offset: number;
+  private readonly joined = new Uint8Array(64);
+  private carried = 0;
+  private pc = program.RECORD;
+  private strings = 0;
+  private skip = 0;
+  private depth = 0;
+  private readonly loopLeft = new Float64Array(4);
+  private readonly loopBody = new Uint16Array(4);
+
+  // The record that is being walked.
+  private rdbType = 0;
+  private recordAt = 0;
+  private expiring = false;
+  private expiresAtMs = 0;
+
+  /** @param offset where the first record stands, behind the file's header. */
+  constructor(magic: RdbMagic, offset: number, private readonly tally: Tally, private readonly onKey?: (key: RdbKeyEvent) => void) {
+    this.code = program.PROGRAMS[magic].code;
+    this.start = program.PROGRAMS[magic].start;
+    this.offset = offset;
+  }
+
+  /** Walks on through `chunk`. Returns how much of it was walked: all, or up to and with the byte that ended the walk. */
+  feed(chunk: Uint8Array): number {
+    let at = 0;
+    if (this.carried > 0) {
+      const carried = this.carried;
+      const taken = Math.min(chunk.length, this.joined.length - carried);
+      this.joined.set(chunk.subarray(0, taken), carried);
+      this.carried = 0;
+      const stopped = this.run(this.joined, 0, carried + taken, carried, this.offset - carried);
+      if (this.carried > 0) {
+        this.offset += taken;
+        return taken;
+      }
+      at = stopped - carried;
+    }
+    if (at < chunk.length) at = this.run(chunk, at, chunk.length, chunk.length, this.offset);
+    if (this.carried > 0) at = chunk.length;
+    this.offset += at;
+    return at;
+  }
+
+  /**
+   * Takes every step that begins before `stop` and returns where it ended (at most `end`). A head cut by `end` goes to
+   * `joined`. `base` is the file's offset of `buf[0]`.
+   */
+  private run(buf: Uint8Array, from: number, end: number, stop: number, base: number): number {
+    const code = this.code;
+    const tally = this.tally;
+    const head = this.head;
+    let pos = from;
+    let pc = this.pc;
+    let strings = this.strings;
+    let skip = this.skip;
+
+    walk: for (;;) {
+      if (skip !== 0) {
+        const part = Math.min(skip, end - pos);
+        if (this.capturing) this.capture.add(buf, pos, pos + part);
+        pos += part;
+        skip -= part;
+        if (skip !== 0) break;
+        this.capturing = false;
+      }
+      if (strings !== 0) {
+        do {
+          if (pos >= stop) break walk;
+          const first = buf[pos] as number;
+          if (first < 0x40 && !this.capturing) {
+            pos += 1 + first;
+            if (pos > end) {
+              skip = pos - end;
+              pos = end;
+            }
+          } else {
+            const body = head.readString(buf, pos, end, base, this.capturing ? this.capture : null);
+            if (body < 0) {
+              this.carry(buf, pos, end);
+              break walk;
+            }
+            if (this.capturing || head.length > end - body) {
+              skip = head.length;
+              pos = body;
+              if (skip === 0) this.capturing = false;
+            } else pos = body + head.length;
+          }
+          strings--;
+        } while (strings !== 0 && skip === 0);
+        continue;
+      }
+
+      let step = code[pc] as number;
+      if (step === program.VALUE_END) {
+        this.endKey(base + pos);
+        pc = program.RECORD;
+        step = program.RECORD;
+      }
+      if (step === program.RECORD) {
+        if (pos >= stop) break;
+        const byte = buf[pos] as number;
+        pc = this.start[byte] as number;
+        if (byte < 128 && pc !== 0) {
+          this.rdbType = byte;
+          if (this.onKey !== undefined) {
+            this.recordAt = base + pos;
+            this.capturing = true;
+            this.capture.begin(MAX_EVENT_KEY);
+          }
+          pos++;
+          strings = 1;
+          continue;
+        }
+        pos++;
+        if (pc === 0) {
+          this.outcome = byte === program.EOF_OPCODE ? 'EOF' : 'UNKNOWN';
+          this.unknownCode = byte;
+          break;
+        }
+        tally.bytes[byte] = (tally.bytes[byte] as number) + 1;
+        continue;
+      }
+
+      switch (step) {
+        case program.STRINGS:
+          strings = code[pc + 1] as number;
+          pc += 2;
+          continue;
+        case program.BYTES:
+          skip = code[pc + 1] as number;
+          pc += 2;
+          continue;
+        case program.NEXT: {
+          const left = (this.loopLeft[this.depth] as number) - 1;
+          this.loopLeft[this.depth] = left;
+          if (left > 0) pc = this.loopBody[this.depth] as number;
+          else {
+            this.depth--;
+            pc++;
+          }
+          continue;
+        }
+        case program.AUX_NAME:
+        case program.AUX_VALUE:
+          if (step === program.AUX_VALUE) this.auxName = this.capturedText();
+          this.capture.begin(step === program.AUX_NAME ? MAX_AUX_NAME : MAX_AUX_VALUE);
+          this.capturing = true;
+          strings = 1;
+          pc++;
+          continue;
+        case program.AUX_END:
+          tally.addNote(this.auxName, this.capture.take());
+          pc++;
+          continue;
+        case program.FUNCTION:
+          tally.functions++;
+          pc++;
+          continue;
+        case program.REFUSED:
+          throw rdbError('UNSUPPORTED_FORMAT', 'functions in the form of a 7.0 release candidate (opcode 246)', base + pos - 1);
+        case program.TEXT_DOUBLE:
+          if (pos >= stop) break walk;
+          skip = buf[pos] as number;
+          if (skip >= 253) skip = 0;
+          pos++;
+          pc++;
+          continue;
+        case program.EXPIRE_SECONDS:
+        case program.EXPIRE_MILLISECONDS: {
+          if (pos >= stop) break walk;
+          const width = step === program.EXPIRE_SECONDS ? 4 : 8;
+          if (end - pos < width) {
+            this.carry(buf, pos, end);
+            break walk;
+          }
+          this.readExpiry(buf, pos, width);
+          pos += width;
+          pc++;
+          continue;
+        }
+        default:
+          break;
+      }
+
+      // All other steps begin with a length.
+      if (pos >= stop) break;
+      let next = head.readLength(buf, pos, end, base);
+      if (next < 0) {
+        this.carry(buf, pos, end);
+        break;
+      }
+      switch (step) {
+        case program.LENGTH:
+          pc++;
+          break;
+        case program.COUNTED_STRINGS:
+          strings = this.count(base + pos) * (code[pc + 1] as number);
+          pc += 2;
+          break;
+        case program.COUNTED_BYTES:
+          skip = this.count(base + pos) * (code[pc + 1] as number);
+          pc += 2;
+          break;
+        case program.LOOP:
+          if (this.count(base + pos) === 0) pc += 2 + (code[pc + 1] as number);
+          else {
+            pc += 2;
+            this.depth++;
+            this.loopLeft[this.depth] = head.length;
+            this.loopBody[this.depth] = pc;
+          }
+          break;
+        case program.SELECT_DATABASE:
+          tally.select(head.length, base + pos);
+          pc++;
+          break;
+        case program.MODULE_ID:
+          tally.addModule(head.high, head.low, base + pos);
+          pc++;
+          break;
+        case program.MODULE_VALUE:
+          if (head.length === 0) pc++;
+          else if (head.length === 1 || head.length === 2) {
+            next = head.readLength(buf, next, end, base);
+            if (next < 0) {
+              this.carry(buf, pos, end);
+              break walk;
+            }
+          } else if (head.length === 3) skip = 4;
+          else if (head.length === 4) skip = 8;
+          else if (head.length === 5) strings = 1;
+          else throw rdbError('CORRUPT', `module opcode ${head.length} does not exist`, base + pos);
+          break;
+        default:
+          throw new RangeError(`Walker: step ${step} is not in the alphabet.`);
+      }
+      pos = next;
+    }
+
+    this.pc = pc;
+    this.strings = strings;
+    this.skip = skip;
+    return pos;
+  }
+
+  private endKey(end: number): void {
+    const tally = this.tally;
+    const type = this.rdbType;
+    tally.bytes[type] = (tally.bytes[type] as number) + 1;
+    tally.keys++;
+    tally.database.keys++;
+    if (this.expiring) tally.database.expiring++;
+    if (this.onKey !== undefined) {
+      this.onKey({
+        database: tally.databaseNumber, type: keyTypeOf(type), rdbType: type,
+        expiresAtMs: this.expiring ? this.expiresAtMs : null,
+        key: this.capture.take(), offset: this.recordAt, bytes: end - this.recordAt,
+      });
+    }
+    this.expiring = false;
+  }
+
+  private capturedText(): string | null {
+    const bytes = this.capture.take();
+    return bytes === null ? null : Buffer.from(bytes).toString('utf8');
+  }
+
+  /** Keeps `buf[pos, end)`, a head that has not arrived whole. */
+  private carry(buf: Uint8Array, pos: number, end: number): void {
+    if (end - pos >= MAX_HEAD) throw new RangeError('Walker: a head longer than any there is.');
+    this.joined.set(buf.subarray(pos, end), 0);
+    this.carried = end - pos;
+  }
+
+  /** Signed little-endian, seconds (4 bytes) or milliseconds (8). All ones is the servers' "no expiry". */
+  private readExpiry(buf: Uint8Array, pos: number, width: number): void {
+    const low = littleEndian32(buf, pos);
+    if (width === 4) {
+      this.expiring = low !== -1;
+      this.expiresAtMs = low * 1000;
+      return;
+    }
+    const high = littleEndian32(buf, pos + 4);
+    this.expiring = low !== -1 || high !== -1;
+    this.expiresAtMs = high * 2 ** 32 + (low >>> 0);
+  }
+
+  /** The length just read, as a number of elements. */
+  private count(offset: number): number {
+    const count = this.head.length;
+    if (count > MAX_LENGTH) throw rdbError('CORRUPT', `a collection of ${count} elements`, offset);
+    return count;
+  }
+}
