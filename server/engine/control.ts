@@ -49,8 +49,8 @@ export interface ControlDeps {
   log: Log;
 }
 
-/** More than any reply to the commands sent here; bounds what a server that is none can make us hold. */
-const MAX_REPLY_BYTES = 16 * 1024 * 1024;
+/** More than any reply to the commands sent here (CLIENT LIST of 100,000 clients has 40 MB); bounds what a server that is none can make us hold. */
+const MAX_REPLY_BYTES = 64 * 1024 * 1024;
 
 /** Hands ioredis a socket that the connect policy has already seen. ioredis' own connector would resolve names by itself. */
 const connectorFor = (socket: Socket) =>
