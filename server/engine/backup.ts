@@ -1,0 +1,205 @@
+import { addressOf } from '../domain/address.js';
+import { type Coverage, type Engine, type Trigger } from '../domain/backup.js';
+import { abortReason, DomainError } from '../domain/errors.js';
+import { type ArchiveWriter, createArchive, type Manifest, removeArchive } from './archive/archive.js';
+import { manifestKey } from './archive/layout.js';
+import { openControl } from './control.js';
+import { type Clock, type Dial, type Endpoint, type Log, type OnProgress } from './ports.js';
+import { infoFacts, slotsOfMyself } from './probe/info-facts.js';
+import { optional } from './probe/optional.js';
+import { RdbReader } from './rdb/reader.js';
+import { type RdbSummary } from './rdb/summary.js';
+import { type SourceLimits } from './source/limits.js';
+import { type ReceivedRdb, receiveRdb } from './source/replication.js';
+import { type Store } from './store/store.js';
+
+export interface BackupPlan {
+  backupId: string;
+  projectId: string;
+  /** As the user gave it. */
+  name: string;
+  trigger: Trigger;
+  endpoint: Endpoint;
+  source: {
+    instanceId: string;
+    instanceName: string;
+    engine: Engine;
+    version: string;
+    /** The server that is locked for this work; another one at the same address is CONFLICT. */
+    runId: string;
+    /** Slots of a SHARD are read anew at the start. */
+    coverage: Coverage;
+  };
+  /** Of this service, for the manifest. */
+  softwareVersion: string;
+  limits?: Partial<SourceLimits> | undefined;
+  /** Default true; false makes the server save to its own disk first. */
+  acceptDiskless?: boolean | undefined;
+  /** Folder for bytes of servers before 6.2 that come faster than they can be stored. */
+  spillDirectory?: string | undefined;
+}
+
+export interface BackupDeps {
+  dial: Dial;
+  store: Store;
+  clock: Clock;
+  log: Log;
+}
+
+export interface BackupResult {
+  manifest: Manifest;
+  summary: RdbSummary;
+  replicationId: string;
+  replicationOffset: bigint;
+  plainBytes: bigint;
+  storedBytes: bigint;
+  /** Hex, of the plain bytes: of the file that a download gives. */
+  sha256: string;
+}
+
+const PROGRESS_EVERY_MS = 100;
+
+/**
+ * Takes one backup: asks whether the server is the expected one and the store takes data, receives the RDB as a replica, walks every
+ * record and computes its CRC while the bytes flow, writes the archive, and seals it only when all of it was right. Until it
+ * resolves there is no archive; when it fails, nothing of it is left in the store.
+ *
+ * Fails as `openControl`, `receiveRdb`, `RdbReader` and `Store` do; CONFLICT when another server answers at the address;
+ * CORRUPT when bytes follow the RDB's end.
+ */
+export const runBackup = async (plan: BackupPlan, deps: BackupDeps, signal: AbortSignal, onProgress: OnProgress): Promise<BackupResult> => {
+  onProgress({ kind: 'phase', phase: 'PREPARING' });
+  const startedAt = deps.clock.now();
+  const server = await meetServer(plan, deps, signal);
+  await checkRoom(deps.store, server.usedMemoryBytes);
+  // An earlier attempt of this backup may have died between its data and its manifest.
+  if ((await deps.store.stat(manifestKey(plan.backupId))) === null) await removeArchive(deps.store, plan.backupId);
+  const archive = await createArchive(deps.store, { backupId: plan.backupId, signal });
+  try {
+    const reader = new RdbReader();
+    const received = await receive(plan, deps, signal, onProgress, { reader, archive, keysTotal: server.keys });
+    onProgress({ kind: 'phase', phase: 'VERIFYING' });
+    const summary = reader.finish();
+    if (signal.aborted) throw abortReason(signal);
+    onProgress({ kind: 'phase', phase: 'SEALING' });
+    const manifest = await archive.seal({
+      rdb: summary,
+      coverage: server.coverage,
+      replication: { id: received.replicationId, offset: received.offset },
+      backup: { projectId: plan.projectId, name: plan.name, trigger: plan.trigger },
+      source: {
+        instanceId: plan.source.instanceId, instanceName: plan.source.instanceName, engine: plan.source.engine, version: server.version,
+        runId: plan.source.runId, address: { host: plan.endpoint.host, port: plan.endpoint.port },
+      },
+      capture: { method: 'REPLICATION', consistency: 'POINT_IN_TIME' },
+      startedAt,
+      completedAt: deps.clock.now(),
+      createdBy: { software: 'snapback', version: plan.softwareVersion },
+    });
+    const [artifact] = manifest.artifacts;
+    return {
+      manifest, summary,
+      replicationId: received.replicationId, replicationOffset: received.offset,
+      plainBytes: artifact.plainSize, storedBytes: artifact.storedSize, sha256: artifact.plainSha256,
+    };
+  } catch (error) {
+    await archive.abort().catch((cause: unknown) => {
+      // The first fault is the one to report; what is left is unsealed and falls to the store's sweep.
+      deps.log.error('an unfinished archive could not be removed', { backupId: plan.backupId, cause: String(cause) });
+    });
+    throw error;
+  }
+};
+
+interface Met {
+  version: string;
+  usedMemoryBytes: bigint;
+  keys: bigint;
+  coverage: Coverage;
+}
+
+/** Looks who answers at the address, over a connection of its own that is closed again. */
+const meetServer = async (plan: BackupPlan, deps: BackupDeps, signal: AbortSignal): Promise<Met> => {
+  const address = addressOf(plan.endpoint);
+  const control = await openControl(plan.endpoint, deps, { signal });
+  try {
+    const facts = infoFacts(address, await control.info());
+    if (facts.runId !== plan.source.runId) {
+      throw new DomainError('CONFLICT', `At ${address} answers another server than expected: run_id ${facts.runId}, not ${plan.source.runId}.`, {
+        hint: 'The server was restarted or replaced since it was last probed: probe the instance and try again.',
+        retryable: true,
+      });
+    }
+    let { coverage } = plan.source;
+    if (coverage.kind === 'SHARD') {
+      const nodes = await optional(control.call('CLUSTER', 'NODES'));
+      if (typeof nodes === 'string') coverage = { kind: 'SHARD', slots: slotsOfMyself(nodes) };
+    }
+    return { version: facts.version, usedMemoryBytes: facts.usedMemoryBytes, keys: facts.keys, coverage };
+  } finally {
+    control.close();
+  }
+};
+
+/** An RDB is smaller than the memory it came from, and compressed more so: a quarter is asked for, to refuse only what cannot work. */
+const checkRoom = async (store: Store, usedMemoryBytes: bigint): Promise<void> => {
+  const health = await store.check();
+  if (!health.writable) {
+    throw health.problem ?? new DomainError('STORAGE_IO', `The store ${store.location} takes no data.`, { hint: 'Check the store.', retryable: true });
+  }
+  const needed = usedMemoryBytes / 4n;
+  if (health.freeBytes !== null && health.freeBytes < needed) {
+    throw new DomainError('STORAGE_FULL', `The store ${store.location} has ${health.freeBytes} bytes free; this backup may need ${needed} or more.`, {
+      hint: 'Free some space, or delete old backups.',
+    });
+  }
+};
+
+interface Flow {
+  reader: RdbReader;
+  archive: ArchiveWriter;
+  keysTotal: bigint;
+}
+
+const receive = (plan: BackupPlan, deps: BackupDeps, signal: AbortSignal, onProgress: OnProgress, flow: Flow): Promise<ReceivedRdb> => {
+  const { reader, archive, keysTotal } = flow;
+  let bytesTotal: bigint | null = null;
+  let reportedAt = 0;
+  const report = (): void => {
+    onProgress({ kind: 'amount', bytesDone: reader.bytes, bytesTotal, keysDone: reader.keys, keysTotal });
+  };
+  const sink = async (piece: Buffer): Promise<void> => {
+    const taken = reader.push(piece);
+    if (taken < piece.length) {
+      throw new DomainError('CORRUPT', `${addressOf(plan.endpoint)} sent bytes behind the end of its RDB (byte ${reader.bytes}).`, {
+        hint: 'Take the backup again; if it happens again, something between here and the server changes the bytes.',
+        details: { offset: Number(reader.bytes) },
+      });
+    }
+    await archive.write(piece);
+    const now = performance.now();
+    if (now - reportedAt < PROGRESS_EVERY_MS) return;
+    reportedAt = now;
+    report();
+  };
+  const { engine, version } = plan.source;
+  return receiveRdb(
+    plan.endpoint,
+    deps,
+    {
+      engine, version, acceptDiskless: plan.acceptDiskless, limits: plan.limits, spillDirectory: plan.spillDirectory,
+      onEvent: (event) => {
+        if (event.kind === 'snapshotting') onProgress({ kind: 'phase', phase: 'SNAPSHOTTING' });
+        else {
+          bytesTotal = event.length;
+          onProgress({ kind: 'phase', phase: 'TRANSFERRING' });
+        }
+      },
+    },
+    signal,
+    sink,
+  ).then((received) => {
+    report();
+    return received;
+  });
+};
