@@ -5,6 +5,7 @@ import {
 import { type ErrorCode } from '../domain/errors.js';
 import { type JobConclusion, type JobFailure, type JobKind, type JobProgress, type JobState, type Phase, type PhaseRecord } from '../domain/job.js';
 import { type Role } from '../domain/principal.js';
+import { type Weekday } from '../domain/schedule.js';
 
 /*
  * What the services hand out: plain data, free of secrets, one record per noun of the schema. Related objects are named by id and
@@ -72,7 +73,7 @@ export interface InstanceRecord {
   capabilities: CapabilitiesRecord;
 }
 
-export type Weekday = 'MONDAY' | 'TUESDAY' | 'WEDNESDAY' | 'THURSDAY' | 'FRIDAY' | 'SATURDAY' | 'SUNDAY';
+export type { Weekday } from '../domain/schedule.js';
 
 export interface PolicyRecord {
   id: string;

@@ -1,0 +1,5 @@
+import { Initial1764000000000 } from './1764000000000-initial.js';
+import { Agenda1764000001000 } from './1764000001000-agenda.js';
+
+/** In their order. Forward only: expand, migrate, contract. */
+export const MIGRATIONS = [Initial1764000000000, Agenda1764000001000];

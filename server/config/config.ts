@@ -1,0 +1,157 @@
+import { resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { SettingsReader } from './reader.js';
+
+/** A version pattern that the operator has switched off: `4.0` covers 4.0.x, `8` covers 8.x.y. */
+export interface DisabledEngine {
+  engine: 'REDIS' | 'VALKEY';
+  version: string;
+}
+
+export interface Config {
+  readonly host: string;
+  /** 0 takes any free port. */
+  readonly port: number;
+  /** What clients reach us by, for links; null means http://host:port. */
+  readonly publicUrl: string | null;
+  readonly dataDir: string;
+  /** null: an embedded PostgreSQL under `dataDir`. */
+  readonly databaseUrl: string | null;
+  /** Agenda's store; null: the same PostgreSQL. */
+  readonly mongodbUrl: string | null;
+  readonly storeRoot: string;
+  /** 64 hexadecimal digits; null: the file. */
+  readonly masterKey: string | null;
+  readonly masterKeyFile: string;
+  readonly defaultTimeZone: string;
+  readonly concurrentJobs: number;
+  readonly disabledEngines: readonly DisabledEngine[];
+  readonly replication: { readonly advertiseHost: string | null; readonly ports: { readonly from: number; readonly to: number } | null };
+  readonly allowedOrigins: readonly string[];
+  readonly introspection: boolean;
+  readonly sampleRedis: boolean;
+  readonly redisServerBin: string | null;
+  readonly log: { readonly level: 'debug' | 'info' | 'warn' | 'error'; readonly format: 'text' | 'json' };
+  readonly lease: { readonly lifeMs: number; readonly renewMs: number };
+  /** How long a due slot may wait, after downtime or for a busy server, before it is MISSED. */
+  readonly catchUpMs: number;
+  /** How long running jobs may go on after SIGTERM. */
+  readonly drainMs: number;
+  readonly limits: {
+    readonly maxBackupBytes: bigint;
+    readonly maxBackupMs: number;
+    readonly sourceIdleMs: number;
+  };
+}
+
+export class ConfigError extends Error {
+  constructor(readonly mistakes: readonly string[]) {
+    super(`The configuration has ${mistakes.length === 1 ? 'a mistake' : `${mistakes.length} mistakes`}:\n${mistakes.map((m) => `  - ${m}`).join('\n')}`);
+    this.name = 'ConfigError';
+  }
+}
+
+const isTimeZone = (zone: string): boolean => {
+  if (/^[+-](0\d|1[0-3]):[0-5]\d$|^[+-]14:00$/.test(zone)) return true;
+  try {
+    new Intl.DateTimeFormat('en', { timeZone: zone });
+    return true;
+  } catch {
+    return false;
+  }
+};
+
+const url = (settings: SettingsReader, name: string, protocols: readonly string[]): string | null => {
+  const value = settings.text(name);
+  if (value === undefined) return null;
+  const parsed = URL.canParse(value) ? new URL(value) : undefined;
+  if (parsed && protocols.includes(parsed.protocol)) return value;
+  // The value itself is left out: it may hold a password.
+  return settings.wrong(name, `must be a URL that starts with ${protocols.map((p) => `${p}//`).join(' or ')}`, null);
+};
+
+const disabledEngines = (settings: SettingsReader): DisabledEngine[] =>
+  settings.list('DISABLED_ENGINES').flatMap((item) => {
+    const match = /^(redis|valkey)[: ]?(\d+(?:\.\d+){0,2})$/i.exec(item);
+    if (!match?.[1] || !match[2]) {
+      return settings.wrong('DISABLED_ENGINES', `takes items such as "redis:4.0" or "valkey:8", not "${item}"`, []);
+    }
+    return [{ engine: match[1].toUpperCase() === 'REDIS' ? ('REDIS' as const) : ('VALKEY' as const), version: match[2] }];
+  });
+
+const portRange = (settings: SettingsReader): { from: number; to: number } | null => {
+  const value = settings.text('REPLICATION_PORTS');
+  if (value === undefined) return null;
+  const match = /^(\d{1,5})(?:-(\d{1,5}))?$/.exec(value);
+  const from = Number(match?.[1]);
+  const to = Number(match?.[2] ?? match?.[1]);
+  if (match && from >= 1 && to <= 65_535 && from <= to) return { from, to };
+  return settings.wrong('REPLICATION_PORTS', `must be a port or a range such as "7000-7009", not "${value}"`, null);
+};
+
+const storeRoot = (settings: SettingsReader, dataDir: string): string => {
+  const value = settings.text('STORE_URL');
+  if (value === undefined) return resolve(dataDir, 'store');
+  try {
+    const parsed = new URL(value);
+    if (parsed.protocol === 'file:' && parsed.host === '') return fileURLToPath(parsed);
+  } catch {
+    // Falls through to the one message that says what is accepted.
+  }
+  return settings.wrong('STORE_URL', 'must be a file URL with an absolute path, such as "file:///var/lib/snapback/store"', resolve(dataDir, 'store'));
+};
+
+/** Parses the environment completely and freezes the result. Throws one ConfigError that names every mistake. */
+export const readConfig = (env: Readonly<Record<string, string | undefined>>): Config => {
+  const settings = new SettingsReader(env);
+  const dataDir = resolve(settings.text('DATA_DIR') ?? 'data');
+  const masterKey = settings.text('MASTER_KEY') ?? null;
+  if (masterKey !== null && !/^[0-9a-f]{64}$/i.test(masterKey)) settings.wrong('MASTER_KEY', 'must be 64 hexadecimal digits', null);
+  const defaultTimeZone = settings.text('DEFAULT_TIME_ZONE') ?? 'UTC';
+  if (!isTimeZone(defaultTimeZone)) {
+    settings.wrong('DEFAULT_TIME_ZONE', `must be an IANA zone or a fixed offset such as +08:00, not "${defaultTimeZone}"`, null);
+  }
+  const leaseSeconds = settings.integer('LEASE_SECONDS', 30, 3, 600);
+  const databaseUrl = url(settings, 'DATABASE_URL', ['postgres:', 'postgresql:']);
+  const config: Config = {
+    host: settings.text('HOST') ?? '127.0.0.1',
+    port: settings.integer('PORT', 4000, 0, 65_535),
+    publicUrl: url(settings, 'PUBLIC_URL', ['http:', 'https:'])?.replace(/\/+$/, '') ?? null,
+    dataDir,
+    databaseUrl,
+    mongodbUrl: url(settings, 'MONGODB_URL', ['mongodb:', 'mongodb+srv:']),
+    storeRoot: storeRoot(settings, dataDir),
+    masterKey,
+    masterKeyFile: resolve(settings.text('MASTER_KEY_FILE') ?? `${dataDir}/master.key`),
+    defaultTimeZone,
+    concurrentJobs: settings.integer('CONCURRENT_JOBS', 4, 1, 64),
+    disabledEngines: disabledEngines(settings),
+    replication: { advertiseHost: settings.text('REPLICATION_ADVERTISE_HOST') ?? null, ports: portRange(settings) },
+    allowedOrigins: settings.list('ALLOWED_ORIGINS'),
+    introspection: settings.flag('INTROSPECTION', true),
+    sampleRedis: settings.flag('SAMPLE_REDIS', databaseUrl === null),
+    redisServerBin: settings.text('REDIS_SERVER_BIN') ?? null,
+    log: {
+      level: settings.choice('LOG_LEVEL', ['debug', 'info', 'warn', 'error'], 'info'),
+      format: settings.choice('LOG_FORMAT', ['text', 'json'], 'text'),
+    },
+    lease: { lifeMs: leaseSeconds * 1000, renewMs: Math.round((leaseSeconds * 1000 * 8) / 30) },
+    catchUpMs: settings.integer('CATCH_UP_MINUTES', 360, 1, 7 * 24 * 60) * 60_000,
+    drainMs: settings.integer('DRAIN_SECONDS', 30, 0, 3600) * 1000,
+    limits: {
+      maxBackupBytes: BigInt(settings.integer('MAX_BACKUP_GIB', 1024, 1, 1_000_000)) * 1024n ** 3n,
+      maxBackupMs: settings.integer('MAX_BACKUP_MINUTES', 720, 1, 100_000) * 60_000,
+      sourceIdleMs: settings.integer('SOURCE_IDLE_SECONDS', 120, 5, 3600) * 1000,
+    },
+  };
+  if (settings.mistakes.length > 0) throw new ConfigError(settings.mistakes);
+  return deepFreeze(config);
+};
+
+const deepFreeze = <T>(value: T): T => {
+  if (typeof value === 'object' && value !== null && !Object.isFrozen(value)) {
+    Object.freeze(value);
+    for (const inner of Object.values(value)) deepFreeze(inner);
+  }
+  return value;
+};

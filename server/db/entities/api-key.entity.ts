@@ -1,0 +1,16 @@
+import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
+import { type Role } from '../../domain/principal.js';
+
+@Entity('api_keys')
+@Index(['projectId'])
+export class ApiKeyEntity {
+  @PrimaryColumn('text') id!: string;
+  @Column('text') projectId!: string;
+  @Column('text') name!: string;
+  @Column('text') role!: Role;
+  /** SHA-256 of the key's secret part. */
+  @Column('bytea') secretHash!: Buffer;
+  @Column({ type: 'timestamptz', precision: 3 }) createdAt!: Date;
+  @Column({ type: 'timestamptz', precision: 3, nullable: true }) expiresAt!: Date | null;
+  @Column({ type: 'timestamptz', precision: 3, nullable: true }) revokedAt!: Date | null;
+}

@@ -1,0 +1,43 @@
+import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
+import {
+  type BackupState, type CaptureMethod, type Coverage, type DatabaseCount, type Engine, type Integrity, type Trigger, type TypeCount,
+} from '../../domain/backup.js';
+import { type LoadTargetRecord } from '../../services/records.js';
+import { bigintColumn, richJson } from '../json.js';
+
+@Entity('backups')
+@Index(['projectId', 'createdAt', 'id'])
+@Index(['instanceId', 'createdAt', 'id'])
+@Index(['instanceId', 'completedAt'], { where: `"state" = 'AVAILABLE'` })
+@Index(['expiresAt'], { where: `"state" IN ('AVAILABLE', 'FAILED', 'DAMAGED')` })
+export class BackupEntity {
+  @PrimaryColumn('text') id!: string;
+  @Column('text') projectId!: string;
+  @Column('text') instanceId!: string;
+  @Column('text', { nullable: true }) jobId!: string | null;
+  @Column('text') name!: string;
+  @Column('text') state!: BackupState;
+  @Column('text') trigger!: Trigger;
+  @Column('text') captureMethod!: CaptureMethod;
+  @Column('jsonb') coverage!: Coverage;
+  @Column('text') engine!: Engine;
+  @Column('text') engineVersion!: string;
+  @Column('text', { nullable: true }) integrity!: Integrity | null;
+  @Column('jsonb', { nullable: true, transformer: richJson }) unknownContent!: { what: string; offset: bigint } | null;
+  @Column('int', { nullable: true }) rdbVersion!: number | null;
+  @Column('bigint', { nullable: true, transformer: bigintColumn }) sizeBytes!: bigint | null;
+  @Column('bigint', { nullable: true, transformer: bigintColumn }) storedBytes!: bigint | null;
+  @Column('text', { nullable: true }) sha256!: string | null;
+  @Column('bigint', { nullable: true, transformer: bigintColumn }) keys!: bigint | null;
+  @Column('bigint', { nullable: true, transformer: bigintColumn }) expiringKeys!: bigint | null;
+  @Column('jsonb', { nullable: true, transformer: richJson }) databases!: DatabaseCount[] | null;
+  @Column('jsonb', { nullable: true, transformer: richJson }) types!: TypeCount[] | null;
+  @Column('int', { nullable: true }) functions!: number | null;
+  @Column('jsonb', { nullable: true }) loadsOn!: LoadTargetRecord[] | null;
+  @Column('text', { nullable: true }) replicationId!: string | null;
+  @Column('bigint', { nullable: true, transformer: bigintColumn }) replicationOffset!: bigint | null;
+  @Column({ type: 'timestamptz', precision: 3 }) createdAt!: Date;
+  @Column({ type: 'timestamptz', precision: 3, nullable: true }) startedAt!: Date | null;
+  @Column({ type: 'timestamptz', precision: 3, nullable: true }) completedAt!: Date | null;
+  @Column({ type: 'timestamptz', precision: 3, nullable: true }) expiresAt!: Date | null;
+}

@@ -1,0 +1,18 @@
+import { ApiKeyEntity } from './api-key.entity.js';
+import { BackupLeaseEntity } from './backup-lease.entity.js';
+import { BackupEntity } from './backup.entity.js';
+import { IdempotencyKeyEntity } from './idempotency-key.entity.js';
+import { InstanceEntity } from './instance.entity.js';
+import { JobEventEntity } from './job-event.entity.js';
+import { JobEntity } from './job.entity.js';
+import { PolicyEntity } from './policy.entity.js';
+import { ProjectEntity } from './project.entity.js';
+import { RestorePlanEntity } from './restore-plan.entity.js';
+import { RestoreEntity } from './restore.entity.js';
+import { ServiceSettingEntity } from './service-setting.entity.js';
+import { SlotEntity } from './slot.entity.js';
+
+export const ENTITIES = [
+  ApiKeyEntity, BackupEntity, BackupLeaseEntity, IdempotencyKeyEntity, InstanceEntity, JobEntity, JobEventEntity, PolicyEntity,
+  ProjectEntity, RestoreEntity, RestorePlanEntity, ServiceSettingEntity, SlotEntity,
+];

@@ -1,0 +1,25 @@
+import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
+import { type UndoRecord } from '../../engine/target/undo-record.js';
+import { type RestoreReportRecord } from '../../services/records.js';
+import { bigintColumn, richJson } from '../json.js';
+
+@Entity('restores')
+@Index(['projectId', 'createdAt', 'id'])
+@Index(['instanceId', 'createdAt', 'id'])
+export class RestoreEntity {
+  @PrimaryColumn('text') id!: string;
+  @Column('text') projectId!: string;
+  @Column('text') planId!: string;
+  @Column('text') backupId!: string;
+  @Column('text') instanceId!: string;
+  @Column('text') method!: 'REPLICATION_LINK';
+  @Column('text', { nullable: true }) safetyBackupId!: string | null;
+  @Column('text') dataNow!: 'OLD' | 'NEW' | 'UNKNOWN';
+  @Column('bigint', { nullable: true, transformer: bigintColumn }) unsavedWriteBytes!: bigint | null;
+  @Column('jsonb', { nullable: true, transformer: richJson }) report!: RestoreReportRecord | null;
+  /** Written before the target is told to follow us, so that any node can settle a half-done restore. */
+  @Column('jsonb', { nullable: true }) undoRecord!: UndoRecord | null;
+  @Column('text') jobId!: string;
+  @Column({ type: 'timestamptz', precision: 3 }) createdAt!: Date;
+  @Column({ type: 'timestamptz', precision: 3, nullable: true }) completedAt!: Date | null;
+}

@@ -1,0 +1,40 @@
+import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
+import { type LinkClaims, type LinkSigner } from '../services/ports.js';
+import { type MasterKey } from './master-key.js';
+
+/*
+ * A link's token: base64url(JSON [version, backup, project, expiry in s, nonce]) "." base64url(HMAC-SHA-256 of the former).
+ * The HMAC covers a fixed purpose too, so that no other signature of this service can be passed off as a link.
+ */
+const VERSION = 1;
+
+export const createLinkSigner = (master: MasterKey): LinkSigner => {
+  const key = master.derive('download links v1');
+  const sign = (body: string): Buffer => createHmac('sha256', key).update('GET download\n').update(body).digest();
+  return {
+    sign(claims) {
+      const body = Buffer.from(
+        JSON.stringify([VERSION, claims.backupId, claims.projectId, Math.floor(claims.expiresAt.getTime() / 1000), randomBytes(12).toString('base64url')]),
+      ).toString('base64url');
+      return `${body}.${sign(body).toString('base64url')}`;
+    },
+    verify(token, now) {
+      if (token.length > 1024) return undefined;
+      const dot = token.indexOf('.');
+      const body = token.slice(0, dot);
+      const given = Buffer.from(token.slice(dot + 1), 'base64url');
+      const wanted = sign(body);
+      if (dot < 1 || given.length !== wanted.length || !timingSafeEqual(given, wanted)) return undefined;
+      const claims = parseClaims(body);
+      return claims && claims.expiresAt > now ? claims : undefined;
+    },
+  };
+};
+
+const parseClaims = (body: string): LinkClaims | undefined => {
+  const fields: unknown = JSON.parse(Buffer.from(body, 'base64url').toString('utf8'));
+  if (!Array.isArray(fields) || fields[0] !== VERSION) return undefined;
+  const [, backupId, projectId, expiry] = fields as unknown[];
+  if (typeof backupId !== 'string' || typeof projectId !== 'string' || typeof expiry !== 'number') return undefined;
+  return { backupId, projectId, expiresAt: new Date(expiry * 1000) };
+};

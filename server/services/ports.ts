@@ -1,0 +1,300 @@
+import { type BackupState, type Coverage, type Engine, type Trigger } from '../domain/backup.js';
+import { type JobConclusion, type JobFailure, type JobKind, type JobProgress, type JobState, type Phase, type PhaseRecord } from '../domain/job.js';
+import { type Role } from '../domain/principal.js';
+import { type UndoRecord } from '../engine/target/undo-record.js';
+import {
+  type BackupFilter, type BackupRecord, type InstanceFilter, type InstanceRecord, type JobEventKind, type JobEventRecord, type JobFilter,
+  type JobRecord, type PolicyRecord, type ProjectRecord, type RestoreFilter, type RestorePlanRecord, type RestoreRecord,
+} from './records.js';
+
+/* What the services need from the outside. Implemented by db/, security/, jobs/ and events/, wired in app.ts. */
+
+/** The tenant. A required argument of every read and write of tenants' rows, so that forgetting it does not compile. */
+export interface Scope {
+  readonly projectId: string;
+}
+
+export interface SecretPlace {
+  projectId: string;
+  table: string;
+  column: string;
+  rowId: string;
+}
+
+/** Seals secrets for storage. `open` fails with KEY_UNAVAILABLE or CORRUPT, never with a wrong plaintext. */
+export interface Vault {
+  seal(place: SecretPlace, plain: string): Buffer;
+  open(place: SecretPlace, sealed: Buffer): string;
+}
+
+export interface LinkClaims {
+  backupId: string;
+  projectId: string;
+  expiresAt: Date;
+}
+
+export interface LinkSigner {
+  sign(claims: LinkClaims): string;
+  /** undefined for anything forged, edited or expired, without telling which. */
+  verify(token: string, now: Date): LinkClaims | undefined;
+}
+
+/** A page as the repositories take it: `limit` items, starting next to `from`, walking `forward` or backward through `order`. */
+export interface PageQuery {
+  order: 'NEWEST_FIRST' | 'OLDEST_FIRST';
+  forward: boolean;
+  limit: number;
+  from: { createdAt: Date; id: string } | null;
+}
+
+/** `items` stand in the list's order; `more` says whether the walk's direction holds further ones. */
+export interface PageResult<T> {
+  items: T[];
+  more: boolean;
+}
+
+export interface ApiKeyRow {
+  id: string;
+  projectId: string;
+  name: string;
+  role: Role;
+  secretHash: Buffer;
+  expiresAt: Date | null;
+  revokedAt: Date | null;
+}
+
+export interface ApiKeyRepository {
+  /** Across tenants: this is how a caller becomes somebody. */
+  findForLogin(id: string): Promise<ApiKeyRow | null>;
+  insert(key: ApiKeyRow & { createdAt: Date }): Promise<void>;
+  count(): Promise<number>;
+}
+
+export interface ProjectRepository {
+  get(id: string): Promise<ProjectRecord | null>;
+  insert(project: ProjectRecord): Promise<void>;
+}
+
+/** What is sealed for an instance; never leaves the services. */
+export interface InstanceSecrets {
+  password: string | null;
+  tls: { ca: string | null; cert: string | null; key: string | null } | null;
+}
+
+export interface InstanceRepository {
+  /** Removed ones are found too. */
+  get(scope: Scope, id: string): Promise<InstanceRecord | null>;
+  getMany(scope: Scope, ids: readonly string[]): Promise<InstanceRecord[]>;
+  list(scope: Scope, filter: InstanceFilter, page: PageQuery): Promise<PageResult<InstanceRecord>>;
+  count(scope: Scope, filter: InstanceFilter): Promise<number>;
+  /** Serialises changes of the project's instances until the transaction ends. */
+  lockProject(scope: Scope): Promise<void>;
+  findProtectedByName(scope: Scope, name: string): Promise<InstanceRecord | null>;
+  findProtectedByRunId(scope: Scope, runId: string): Promise<InstanceRecord | null>;
+  sealedSecrets(scope: Scope, id: string): Promise<Buffer | null>;
+  insert(instance: InstanceRecord, sealed: Buffer | null): Promise<void>;
+  /** @param sealed undefined leaves the secrets as they are. */
+  save(instance: InstanceRecord, sealed: Buffer | null | undefined): Promise<void>;
+  countAll(): Promise<number>;
+}
+
+export interface PolicyRepository {
+  get(scope: Scope, id: string): Promise<PolicyRecord | null>;
+  getByInstances(scope: Scope, instanceIds: readonly string[]): Promise<PolicyRecord[]>;
+  insert(policy: PolicyRecord): Promise<void>;
+  save(policy: PolicyRecord): Promise<void>;
+  /** Enabled policies of protected instances whose run is due, oldest first, over all tenants; locked until the transaction ends, those locked elsewhere skipped. */
+  claimDue(now: Date, limit: number): Promise<PolicyRecord[]>;
+  /** One policy, over all tenants, locked until the transaction ends; null when it is gone or locked elsewhere. */
+  claim(id: string): Promise<PolicyRecord | null>;
+  /** Enabled policies with a planned run, over all tenants: what the clock must know. */
+  planned(): Promise<{ id: string; nextRunAt: Date }[]>;
+}
+
+export type SlotState = 'DUE' | 'STARTED' | 'MISSED';
+
+export interface SlotRow {
+  id: string;
+  projectId: string;
+  policyId: string;
+  instanceId: string;
+  plannedAt: Date;
+  state: SlotState;
+  jobId: string | null;
+  reason: string | null;
+}
+
+export interface SlotRepository {
+  /** false when the slot is there already: somebody else has it. */
+  insert(slot: SlotRow): Promise<boolean>;
+  /** Slots that wait for a busy server; locked, those locked elsewhere skipped. */
+  claimWaiting(limit: number): Promise<SlotRow[]>;
+  save(slot: SlotRow): Promise<void>;
+  list(scope: Scope, policyId: string): Promise<SlotRow[]>;
+}
+
+export interface NewBackup {
+  id: string;
+  projectId: string;
+  instanceId: string;
+  jobId: string;
+  name: string;
+  trigger: Trigger;
+  engine: Engine;
+  engineVersion: string;
+  coverage: Coverage;
+  createdAt: Date;
+}
+
+export type BackupChange = Partial<Omit<BackupRecord, 'id' | 'projectId' | 'instanceId' | 'durationMs' | 'retainedBecause' | 'createdAt'>> & {
+  replicationId?: string;
+  replicationOffset?: bigint;
+};
+
+export interface BackupRepository {
+  get(scope: Scope, id: string): Promise<BackupRecord | null>;
+  getMany(scope: Scope, ids: readonly string[]): Promise<BackupRecord[]>;
+  latestByInstance(scope: Scope, instanceIds: readonly string[]): Promise<BackupRecord[]>;
+  list(scope: Scope, filter: BackupFilter, page: PageQuery): Promise<PageResult<BackupRecord>>;
+  count(scope: Scope, filter: BackupFilter): Promise<number>;
+  insert(backup: NewBackup): Promise<void>;
+  /** Moves a backup from one of `from` and sets `change`; false when it is in another state. */
+  change(scope: Scope, id: string, from: readonly BackupState[], change: BackupChange): Promise<boolean>;
+  /** Takes a row lock so that leases and deletion cannot pass each other; null when there is none. */
+  lock(scope: Scope, id: string): Promise<BackupRecord | null>;
+  /** Backups past `expiresAt` that nothing retains, over all tenants. */
+  expired(now: Date, limit: number): Promise<BackupRecord[]>;
+}
+
+/** Readers of archives. A lease ends by itself, by the database's clock, when its holder dies. */
+export interface LeaseRepository {
+  add(scope: Scope, lease: { id: string; backupId: string; holder: string; seconds: number }): Promise<void>;
+  /** false when the lease is over. */
+  renew(id: string, seconds: number): Promise<boolean>;
+  remove(id: string): Promise<void>;
+  isRead(scope: Scope, backupId: string): Promise<boolean>;
+}
+
+export interface NewJob {
+  id: string;
+  projectId: string;
+  kind: JobKind;
+  createdAt: Date;
+  instanceId: string | null;
+  backupId: string | null;
+  restoreId: string | null;
+  /** The server that a BACKUP or RESTORE works on: the lock. */
+  serverRunId: string | null;
+  cancellable: boolean;
+  maxAttempts: number;
+}
+
+export interface JobChange {
+  state?: JobState;
+  conclusion?: JobConclusion | null;
+  phase?: Phase | null;
+  phases?: readonly PhaseRecord[];
+  progress?: JobProgress | null;
+  failure?: JobFailure | null;
+  startedAt?: Date;
+  completedAt?: Date;
+  cancelRequestedAt?: Date;
+  cancellable?: boolean;
+  backupId?: string;
+}
+
+export interface JobEventDraft {
+  kind: JobEventKind;
+  at: Date;
+  notice?: { code: string; message: string };
+}
+
+export interface JobRepository {
+  get(scope: Scope, id: string): Promise<JobRecord | null>;
+  getMany(scope: Scope, ids: readonly string[]): Promise<JobRecord[]>;
+  runningByInstance(scope: Scope, instanceIds: readonly string[]): Promise<JobRecord[]>;
+  list(scope: Scope, filter: JobFilter, page: PageQuery): Promise<PageResult<JobRecord>>;
+  count(scope: Scope, filter: JobFilter): Promise<number>;
+  /** Inserts the row and its first event. null when another unfinished job holds the server's lock. */
+  insert(job: NewJob): Promise<JobRecord | null>;
+  /** The unfinished backup or restore on a server, over all tenants. */
+  runningOnServer(runId: string): Promise<JobRecord | null>;
+  /**
+   * Changes a job and appends the event that describes the change, in the caller's transaction. With `fence`, only while that run still
+   * owns the job. null when the condition does not hold: then nothing is changed.
+   */
+  change(id: string, expected: { fence?: number; states?: readonly JobState[] }, change: JobChange, event: JobEventDraft): Promise<JobRecord | null>;
+}
+
+export interface PlanRow extends RestorePlanRecord {
+  /** The caller that made it: only the same key may use it. */
+  keyId: string;
+  /** Digest of what the plan is bound to besides the fields of its own. */
+  usedAt: Date | null;
+}
+
+export interface PlanRepository {
+  get(scope: Scope, id: string): Promise<PlanRow | null>;
+  insert(plan: PlanRow): Promise<void>;
+  /** Marks a plan as used; false when it was used already. */
+  use(scope: Scope, id: string, at: Date): Promise<boolean>;
+}
+
+export type RestoreChange = Partial<Pick<RestoreRecord, 'safetyBackupId' | 'dataNow' | 'unsavedWriteBytes' | 'report' | 'completedAt'>> & {
+  undoRecord?: UndoRecord | null;
+};
+
+export interface RestoreRepository {
+  get(scope: Scope, id: string): Promise<RestoreRecord | null>;
+  getMany(scope: Scope, ids: readonly string[]): Promise<RestoreRecord[]>;
+  list(scope: Scope, filter: RestoreFilter, page: PageQuery): Promise<PageResult<RestoreRecord>>;
+  count(scope: Scope, filter: RestoreFilter): Promise<number>;
+  insert(restore: RestoreRecord): Promise<void>;
+  change(scope: Scope, id: string, change: RestoreChange): Promise<void>;
+  undoRecord(scope: Scope, id: string): Promise<UndoRecord | null>;
+}
+
+export interface IdempotencyRepository {
+  /**
+   * Claims a key in the caller's transaction. `null`: it is ours now, and `result` is stored with it. Otherwise what the first call
+   * stored; a racing first call is waited for.
+   */
+  claim(scope: Scope, claim: { mutation: string; key: string; inputHash: string; result: Record<string, string>; at: Date }): Promise<{ inputHash: string; result: Record<string, string> } | null>;
+}
+
+export interface Repositories {
+  projects: ProjectRepository;
+  apiKeys: ApiKeyRepository;
+  instances: InstanceRepository;
+  policies: PolicyRepository;
+  slots: SlotRepository;
+  backups: BackupRepository;
+  leases: LeaseRepository;
+  jobs: JobRepository;
+  plans: PlanRepository;
+  restores: RestoreRepository;
+  idempotency: IdempotencyRepository;
+}
+
+export interface Database {
+  /** Each call its own transaction. */
+  readonly read: Repositories;
+  transaction<T>(work: (tx: Repositories) => Promise<T>): Promise<T>;
+}
+
+/** Wakes workers; called after the commit. Losing a call is harmless: the reconcile pass finds the row. */
+export interface WorkQueue {
+  enqueueJob(jobId: string): Promise<void>;
+  /** Replaces the policy's pending wake-up; null removes it. */
+  schedulePolicy(policyId: string, at: Date | null): Promise<void>;
+}
+
+/** Reads job events since a position and waits for more. */
+export interface EventFeed {
+  job(scope: Scope, jobId: string, afterSequence: number): AsyncIterableIterator<JobEventRecord>;
+  project(scope: Scope, filter: JobFilter, after: string | null): Promise<AsyncIterableIterator<JobEventRecord>>;
+}
+
+export interface Ids {
+  make(kind: 'instance' | 'policy' | 'slot' | 'backup' | 'restorePlan' | 'restore' | 'job' | 'project' | 'apiKey'): string;
+}
