@@ -1,0 +1,40 @@
+import { registerEnumType } from 'type-graphql';
+import { BACKUP_STATES, CAPTURE_METHODS, ENGINES, INTEGRITIES, KEY_TYPES, TRIGGERS } from '../domain/backup.js';
+import { ERROR_CODES } from '../domain/errors.js';
+import { JOB_CONCLUSIONS, JOB_KINDS, JOB_STATES, PHASES } from '../domain/job.js';
+
+/** An enum whose values are their own names, as everywhere in this service. Descriptions are the SDL's. */
+const enumeration = <T extends string>(name: string, values: readonly T[]): Readonly<Record<T, T>> => {
+  const members = Object.fromEntries(values.map((value) => [value, value])) as Record<T, T>;
+  registerEnumType(members, { name });
+  return members;
+};
+
+export const ErrorCodeEnum = enumeration('ErrorCode', ERROR_CODES);
+export const ListOrderEnum = enumeration('ListOrder', ['NEWEST_FIRST', 'OLDEST_FIRST']);
+export const RoleEnum = enumeration('Role', ['VIEWER', 'OPERATOR', 'ADMIN']);
+export const StoreKindEnum = enumeration('StoreKind', ['FILE_SYSTEM', 'S3']);
+
+export const EngineEnum = enumeration('Engine', ENGINES);
+export const ServerRoleEnum = enumeration('ServerRole', ['MASTER', 'REPLICA']);
+export const ServerModeEnum = enumeration('ServerMode', ['STANDALONE', 'CLUSTER', 'SENTINEL']);
+export const CaptureMethodEnum = enumeration('CaptureMethod', CAPTURE_METHODS);
+export const RestoreMethodEnum = enumeration('RestoreMethod', ['REPLICATION_LINK']);
+
+export const WeekdayEnum = enumeration('Weekday', ['MONDAY', 'TUESDAY', 'WEDNESDAY', 'THURSDAY', 'FRIDAY', 'SATURDAY', 'SUNDAY']);
+
+export const BackupStateEnum = enumeration('BackupState', BACKUP_STATES);
+export const BackupTriggerEnum = enumeration('BackupTrigger', TRIGGERS);
+export const IntegrityEnum = enumeration('Integrity', INTEGRITIES);
+export const CoverageKindEnum = enumeration('CoverageKind', ['INSTANCE', 'SHARD']);
+export const RetainedBecauseEnum = enumeration('RetainedBecause', ['NEWEST_GOOD', 'IN_USE']);
+export const KeyTypeEnum = enumeration('KeyType', KEY_TYPES);
+
+export const JobKindEnum = enumeration('JobKind', JOB_KINDS);
+export const JobStateEnum = enumeration('JobState', JOB_STATES);
+export const JobConclusionEnum = enumeration('JobConclusion', JOB_CONCLUSIONS);
+export const PhaseEnum = enumeration('Phase', PHASES);
+export const JobEventKindEnum = enumeration('JobEventKind', ['SNAPSHOT', 'STATE', 'PHASE', 'PROGRESS', 'NOTICE']);
+
+export const RestorePlanStateEnum = enumeration('RestorePlanState', ['PREPARING', 'READY', 'USED', 'EXPIRED']);
+export const DataNowEnum = enumeration('DataNow', ['OLD', 'NEW', 'UNKNOWN']);

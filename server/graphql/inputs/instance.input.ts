@@ -1,0 +1,55 @@
+import { Field, ID, InputType, Int } from 'type-graphql';
+import { type Engine } from '../../domain/backup.js';
+import { type RegisterInstance, type TlsChange, type UpdateInstance } from '../../services/api.js';
+import { type InstanceFilter as InstanceFilterRecord } from '../../services/records.js';
+import { EngineEnum } from '../enums.js';
+
+@InputType()
+export class InstanceFilter implements InstanceFilterRecord {
+  @Field(() => String, { nullable: true }) nameContains?: string | null;
+  @Field(() => EngineEnum, { nullable: true }) engine?: Engine | null;
+}
+
+@InputType()
+export class TlsInput implements TlsChange {
+  @Field(() => String, { nullable: true }) ca?: string | null;
+  @Field(() => String, { nullable: true }) cert?: string | null;
+  @Field(() => String, { nullable: true }) key?: string | null;
+  @Field(() => String, { nullable: true }) serverName?: string | null;
+  @Field(() => Boolean, { defaultValue: false }) insecureSkipVerify!: boolean;
+}
+
+@InputType()
+export class RegisterInstanceInput implements RegisterInstance {
+  @Field(() => String) name!: string;
+  @Field(() => String) host!: string;
+  @Field(() => Int, { defaultValue: 6379 }) port!: number;
+  @Field(() => String, { nullable: true }) username?: string | null;
+  @Field(() => String, { nullable: true }) password?: string | null;
+  @Field(() => TlsInput, { nullable: true }) tls?: TlsChange | null;
+  @Field(() => Boolean, { defaultValue: false }) acceptPartial!: boolean;
+}
+
+/** A field that was not sent is absent here too, so that the service can tell it from `null`. */
+@InputType()
+export class UpdateInstanceInput implements UpdateInstance {
+  @Field(() => ID) instanceId!: string;
+  @Field(() => String, { nullable: true }) name?: string | null;
+  @Field(() => String, { nullable: true }) host?: string | null;
+  @Field(() => Int, { nullable: true }) port?: number | null;
+  @Field(() => String, { nullable: true }) username?: string | null;
+  @Field(() => String, { nullable: true }) password?: string | null;
+  @Field(() => TlsInput, { nullable: true }) tls?: TlsChange | null;
+  @Field(() => Boolean, { nullable: true }) acceptPartial?: boolean | null;
+}
+
+@InputType()
+export class RemoveInstanceInput {
+  @Field(() => ID) instanceId!: string;
+  @Field(() => Boolean, { defaultValue: false }) deleteBackups!: boolean;
+}
+
+@InputType()
+export class ProbeInstanceInput {
+  @Field(() => ID) instanceId!: string;
+}

@@ -1,0 +1,86 @@
+import { DomainError } from '../domain/errors.js';
+import { type Caller, type Services } from '../services/api.js';
+import { type BackupRecord, type InstanceRecord, type JobRecord, type PolicyRecord, type ProjectRecord, type RestorePlanRecord, type RestoreRecord } from '../services/records.js';
+
+export interface Loader<T> {
+  load(id: string): Promise<T | null>;
+  /** Forgets what was loaded, so that the next `load` asks again. */
+  clear(): void;
+}
+
+/**
+ * Gathers the ids asked for within one turn of the event loop's microtasks into one call, and remembers the answers until `clear`.
+ * @param fetch answers in the order of the ids, null for what is missing; ids are distinct
+ */
+export const makeLoader = <T>(fetch: (ids: readonly string[]) => Promise<readonly (T | null)[]>): Loader<T> => {
+  type Waiting = { id: string; resolve: (value: T | null) => void; reject: (error: unknown) => void };
+  let known = new Map<string, Promise<T | null>>();
+  let waiting: Waiting[] = [];
+
+  const flush = async (): Promise<void> => {
+    const batch = waiting;
+    waiting = [];
+    try {
+      const found = await fetch(batch.map(({ id }) => id));
+      if (found.length !== batch.length) throw new DomainError('INTERNAL', `A loader asked for ${batch.length} objects and got ${found.length}.`);
+      batch.forEach(({ resolve }, at) => resolve(found[at] ?? null));
+    } catch (error) {
+      for (const { reject } of batch) reject(error);
+    }
+  };
+
+  return {
+    load(id) {
+      const present = known.get(id);
+      if (present) return present;
+      const promise = new Promise<T | null>((resolve, reject) => {
+        waiting.push({ id, resolve, reject });
+        // Two turns: resolvers of sibling list items run in the same flush of the microtask queue as the first `load`.
+        if (waiting.length === 1) process.nextTick(() => void Promise.resolve().then(flush));
+      });
+      known.set(id, promise);
+      return promise;
+    },
+    clear() {
+      known = new Map();
+    },
+  };
+};
+
+export interface Loaders {
+  instances: Loader<InstanceRecord>;
+  policiesByInstance: Loader<PolicyRecord>;
+  backups: Loader<BackupRecord>;
+  latestBackupByInstance: Loader<BackupRecord>;
+  runningJobByInstance: Loader<JobRecord>;
+  jobs: Loader<JobRecord>;
+  restores: Loader<RestoreRecord>;
+  plans: Loader<RestorePlanRecord>;
+  projects: Loader<ProjectRecord>;
+}
+
+const one = <T>(get: (id: string) => Promise<T | null>) => (ids: readonly string[]): Promise<(T | null)[]> => Promise.all(ids.map(get));
+
+/** The loaders of one request: they ask on behalf of its caller and share nothing with other requests. */
+export const makeLoaders = (services: Services, caller: Caller): Loaders => ({
+  instances: makeLoader((ids) => services.instances.getMany(caller, ids)),
+  policiesByInstance: makeLoader((ids) => services.policies.getManyByInstance(caller, ids)),
+  backups: makeLoader((ids) => services.backups.getMany(caller, ids)),
+  latestBackupByInstance: makeLoader((ids) => services.backups.latestByInstance(caller, ids)),
+  runningJobByInstance: makeLoader((ids) => services.jobs.runningByInstance(caller, ids)),
+  jobs: makeLoader((ids) => services.jobs.getMany(caller, ids)),
+  restores: makeLoader((ids) => services.restores.getMany(caller, ids)),
+  plans: makeLoader(one((id) => services.restores.getPlan(caller, id))),
+  projects: makeLoader(one((id) => services.service.project(caller, id))),
+});
+
+export const clearLoaders = (loaders: Loaders): void => {
+  for (const loader of Object.values(loaders) as Loader<unknown>[]) loader.clear();
+};
+
+/** For links that the schema promises: an object that names another which is gone is a fault of ours. */
+export const loadRequired = async <T>(loader: Loader<T>, id: string, from: string): Promise<T> => {
+  const found = await loader.load(id);
+  if (found === null) throw new DomainError('INTERNAL', `${from} names ${id}, which does not exist.`);
+  return found;
+};

@@ -1,0 +1,100 @@
+import { Field, Int } from 'type-graphql';
+import { type DatabaseCount, type Engine } from '../../domain/backup.js';
+import { type ErrorCode } from '../../domain/errors.js';
+import {
+  type BlockerRecord, type JobRecord, type RestorePlanRecord, type RestoreRecord, type RestoreReportRecord, type WarningRecord,
+} from '../../services/records.js';
+import { connectionOf } from '../connection.js';
+import { DataNowEnum, EngineEnum, ErrorCodeEnum, RestoreMethodEnum, RestorePlanStateEnum } from '../enums.js';
+import { BigIntScalar, DateTime } from '../scalars.js';
+import { UserError } from './error.type.js';
+import { Job } from './job.type.js';
+import { Node, Plain, PlainNode } from './node.type.js';
+import { DatabaseKeys } from './server-facts.type.js';
+
+@Plain()
+export class RestoreBlocker implements BlockerRecord {
+  @Field(() => String) name!: string;
+  @Field(() => ErrorCodeEnum) code!: ErrorCode;
+  @Field(() => String) message!: string;
+  @Field(() => String, { nullable: true }) hint!: string | null;
+}
+
+@Plain()
+export class RestoreWarning implements WarningRecord {
+  @Field(() => String) name!: string;
+  @Field(() => String) message!: string;
+  @Field(() => String, { nullable: true }) hint!: string | null;
+  @Field(() => Boolean) mustAccept!: boolean;
+}
+
+@Plain()
+export class RestoreCompatibility {
+  @Field(() => Boolean) loads!: boolean;
+  @Field(() => String, { nullable: true }) reason!: string | null;
+}
+
+@Plain()
+export class RestoreMemory {
+  @Field(() => BigIntScalar) usedBytes!: bigint;
+  @Field(() => BigIntScalar, { nullable: true }) maxBytes!: bigint | null;
+  @Field(() => BigIntScalar, { nullable: true }) estimatedBytes!: bigint | null;
+}
+
+@PlainNode()
+export class RestorePlan extends Node implements Omit<RestorePlanRecord, 'projectId' | 'backupId' | 'instanceId' | 'jobId'> {
+  @Field(() => RestorePlanStateEnum) state!: RestorePlanRecord['state'];
+  @Field(() => RestoreMethodEnum, { nullable: true }) method!: 'REPLICATION_LINK' | null;
+  @Field(() => Boolean) safetyBackup!: boolean;
+  @Field(() => Boolean) pauseWrites!: boolean;
+  @Field(() => EngineEnum) targetEngine!: Engine;
+  @Field(() => String) targetVersion!: string;
+  @Field(() => String) targetRunId!: string;
+  @Field(() => [DatabaseKeys]) keysNow!: readonly DatabaseCount[];
+  @Field(() => [DatabaseKeys]) keysAfter!: readonly DatabaseCount[];
+  @Field(() => RestoreCompatibility) compatibility!: RestoreCompatibility;
+  @Field(() => RestoreMemory) memory!: RestoreMemory;
+  @Field(() => [RestoreBlocker]) blockers!: readonly BlockerRecord[];
+  @Field(() => [RestoreWarning]) warnings!: readonly WarningRecord[];
+  @Field(() => String) confirmationText!: string;
+  @Field(() => DateTime) createdAt!: Date;
+  @Field(() => DateTime) expiresAt!: Date;
+}
+
+@Plain()
+export class RestoreReport implements RestoreReportRecord {
+  @Field(() => [DatabaseKeys]) keysBefore!: readonly DatabaseCount[];
+  @Field(() => [DatabaseKeys], { nullable: true }) keysAfter!: readonly DatabaseCount[] | null;
+  @Field(() => BigIntScalar) bytesSent!: bigint;
+  @Field(() => Int, { nullable: true }) loadMs!: number | null;
+  @Field(() => Boolean) promoted!: boolean;
+  @Field(() => Boolean) bgsaveSuggested!: boolean;
+  @Field(() => [String]) notices!: readonly string[];
+}
+
+type RestoreLinks = 'projectId' | 'planId' | 'backupId' | 'instanceId' | 'safetyBackupId' | 'jobId';
+
+@PlainNode()
+export class Restore extends Node implements Omit<RestoreRecord, RestoreLinks> {
+  @Field(() => RestoreMethodEnum) method!: 'REPLICATION_LINK';
+  @Field(() => DataNowEnum) dataNow!: 'OLD' | 'NEW' | 'UNKNOWN';
+  @Field(() => BigIntScalar, { nullable: true }) unsavedWriteBytes!: bigint | null;
+  @Field(() => RestoreReport, { nullable: true }) report!: RestoreReportRecord | null;
+  @Field(() => DateTime) createdAt!: Date;
+  @Field(() => DateTime, { nullable: true }) completedAt!: Date | null;
+}
+
+export const RestoreConnection = connectionOf('Restore', () => Restore);
+
+@Plain()
+export class CreateRestorePlanPayload {
+  @Field(() => RestorePlan, { nullable: true }) plan?: RestorePlanRecord | null;
+  @Field(() => [UserError]) userErrors!: readonly UserError[];
+}
+
+@Plain()
+export class RestoreBackupPayload {
+  @Field(() => Restore, { nullable: true }) restore?: RestoreRecord | null;
+  @Field(() => Job, { nullable: true }) job?: JobRecord | null;
+  @Field(() => [UserError]) userErrors!: readonly UserError[];
+}
