@@ -1,0 +1,8 @@
+/** The archive: how a backup lies in a store. `FORMAT.md` beside this file is the specification. */
+export { createArchive, type ArchiveWriter, type CreateArchiveOptions } from './writer.js';
+export { openArchive, type ArchiveReader, type ReadRange, type VerifyProgress } from './reader.js';
+export { listArchives, removeArchive, type ArchiveEntry } from './catalogue.js';
+export { readManifest } from './manifest-reader.js';
+export { type Artifact, type Consistency, type Manifest, type ManifestFacts, type SourceIdentity } from './manifest.js';
+export { type CodecChoice } from './codec.js';
+export { DEFAULT_BLOCK_SIZE, parseArchiveKey, type BlockSize } from './layout.js';

@@ -1,0 +1,148 @@
+import { CAPTURE_METHODS, ENGINES, INTEGRITIES, KEY_TYPES, TRIGGERS, type Coverage } from '../../domain/backup.js';
+import { type DomainError } from '../../domain/errors.js';
+import { type RdbSummary } from '../rdb/summary.js';
+import { type Store } from '../store/store.js';
+import { corrupt, unsupported } from './archive-errors.js';
+import { canonicalJson, type Json } from './canonical-json.js';
+import { Field, FieldError, UnknownNameError } from './json-fields.js';
+import {
+  BLOCK_SIZES, CIPHER_IDS, CODEC_IDS, FORMAT_VERSION, blocksOf, manifestKey, type CipherName, type CodecName,
+} from './layout.js';
+import { CONSISTENCIES, MANIFEST_FORMAT, manifestDigest, type Artifact, type Manifest } from './manifest.js';
+
+/** A manifest has a few kilobytes; what is larger is not one. */
+const MAX_MANIFEST_BYTES = 4 * 1024 * 1024;
+const HEX_32 = /^[0-9a-f]{64}$/;
+const HEX_16 = /^[0-9a-f]{32}$/;
+
+const readRdb = (at: Field): RdbSummary => ({
+  magic: at.get('magic').oneOf(['REDIS', 'VALKEY']),
+  version: at.get('version').integer(1, 9999),
+  aux: Object.fromEntries(Object.keys(at.get('aux').members()).map((name) => [name, at.get('aux').get(name).text()])),
+  databases: at.get('databases').list().map((item) => ({
+    database: item.get('database').integer(0, 2 ** 32), keys: item.get('keys').count(), expiring: item.get('expiring').count(),
+  })),
+  types: at.get('types').list().map((item) => ({ type: item.get('type').oneOf(KEY_TYPES), keys: item.get('keys').count() })),
+  keys: at.get('keys').count(),
+  expiring: at.get('expiring').count(),
+  functions: at.get('functions').integer(0, Number.MAX_SAFE_INTEGER),
+  rdbTypes: at.get('rdbTypes').list().map((item) => item.integer(0, 255)),
+  opcodes: at.get('opcodes').list().map((item) => item.integer(0, 255)),
+  modules: at.get('modules').list().map((item) => item.text()),
+  hasHashFieldTtl: at.get('hasHashFieldTtl').flag(),
+  bytes: at.get('bytes').count(),
+  checksum: at.get('checksum').oneOf(['VALID', 'ABSENT']),
+  integrity: at.get('integrity').oneOf(INTEGRITIES),
+  unknown: at.get('unknown').orNull((unknown) => ({
+    kind: unknown.get('kind').oneOf(['TYPE', 'OPCODE']), code: unknown.get('code').integer(0, 255), offset: unknown.get('offset').count(),
+  })),
+});
+
+const readCoverage = (at: Field): Coverage => {
+  if (at.get('kind').oneOf(['INSTANCE', 'SHARD']) === 'INSTANCE') return { kind: 'INSTANCE' };
+  return {
+    kind: 'SHARD',
+    slots: at.get('slots').list().map((range) => ({ start: range.get('start').integer(0, 16_383), end: range.get('end').integer(0, 16_383) })),
+  };
+};
+
+const readArtifact = (at: Field): Artifact => {
+  const artifact: Artifact = {
+    object: at.get('object').text(/^[a-z0-9][a-z0-9.-]{0,63}$/),
+    kind: at.get('kind').oneOf(['RDB']),
+    codec: at.get('codec').oneOf(Object.keys(CODEC_IDS) as CodecName[]),
+    cipher: at.get('cipher').oneOf(Object.keys(CIPHER_IDS) as CipherName[]),
+    blockSize: at.get('blockSize').oneOf(BLOCK_SIZES),
+    blockCount: at.get('blockCount').integer(1, 2 ** 32 - 1),
+    salt: at.get('salt').text(HEX_16),
+    plainSize: at.get('plainSize').count(),
+    storedSize: at.get('storedSize').count(),
+    plainSha256: at.get('plainSha256').text(HEX_32),
+    storedSha256: at.get('storedSha256').text(HEX_32),
+    rdb: readRdb(at.get('rdb')),
+    coverage: readCoverage(at.get('coverage')),
+    replication: at.get('replication').orNull((link) => ({ id: link.get('id').text(), offset: link.get('offset').count() })),
+  };
+  if (blocksOf(Number(artifact.plainSize), artifact.blockSize) !== artifact.blockCount) {
+    throw new FieldError(`${at.path}.blockCount`, 'the number of blocks that plainSize has');
+  }
+  return artifact;
+};
+
+const readAll = (root: Field): Manifest => {
+  const [first, ...rest] = root.get('artifacts').list().map(readArtifact);
+  if (first === undefined) throw new FieldError('artifacts', 'a list of at least one');
+  const backup = root.get('backup');
+  const source = root.get('source');
+  const capture = root.get('capture');
+  const createdBy = root.get('createdBy');
+  return {
+    formatVersion: FORMAT_VERSION,
+    backup: {
+      id: backup.get('id').text(), projectId: backup.get('projectId').text(), name: backup.get('name').text(), trigger: backup.get('trigger').oneOf(TRIGGERS),
+    },
+    source: {
+      instanceId: source.get('instanceId').text(),
+      instanceName: source.get('instanceName').text(),
+      engine: source.get('engine').oneOf(ENGINES),
+      version: source.get('version').text(),
+      runId: source.get('runId').text(),
+      address: source.get('address').orNull((address) => ({ host: address.get('host').text(), port: address.get('port').integer(0, 65_535) })),
+    },
+    capture: { method: capture.get('method').oneOf(CAPTURE_METHODS), consistency: capture.get('consistency').oneOf(CONSISTENCIES) },
+    artifacts: [first, ...rest],
+    startedAt: root.get('startedAt').time(),
+    completedAt: root.get('completedAt').time(),
+    createdBy: { software: createdBy.get('software').text(), version: createdBy.get('version').text() },
+    authentication: {
+      digest: root.get('authentication').get('digest').text(HEX_32),
+      hmac: root.get('authentication').get('hmac').orNull((hmac) => hmac.text(HEX_32)),
+    },
+  };
+};
+
+/**
+ * Checks and reads a stored manifest. CORRUPT names the member that is wrong; UNSUPPORTED_FORMAT when the version is not ours.
+ * Members it does not know are ignored, but the digest covers them. Any byte changed is found: the bytes must be the canonical spelling.
+ */
+export const decodeManifest = (backupId: string, bytes: Uint8Array): Manifest => {
+  const key = manifestKey(backupId);
+  const damaged = (what: string, cause?: unknown): DomainError => corrupt(key, 'manifest', 0, what, cause);
+  const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('utf8');
+  let parsed: Json;
+  try {
+    parsed = JSON.parse(text) as Json;
+  } catch (error) {
+    throw damaged('it is not JSON', error);
+  }
+  let digestIsRight = false;
+  try {
+    const root = new Field(parsed, '');
+    root.get('format').oneOf([MANIFEST_FORMAT]);
+    const version = root.get('formatVersion').integer(1, 65_535);
+    if (version !== FORMAT_VERSION) throw unsupported(key, `format version ${String(version)}`);
+    if (!Buffer.from(canonicalJson(parsed), 'utf8').equals(bytes)) throw damaged('it is not in canonical form');
+    if (root.get('authentication').get('digest').text(HEX_32) !== manifestDigest(root.members())) throw damaged('its digest is wrong');
+    digestIsRight = true;
+    const manifest = readAll(root);
+    if (manifest.backup.id !== backupId) throw damaged(`it belongs to ${manifest.backup.id}`);
+    return manifest;
+  } catch (error) {
+    // An undamaged manifest with a word unknown here was written by a newer version.
+    if (digestIsRight && error instanceof UnknownNameError) throw unsupported(key, `an unknown value: ${error.message}`);
+    if (error instanceof FieldError || error instanceof RangeError) throw damaged(error.message, error);
+    throw error;
+  }
+};
+
+/** Reads the manifest of a sealed archive. NOT_FOUND when there is none, which is also what an unsealed one looks like. */
+export const readManifest = async (store: Store, backupId: string, { signal }: { signal?: AbortSignal | undefined } = {}): Promise<Manifest> => {
+  const parts: Uint8Array[] = [];
+  let size = 0;
+  for await (const part of store.read(manifestKey(backupId), { length: BigInt(MAX_MANIFEST_BYTES) + 1n, signal })) {
+    parts.push(part);
+    size += part.length;
+  }
+  if (size > MAX_MANIFEST_BYTES) throw corrupt(manifestKey(backupId), 'manifest', MAX_MANIFEST_BYTES, 'it is far too large');
+  return decodeManifest(backupId, Buffer.concat(parts));
+};

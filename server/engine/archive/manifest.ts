@@ -1,0 +1,162 @@
+import { createHash } from 'node:crypto';
+import { type CaptureMethod, type Coverage, type Engine, type Trigger } from '../../domain/backup.js';
+import { type RdbSummary } from '../rdb/summary.js';
+import { canonicalJson, type Json } from './canonical-json.js';
+import { FORMAT_VERSION, type BlockSize, type CipherName, type CodecName } from './layout.js';
+
+export const MANIFEST_FORMAT = 'snapback-archive';
+export const CONSISTENCIES = ['POINT_IN_TIME', 'FUZZY'] as const;
+export type Consistency = (typeof CONSISTENCIES)[number];
+
+/** Enough to rebuild the catalogue's row from the archive alone. */
+export interface BackupIdentity {
+  id: string;
+  projectId: string;
+  /** As the user gave it; never part of a key. */
+  name: string;
+  trigger: Trigger;
+}
+
+/** The server the data came from, as it was then. */
+export interface SourceIdentity {
+  instanceId: string;
+  instanceName: string;
+  engine: Engine;
+  version: string;
+  runId: string;
+  /** Null when it is not to be written down. */
+  address: { host: string; port: number } | null;
+}
+
+/** How one object of the archive is stored; measured while writing. */
+export interface StoredArtifact {
+  /** Name below `backups/<id>/`. */
+  object: string;
+  kind: 'RDB';
+  codec: CodecName;
+  cipher: CipherName;
+  blockSize: BlockSize;
+  blockCount: number;
+  /** Hex, as in the object's header. */
+  salt: string;
+  plainSize: bigint;
+  storedSize: bigint;
+  /** Hex. Of the plain bytes, which are the RDB file. */
+  plainSha256: string;
+  /** Hex. Of the whole stored object. */
+  storedSha256: string;
+}
+
+/** What an RDB artifact holds, and the position in the replication stream right behind it. */
+export interface ArtifactFacts {
+  rdb: RdbSummary;
+  coverage: Coverage;
+  /** Null when the bytes did not come over a replication link. */
+  replication: { id: string; offset: bigint } | null;
+}
+
+/** What the writer cannot know by itself; handed in when all bytes have been read and checked. */
+export interface ManifestFacts extends ArtifactFacts {
+  /** `id` comes from the writer. */
+  backup: Omit<BackupIdentity, 'id'>;
+  source: SourceIdentity;
+  capture: { method: CaptureMethod; consistency: Consistency };
+  /** When the server was first asked for its data. */
+  startedAt: Date;
+  completedAt: Date;
+  createdBy: { software: string; version: string };
+}
+
+export type Artifact = StoredArtifact & ArtifactFacts;
+
+/** The last object written and the first removed: an archive without manifest does not exist. */
+export interface Manifest {
+  formatVersion: typeof FORMAT_VERSION;
+  backup: BackupIdentity;
+  source: SourceIdentity;
+  capture: { method: CaptureMethod; consistency: Consistency };
+  /** At least one; the RDB first. */
+  artifacts: readonly [Artifact, ...Artifact[]];
+  startedAt: Date;
+  completedAt: Date;
+  createdBy: { software: string; version: string };
+  /** `digest`: hex SHA-256 over the canonical JSON without `authentication`; `hmac`: the same under the backup's key, null without one. */
+  authentication: { digest: string; hmac: string | null };
+}
+
+const rdbJson = (rdb: RdbSummary): Json => ({
+  magic: rdb.magic,
+  version: rdb.version,
+  aux: rdb.aux,
+  databases: rdb.databases.map(({ database, keys, expiring }) => ({ database, keys: String(keys), expiring: String(expiring) })),
+  types: rdb.types.map(({ type, keys }) => ({ type, keys: String(keys) })),
+  keys: String(rdb.keys),
+  expiring: String(rdb.expiring),
+  functions: rdb.functions,
+  rdbTypes: rdb.rdbTypes,
+  opcodes: rdb.opcodes,
+  modules: rdb.modules,
+  hasHashFieldTtl: rdb.hasHashFieldTtl,
+  bytes: String(rdb.bytes),
+  checksum: rdb.checksum,
+  integrity: rdb.integrity,
+  unknown: rdb.unknown === null ? null : { kind: rdb.unknown.kind, code: rdb.unknown.code, offset: String(rdb.unknown.offset) },
+});
+
+const coverageJson = (coverage: Coverage): Json =>
+  coverage.kind === 'INSTANCE' ? { kind: 'INSTANCE' } : { kind: 'SHARD', slots: coverage.slots.map(({ start, end }) => ({ start, end })) };
+
+const artifactJson = (artifact: Artifact): Json => ({
+  object: artifact.object,
+  kind: artifact.kind,
+  codec: artifact.codec,
+  cipher: artifact.cipher,
+  blockSize: artifact.blockSize,
+  blockCount: artifact.blockCount,
+  salt: artifact.salt,
+  plainSize: String(artifact.plainSize),
+  storedSize: String(artifact.storedSize),
+  plainSha256: artifact.plainSha256,
+  storedSha256: artifact.storedSha256,
+  rdb: rdbJson(artifact.rdb),
+  coverage: coverageJson(artifact.coverage),
+  replication: artifact.replication === null ? null : { id: artifact.replication.id, offset: String(artifact.replication.offset) },
+});
+
+/** Hex SHA-256 over the canonical JSON of all members but `authentication`, unknown ones included. */
+export const manifestDigest = (body: { readonly [name: string]: Json }): string => {
+  const covered = Object.fromEntries(Object.entries(body).filter(([name]) => name !== 'authentication'));
+  return createHash('sha256').update(canonicalJson(covered), 'utf8').digest('hex');
+};
+
+/** Builds the manifest and the bytes to store: canonical JSON in UTF-8, nothing behind it. */
+export const encodeManifest = (backupId: string, stored: StoredArtifact, facts: ManifestFacts): { manifest: Manifest; bytes: Buffer } => {
+  const { rdb, coverage, replication, backup, source, capture, startedAt, completedAt, createdBy } = facts;
+  const artifact: Artifact = { ...stored, rdb, coverage, replication };
+  const identity: BackupIdentity = { id: backupId, projectId: backup.projectId, name: backup.name, trigger: backup.trigger };
+  const body = {
+    format: MANIFEST_FORMAT,
+    formatVersion: FORMAT_VERSION,
+    backup: { ...identity },
+    source: {
+      instanceId: source.instanceId,
+      instanceName: source.instanceName,
+      engine: source.engine,
+      version: source.version,
+      runId: source.runId,
+      address: source.address === null ? null : { host: source.address.host, port: source.address.port },
+    },
+    capture: { method: capture.method, consistency: capture.consistency },
+    artifacts: [artifactJson(artifact)],
+    startedAt: startedAt.toISOString(),
+    completedAt: completedAt.toISOString(),
+    createdBy: { software: createdBy.software, version: createdBy.version },
+  } satisfies Json;
+  const authentication = { digest: manifestDigest(body), hmac: null };
+  return {
+    manifest: {
+      formatVersion: FORMAT_VERSION, backup: identity, source, capture, artifacts: [artifact], startedAt, completedAt, createdBy, authentication,
+    },
+    bytes: Buffer.from(canonicalJson({ ...body, authentication }), 'utf8'),
+  };
+};

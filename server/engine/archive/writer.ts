@@ -1,0 +1,168 @@
+import { randomBytes } from 'node:crypto';
+import { DomainError, abortReason } from '../../domain/errors.js';
+import { type ObjectWriter, type Store } from '../store/store.js';
+import { BlockPipeline, type Frame } from './block-pipeline.js';
+import { DEFAULT_CODEC, codecFor, type CodecChoice } from './codec.js';
+import {
+  BLOCK_SIZES, DEFAULT_BLOCK_SIZE, FOOTER_BYTES, RDB_OBJECT, SALT_BYTES, encodeBlockHeader, encodeFooter, encodeHeader, encodeIndex, manifestKey, objectKey,
+  type BlockSize, type CipherName,
+} from './layout.js';
+import { encodeManifest, type Manifest, type ManifestFacts, type StoredArtifact } from './manifest.js';
+import { sealFor, type Seal } from './seal.js';
+
+export interface CreateArchiveOptions {
+  backupId: string;
+  codec?: CodecChoice | undefined;
+  /** Plain bytes per block; 256 KiB, 512 KiB (default) or 1 MiB. */
+  blockSize?: BlockSize | undefined;
+  /** Blocks under way at once, default 4, about 10 MiB with the default block size. */
+  depth?: number | undefined;
+  signal?: AbortSignal | undefined;
+  /** Source of the object's salt, for reproducible archives. Default: the system's. */
+  random?: ((bytes: number) => Uint8Array) | undefined;
+}
+
+export interface ArchiveWriter {
+  /** Bytes taken so far. */
+  readonly plainBytes: bigint;
+  /** Bytes written to the store so far; lags behind by the blocks under way. */
+  readonly storedBytes: bigint;
+  /**
+   * Appends bytes of the RDB file. The chunk may be of any size and is free again when the promise has resolved; a promise
+   * that takes its time is the back-pressure. One call at a time.
+   */
+  write(chunk: Uint8Array): Promise<void>;
+  /** Last block, index, footer, fsync; then the manifest. Only when this resolves does the archive exist. */
+  seal(facts: ManifestFacts): Promise<Manifest>;
+  /** Gives up and leaves nothing behind. Without effect after `seal` has resolved, or a second time. */
+  abort(): Promise<void>;
+}
+
+const DEPTH = 4;
+
+/**
+ * Begins an archive under `backups/<backupId>/`. A key left over from an attempt that died is CONFLICT: `removeArchive` first.
+ * After a fault of any call the object is gone from the store or an unsealed temporary; `abort` makes sure.
+ */
+export const createArchive = async (store: Store, options: CreateArchiveOptions): Promise<ArchiveWriter> => {
+  const { backupId, signal, blockSize = DEFAULT_BLOCK_SIZE, depth = DEPTH } = options;
+  if (!BLOCK_SIZES.includes(blockSize)) throw new DomainError('BAD_INPUT', `Block size ${String(blockSize)} is not one of ${BLOCK_SIZES.join(', ')}.`);
+  const codec = codecFor(options.codec ?? DEFAULT_CODEC);
+  const key = objectKey(backupId, RDB_OBJECT);
+  if (await store.stat(manifestKey(backupId)) !== null) {
+    throw new DomainError('CONFLICT', `Archive ${backupId} is sealed already.`, { hint: 'Remove it before writing it anew.' });
+  }
+  const salt = (options.random ?? randomBytes)(SALT_BYTES);
+  const cipher: CipherName = 'none';
+  const header = encodeHeader({ backupId, kind: 'RDB', codec: codec.name, cipher, blockSize, salt });
+  const seal = sealFor(cipher, header);
+  const output = await store.create(key, { signal });
+  const pipeline = new BlockPipeline({ output, codec, seal, blockSize, depth });
+  try {
+    await pipeline.writeThrough(header);
+  } catch (error) {
+    await output.abort();
+    throw error;
+  }
+  const artifact = {
+    object: RDB_OBJECT, kind: 'RDB', codec: codec.name, cipher, blockSize, salt: Buffer.from(salt).toString('hex'),
+  } as const;
+  return new StoreArchiveWriter({ store, backupId, signal, output, pipeline, seal, artifact });
+};
+
+interface Parts {
+  store: Store;
+  backupId: string;
+  signal: AbortSignal | undefined;
+  output: ObjectWriter;
+  pipeline: BlockPipeline;
+  seal: Seal;
+  artifact: Pick<StoredArtifact, 'object' | 'kind' | 'codec' | 'cipher' | 'blockSize' | 'salt'>;
+}
+
+class StoreArchiveWriter implements ArchiveWriter {
+  plainBytes = 0n;
+  private state: 'open' | 'committed' | 'sealed' | 'aborted' = 'open';
+  private frame: Frame;
+
+  constructor(private readonly parts: Parts) {
+    this.frame = parts.pipeline.take();
+  }
+
+  get storedBytes(): bigint {
+    return this.parts.pipeline.storedSize;
+  }
+
+  async write(chunk: Uint8Array): Promise<void> {
+    this.assertOpen();
+    const { pipeline } = this.parts;
+    for (let done = 0; done < chunk.length; ) {
+      // A full block leaves only when another byte follows, so that the last one can carry its mark.
+      if (this.frame.isFull) {
+        await pipeline.push(this.frame, false);
+        this.assertOpen();
+        this.frame = pipeline.take();
+      }
+      const taken = this.frame.fill(done === 0 ? chunk : chunk.subarray(done));
+      done += taken;
+      this.plainBytes += BigInt(taken);
+    }
+  }
+
+  async seal(facts: ManifestFacts): Promise<Manifest> {
+    this.assertOpen();
+    const { store, backupId, signal, output, pipeline, artifact } = this.parts;
+    await pipeline.push(this.frame, true);
+    await pipeline.drain();
+    const blockCount = pipeline.storedLengths.length;
+    await this.writeIndex();
+    this.assertOpen();
+    await output.commit();
+    this.state = 'committed';
+    const stored: StoredArtifact = {
+      ...artifact, blockCount, plainSize: this.plainBytes, storedSize: pipeline.storedSize, ...pipeline.digests(),
+    };
+    const { manifest, bytes } = encodeManifest(backupId, stored, facts);
+    const last = await store.create(manifestKey(backupId), { signal });
+    try {
+      await last.write(bytes);
+      await last.commit();
+    } catch (error) {
+      await last.abort();
+      throw error;
+    }
+    this.state = 'sealed';
+    return manifest;
+  }
+
+  async abort(): Promise<void> {
+    if (this.state === 'sealed' || this.state === 'aborted') return;
+    const { store, backupId, output, pipeline, artifact } = this.parts;
+    const committed = this.state === 'committed';
+    this.state = 'aborted';
+    await pipeline.settle();
+    await output.abort();
+    if (!committed) return;
+    await store.remove(manifestKey(backupId));
+    await store.remove(objectKey(backupId, artifact.object));
+  }
+
+  /** The index is sealed like a block, under the counter behind the last one; the footer says where it begins. */
+  private async writeIndex(): Promise<void> {
+    const { pipeline, seal } = this.parts;
+    const { storedLengths } = pipeline;
+    const indexOffset = pipeline.storedSize;
+    const index = encodeIndex(this.plainBytes, storedLengths);
+    const header = encodeBlockHeader({
+      kind: 'index', storedLength: index.length, plainLength: index.length, counter: storedLengths.length, last: true, raw: true,
+    });
+    const tag = seal.seal(header, index);
+    const storedSize = indexOffset + BigInt(header.length + index.length + tag.length + FOOTER_BYTES);
+    await pipeline.writeThrough(Buffer.concat([header, index, tag, encodeFooter(indexOffset, storedSize)]));
+  }
+
+  private assertOpen(): void {
+    if (this.parts.signal?.aborted === true) throw abortReason(this.parts.signal);
+    if (this.state !== 'open') throw new DomainError('CONFLICT', `Archive ${this.parts.backupId} is ${this.state}; it takes no more bytes.`);
+  }
+}
