@@ -1,0 +1,389 @@
+import { type DatabaseCount } from '../domain/backup.js';
+import { abortReason, DomainError } from '../domain/errors.js';
+import { type Clock, type Dial, type Endpoint, type Log, type OnProgress } from './ports.js';
+import { inspectTarget, type LinkPlace, type TargetFindings } from './target/check.js';
+import { stateIn, TargetConnection, type TargetState } from './target/connection.js';
+import { loadsDiskless } from './target/estimate.js';
+import { type LinkProof, type RefusalReason } from './target/handshake.js';
+import { ReplicaLink } from './target/link.js';
+import { openRestoreListener, plainAddress, type RestoreListener } from './target/listener.js';
+import { awaitLoad } from './target/loading.js';
+import { OpenPayload } from './target/payload.js';
+import { followsUs, removeOneTimeMasterauth, releaseTarget, replicaOf, type Release, type ReleaseDeps } from './target/release.js';
+import { RestoreFailure, type RestoreReport } from './target/report.js';
+import { type RdbSource } from './target/source.js';
+import { DEFAULT_TIMES, type RestoreTimes } from './target/times.js';
+import { randomReplicationId, sha256Hex, storedCounts, type UndoRecord, type UndoRecorder } from './target/undo-record.js';
+import { within } from './target/waiting.js';
+import { WritePause } from './target/write-pause.js';
+
+export { RestoreFailure, type RestoreReport } from './target/report.js';
+export { type UndoRecord, type UndoRecorder } from './target/undo-record.js';
+export { type DataNow } from './target/data-now.js';
+export { settleRestore, type Settlement } from './target/settle.js';
+
+/** What was planned, confirmed and is now to be done. */
+export interface RestorePlanFacts {
+  endpoint: Endpoint;
+  /** The plan is bound to this process and version of the target. */
+  runId: string;
+  version: string;
+  pauseWrites: boolean;
+  /** Names of warnings that the caller accepts. */
+  acceptedWarnings: readonly string[];
+  link?: LinkPlace | undefined;
+  /** Addresses the target may dial from besides the one its control connection has. */
+  peers?: readonly string[] | undefined;
+  times?: Partial<RestoreTimes> | undefined;
+}
+
+export interface RestoreDeps {
+  dial: Dial;
+  log: Log;
+  clock: Clock;
+  source: RdbSource;
+  recorder: UndoRecorder;
+  /**
+   * Takes the PRE_RESTORE backup and returns the offset of its FULLRESYNC. Absent: none is wanted. When it fails, the target has not been
+   * touched.
+   */
+  safetyBackup?: ((signal: AbortSignal, onProgress: OnProgress) => Promise<{ replicationOffset: bigint }>) | undefined;
+  /** Rejects when this work is no longer ours (the lease is lost). Awaited right before everything that changes the target. */
+  assertOwned(): Promise<void>;
+}
+
+/** Refused connections that are told one by one; the report has the number of all. */
+const MAX_REFUSAL_NOTICES = 5;
+
+/**
+ * Restores a backup into a running server by being its replication master, in this order: look again at everything the plan saw
+ * (with a blocker nothing is touched); hold back writers and take the safety backup; look again; open a listener for this one target;
+ * read its replication id; write the undo record; `REPLICAOF`; serve one proven `PSYNC`; send all but the last bytes; check their
+ * digest; pass the point of no return; send the rest; await the acknowledgement; compare the counts per database while the target is
+ * still read-only; await its append-only file; `REPLICAOF NO ONE`, if it still follows exactly our listener.
+ *
+ * Aborting the signal cancels until the point of no return (`deps.recorder.pointOfNoReturn`); then the restore goes on to its end
+ * unless `deps.assertOwned` rejects.
+ *
+ * Fails with RestoreFailure only; its report says which data the target holds and whether it takes writes, its code is the cause's:
+ * TARGET_BLOCKED and the blockers' own codes, CONFIRMATION_REQUIRED (target changed, or a warning not accepted), TARGET_UNREACHABLE_BACK,
+ * TARGET_STATE_UNKNOWN (its hint has the command to run), CORRUPT (also: loaded, but with other counts than the archive's), ….
+ */
+export const runRestore = async (plan: RestorePlanFacts, deps: RestoreDeps, signal: AbortSignal, onProgress: OnProgress): Promise<RestoreReport> => {
+  const run = new RestoreRun(plan, deps, signal, onProgress);
+  try {
+    await run.prepare();
+    await run.transfer();
+    return await run.finish();
+  } catch (error) {
+    throw await run.fail(error);
+  } finally {
+    await run.close();
+  }
+};
+
+class RestoreRun {
+  private readonly times: RestoreTimes;
+  private readonly target: TargetConnection;
+  private readonly report: RestoreReport = {
+    dataNow: 'OLD', promoted: true, keysBefore: [], keysAfter: null, bytesSent: 0n, loadMs: null, unsavedWriteBytes: null, bgsaveSuggested: false, notices: [],
+  };
+  private findings: TargetFindings | undefined;
+  private hold: WritePause | undefined;
+  private listener: RestoreListener | undefined;
+  private payload: OpenPayload | undefined;
+  private link: ReplicaLink | undefined;
+  private proof: LinkProof | undefined;
+  private offset = 1n;
+  private safetyOffset: bigint | null = null;
+  /** Set when it has been kept: from then on the target has to be released. */
+  private record: UndoRecord | undefined;
+  private releaseFailed = false;
+
+  constructor(
+    private readonly plan: RestorePlanFacts, private readonly deps: RestoreDeps,
+    private readonly signal: AbortSignal, private readonly onProgress: OnProgress,
+  ) {
+    this.times = { ...DEFAULT_TIMES, ...plan.times };
+    this.target = new TargetConnection({ endpoint: plan.endpoint, ...this.times }, deps);
+  }
+
+  /** Everything up to the undo record. The target's data and settings are untouched; writers may have been held back for a while. */
+  async prepare(): Promise<void> {
+    this.onProgress({ kind: 'phase', phase: 'PREPARING' });
+    this.findings = await this.check();
+    this.report.keysBefore = this.findings.facts.keysNow;
+    await this.deps.assertOwned();
+    if (this.deps.safetyBackup) {
+      if (this.plan.pauseWrites && this.findings.facts.mayPause === true) this.hold = await WritePause.start(this.target, this.times);
+      const { replicationOffset } = await this.deps.safetyBackup(this.signal, this.onProgress);
+      this.safetyOffset = replicationOffset;
+      this.onProgress({ kind: 'phase', phase: 'PREPARING' });
+      this.findings = await this.check();
+      if (this.hold && !this.hold.unbroken) this.notice('PAUSE_BROKEN', 'Writers could not be held back all the time; see unsavedWriteBytes.');
+    }
+    const control = await this.target.control();
+    this.payload = await OpenPayload.open(this.deps.source, { stallMs: this.times.sourceStallMs, signal: this.signal });
+    this.listener = await openRestoreListener({
+      host: this.plan.link?.bindHost ?? plainAddress(control.local.address),
+      advertisedHost: this.plan.link?.advertisedHost,
+      ports: this.plan.link?.ports,
+      peers: [control.remote.address, ...(this.plan.peers ?? [])],
+      handshakeMs: this.times.handshakeMs,
+      onRefused: (reason, address) => this.refused(reason, address),
+    });
+    await this.keepRecord(this.listener);
+  }
+
+  private async check(): Promise<TargetFindings> {
+    if (this.signal.aborted) throw abortReason(this.signal);
+    const control = await this.target.control();
+    const found = await inspectTarget(control, this.deps.source.facts, {
+      safetyBackup: this.deps.safetyBackup !== undefined, pauseWrites: this.plan.pauseWrites, link: this.plan.link,
+    });
+    const address = this.target.address;
+    const [blocker] = found.blockers;
+    if (blocker) {
+      throw new DomainError(blocker.code, `${address} cannot be restored into: ${found.blockers.map(({ name, message }) => `${name}: ${message}`).join(' ')}`, {
+        hint: blocker.hint, details: { blockers: found.blockers.map(({ name }) => name).join(' ') },
+      });
+    }
+    if (found.facts.runId !== this.plan.runId || found.facts.version !== this.plan.version) {
+      throw new DomainError('CONFIRMATION_REQUIRED', `${address} is not the server that was planned for: it was restarted, upgraded or replaced.`, { hint: 'Make a new plan and confirm that.' });
+    }
+    const open = found.warnings.filter(({ name, mustAccept }) => mustAccept && !this.plan.acceptedWarnings.includes(name));
+    if (open.length > 0) {
+      throw new DomainError('CONFIRMATION_REQUIRED', `These warnings have to be accepted by name: ${open.map(({ name, message }) => `${name}: ${message}`).join(' ')}`, {
+        hint: 'Name them in acceptedWarnings, or grant the rights that the plan asks for.', details: { warnings: open.map(({ name }) => name).join(' ') },
+      });
+    }
+    return found;
+  }
+
+  private async keepRecord(listener: RestoreListener): Promise<void> {
+    const state = await this.look();
+    const { replid } = state;
+    const present = replid === null ? await this.masterauth() : '';
+    const oneTime = replid === null && present === '' ? randomReplicationId() : null;
+    this.proof = replid === null ? { kind: 'PASSWORD', password: oneTime ?? present } : { kind: 'REPLICATION_ID', replid };
+    this.offset = state.offset > 0n ? state.offset : 1n;
+    const { summary } = this.deps.source.facts;
+    const record: UndoRecord = {
+      format: 1,
+      runId: state.runId,
+      listenerHost: listener.host,
+      listenerPort: listener.port,
+      replidBefore: replid,
+      linkReplid: randomReplicationId(),
+      keysBefore: storedCounts(state.keys),
+      // Counts end where the walk of the backup ended.
+      keysAfter: summary.unknown === null ? storedCounts(summary.databases) : null,
+      appendOnly: state.appendOnly,
+      oneTimeMasterauthSha256: oneTime === null ? null : sha256Hex(oneTime),
+      committed: false,
+      startedAt: this.deps.clock.now().toISOString(),
+    };
+    await this.deps.recorder.beforeReplicaOf(record);
+    if (this.signal.aborted) throw abortReason(this.signal);
+    await this.deps.assertOwned();
+    this.record = record;
+    this.report.promoted = false;
+    if (oneTime !== null) await this.target.tell('CONFIG', 'SET', 'masterauth', oneTime);
+  }
+
+  private async masterauth(): Promise<string> {
+    const reply = await this.target.tell('CONFIG', 'GET', 'masterauth');
+    return Array.isArray(reply) && typeof reply[1] === 'string' ? reply[1] : '';
+  }
+
+  /** From `REPLICAOF` to the last byte. Until `commit` resolves, every failure leaves the target its old data. */
+  async transfer(): Promise<void> {
+    const [listener, payload, proof] = [present(this.listener), present(this.payload), present(this.proof)];
+    const total = this.deps.source.facts.summary.bytes;
+    this.onProgress({ kind: 'phase', phase: 'TRANSFERRING' });
+    const startedAt = performance.now();
+    // Begun before the command, since the target may dial before its answer has reached us.
+    const arrival = listener.expect(proof, { ms: this.times.linkMs, signal: this.signal });
+    arrival.catch(() => undefined);
+    await replicaOf(this.target, listener.host, String(listener.port));
+    if (this.hold && !(await this.hold.end())) {
+      this.notice('PAUSE_NOT_ENDED', `CLIENT UNPAUSE failed; the pause of writers ends by itself within ${this.times.pauseMs} ms.`);
+    }
+    const frozen = await this.frozen();
+    this.link = new ReplicaLink((await arrival).socket, this.times);
+    await removeOneTimeMasterauth({ target: this.target, assertOwned: this.deps.assertOwned }, present(this.record));
+    await this.link.announce(present(this.record).linkReplid, this.offset, total, this.signal);
+    const link = this.link;
+    try {
+      await payload.sendTo(link, {
+        signal: this.signal,
+        onSent: () => this.sent(link, total),
+        commit: () => this.commit(frozen),
+      });
+      link.startStream();
+      await this.awaitLoad(link, startedAt);
+    } catch (error) {
+      // After the point of no return the link may break at any moment of a load that still succeeds: `finish` finds out.
+      if (!present(this.record).committed || link.alive) throw error;
+    } finally {
+      this.sent(link, total);
+    }
+  }
+
+  /** The target as it is now that it takes no more writes. */
+  private async frozen(): Promise<TargetState> {
+    const state = await this.look();
+    if (!followsUs(state, present(this.record)) || state.runId !== this.plan.runId) {
+      throw new DomainError('CONFLICT', `${this.target.address} was restarted, or somebody else changed its replication, just when it was told to follow us.`, { hint: 'Find out who does that, then make a new plan.', retryable: true });
+    }
+    this.report.keysBefore = state.keys;
+    if (this.safetyOffset !== null) {
+      const last = state.offset > this.offset ? state.offset : this.offset;
+      this.report.unsavedWriteBytes = last > this.safetyOffset ? last - this.safetyOffset : 0n;
+    }
+    return state;
+  }
+
+  private async commit(frozen: TargetState): Promise<void> {
+    const record: UndoRecord = { ...present(this.record), keysBefore: storedCounts(frozen.keys), committed: true };
+    await this.deps.assertOwned();
+    await within(this.deps.recorder.pointOfNoReturn(record), {
+      ms: this.times.recorderMs,
+      signal: this.signal,
+      late: () => new DomainError('TOO_SLOW', `The point of no return could not be recorded within ${this.times.recorderMs} ms.`, { hint: 'Check the database of this service.', retryable: true }),
+    });
+    this.record = record;
+  }
+
+  private async awaitLoad(link: ReplicaLink, startedAt: number): Promise<void> {
+    this.onProgress({ kind: 'phase', phase: 'LOADING' });
+    const acknowledged = await awaitLoad({
+      link, target: this.target, times: this.times, offset: this.offset, signal: this.signal,
+      assertOwned: () => this.deps.assertOwned(),
+      onLoading: (loaded, bytes) => this.loading(loaded, bytes),
+    });
+    if (acknowledged) this.report.loadMs = Math.round(performance.now() - startedAt);
+  }
+
+  /** Reads back what the target holds, and lets it go. */
+  async finish(): Promise<RestoreReport> {
+    this.onProgress({ kind: 'phase', phase: 'FINALIZING' });
+    const linkHeld = this.report.loadMs !== null;
+    const released = await this.release();
+    const facts = present(this.findings).facts;
+    this.report.keysAfter = released.keys;
+    this.report.bgsaveSuggested = loadsDiskless(facts) && !facts.appendOnly;
+    const problem = problemWith(released, this.target.address);
+    if (problem) throw problem;
+    if (!linkHeld) this.notice('LINK_LOST_WHILE_LOADING', 'The replication link broke while the target loaded; its replication id and counts show that the load was complete.');
+    if (released.exact === null) this.notice('COUNTS_NOT_COMPARED', 'The backup holds content of a type unknown here, so its keys could not be counted and compared.');
+    if (this.listener && this.listener.refused > 0) this.report.notices.push(`${this.listener.refused} connections to the restore listener were refused.`);
+    return this.report;
+  }
+
+  private async release(): Promise<Release> {
+    const deps: ReleaseDeps = {
+      target: this.target, times: this.times, assertOwned: () => this.deps.assertOwned(),
+      onLoading: (loaded, total) => this.loading(loaded, total),
+    };
+    this.releaseFailed = true;
+    const released = await releaseTarget(present(this.record), deps);
+    this.releaseFailed = false;
+    this.record = undefined;
+    this.report.dataNow = released.dataNow;
+    this.report.promoted = released.action !== 'LEFT_ALONE';
+    if (released.masterauthLeft) this.notice('MASTERAUTH_LEFT', 'The one-time masterauth of this restore could not be removed: run CONFIG SET masterauth "" on the target.');
+    return released;
+  }
+
+  /** What to throw for `error`, after the target has been let go as far as that is ours. */
+  async fail(error: unknown): Promise<RestoreFailure> {
+    this.payload?.close();
+    this.link?.destroy();
+    await this.hold?.end();
+    if (this.record === undefined) return new RestoreFailure(this.report, error);
+    const { committed } = this.record;
+    try {
+      if (this.releaseFailed) throw error;
+      await this.deps.assertOwned();
+      const released = await this.release();
+      if (committed) this.report.keysAfter = released.keys;
+      return new RestoreFailure(this.report, released.action === 'LEFT_ALONE' ? leftAlone(this.target.address, error) : error);
+    } catch (failure) {
+      this.deps.log.error('a restore could not let its target go', { target: this.target.address, error: failure instanceof DomainError ? failure.code : 'INTERNAL', committed });
+      const unreachable = failure instanceof DomainError && failure.code === 'TARGET_STATE_UNKNOWN';
+      this.report.dataNow = committed || unreachable ? 'UNKNOWN' : 'OLD';
+      return new RestoreFailure(this.report, failure);
+    }
+  }
+
+  async close(): Promise<void> {
+    this.payload?.close();
+    this.link?.destroy();
+    await this.listener?.close();
+    this.target.close();
+  }
+
+  private async look(): Promise<TargetState> {
+    return stateIn(await this.target.ask(undefined, { signal: this.signal }));
+  }
+
+  private sent(link: ReplicaLink, total: bigint): void {
+    this.report.bytesSent = link.payloadSent;
+    this.onProgress({ kind: 'amount', bytesDone: this.report.bytesSent, bytesTotal: total, keysDone: 0n, keysTotal: null });
+  }
+
+  private loading(loaded: bigint, total: bigint): void {
+    this.onProgress({ kind: 'amount', bytesDone: loaded, bytesTotal: total > 0n ? total : null, keysDone: 0n, keysTotal: null });
+  }
+
+  private refused(reason: RefusalReason, address: string): void {
+    if ((this.listener?.refused ?? 0) > MAX_REFUSAL_NOTICES) return;
+    this.onProgress({ kind: 'notice', code: 'LINK_PEER_REFUSED', message: `A connection to the restore listener from ${address} was refused: ${reason}.` });
+  }
+
+  private notice(code: string, message: string): void {
+    this.report.notices.push(message);
+    this.onProgress({ kind: 'notice', code, message });
+  }
+}
+
+/** Steps run in order; what an earlier one has set is there. */
+const present = <T>(value: T | undefined): T => {
+  if (value === undefined) throw new DomainError('INTERNAL', 'A step of the restore ran before the one it builds on.');
+  return value;
+};
+
+const leftAlone = (address: string, cause?: unknown): DomainError =>
+  new DomainError('TARGET_STATE_UNKNOWN', `${address} no longer follows this restore's listener: somebody has made it a replica of another server, so it was left as it is.`, {
+    hint: 'Find out who changed its replication (INFO replication there shows what it follows).', cause,
+  });
+
+/** Why a restore that has run to its end is not a good one; undefined when it is. */
+const problemWith = (released: Release, address: string): DomainError | undefined => {
+  if (released.action === 'LEFT_ALONE') return leftAlone(address);
+  if (released.restarted) {
+    return new DomainError('CONNECT_FAILED', `${address} was restarted while it loaded the backup.`, { hint: 'Look at its log. Restore again, or undo with the safety backup, once it is stable.' });
+  }
+  if (released.exact === false && released.action === 'PROMOTED') {
+    return new DomainError('CORRUPT', `${address} has loaded the backup, but its keys per database (${shown(released.keys)}) are not those of the archive.`, {
+      hint: 'It was made a master again so that it can be used and undone: restore the safety backup, and verify this one.',
+    });
+  }
+  if (released.dataNow !== 'NEW') {
+    return new DomainError('CONNECT_FAILED', `${address} did not complete the load of the backup.`, { hint: 'Look at the target\'s log: it says why it broke off.', retryable: released.dataNow === 'OLD' });
+  }
+  if (released.action === 'NOTHING') {
+    return new DomainError('CONFLICT', `Somebody else made ${address} a master before this restore had counted its keys and awaited its append-only file.`, {
+      hint: 'Count its keys against the backup, and run BGREWRITEAOF there if it keeps an append-only file.',
+    });
+  }
+  if (!released.durable) {
+    return new DomainError('STORAGE_IO', `${address} has the backup's data in memory, but could not rewrite its append-only file: a restart would bring the old data back.`, {
+      hint: 'Make room on its disk, run BGREWRITEAOF, and check that INFO persistence shows aof_last_bgrewrite_status:ok.',
+    });
+  }
+  return undefined;
+};
+
+const shown = (keys: readonly DatabaseCount[]): string => keys.map(({ database, keys: count }) => `db${database}: ${count}`).join(', ') || 'none';

@@ -1,0 +1,15 @@
+import { type ArchiveReader } from '../archive/reader.js';
+import { type RdbFacts, type RdbSource } from './source.js';
+import { type Manifest } from '../archive/manifest.js';
+
+/** What a manifest says of the RDB that a restore sends. */
+export const rdbFactsOf = (manifest: Manifest): RdbFacts => {
+  const [{ rdb, plainSha256 }] = manifest.artifacts;
+  return { summary: rdb, sha256: plainSha256, source: { engine: manifest.source.engine, version: manifest.source.version } };
+};
+
+/** An open archive as the source of a restore. Closing the archive stays with whoever opened it. */
+export const archiveSource = (reader: Pick<ArchiveReader, 'manifest' | 'read'>): RdbSource => ({
+  facts: rdbFactsOf(reader.manifest),
+  read: ({ signal }) => reader.read({ signal }),
+});

@@ -1,0 +1,178 @@
+import { createServer, type Server, type Socket } from 'node:net';
+import { DomainError } from '../../domain/errors.js';
+import { addressOf } from '../../domain/address.js';
+import { PeerHandshake, type LinkProof, type RefusalReason } from './handshake.js';
+import { within } from './waiting.js';
+
+export interface ListenerOptions {
+  /** Numeric local address to bind: that of the control connection to the target, where nothing else is configured. */
+  host: string;
+  /** What the target is told to dial; default `host`. */
+  advertisedHost?: string | undefined;
+  /** Ports to choose from, inclusive; default: any free one. */
+  ports?: { from: number; to: number } | undefined;
+  /** Numeric addresses that may connect. Whoever else does is cut without a word. */
+  peers: readonly string[];
+  /** Time from a connection to its `PSYNC`, in milliseconds. */
+  handshakeMs: number;
+  /** Told of everything that was turned away. */
+  onRefused?: ((reason: RefusalReason, address: string) => void) | undefined;
+}
+
+/** The one replica that has proven itself. Its socket is paused and has no listeners but ours for errors. */
+export interface ProvenPeer {
+  socket: Socket;
+}
+
+/**
+ * A listener for one restore. Until `expect` is called it turns everybody away; then the first peer with the proof gets the link
+ * and everybody else is turned away again. It keeps its port until `close`, also when its work is done: a target still following
+ * `host:port` would otherwise load whatever somebody else offered there.
+ */
+export interface RestoreListener {
+  /** What to put into `REPLICAOF`. */
+  readonly host: string;
+  readonly port: number;
+  readonly refused: number;
+  /**
+   * Waits for the peer with the proof. May be called once. Fails with TARGET_UNREACHABLE_BACK when nobody came within `ms`, with
+   * PROTOCOL_ERROR after too many wrong proofs, or with the signal's reason.
+   */
+  expect(proof: LinkProof, options: { ms: number; signal: AbortSignal }): Promise<ProvenPeer>;
+  /** Cuts every connection, the link too, and gives the port back. */
+  close(): Promise<void>;
+}
+
+/** Unproven connections held at once; one more pushes the oldest out, so that idle strangers cannot keep the target away. */
+const MAX_UNPROVEN = 16;
+const MAX_WRONG_PROOFS = 64;
+/** Large enough that one block of the archive fits, so that sending needs one wait per block at most. */
+const BUFFER_BYTES = 1024 * 1024;
+
+/** `::ffff:10.0.0.1` and `10.0.0.1` are one address. */
+export const plainAddress = (address: string): string => (address.toLowerCase().startsWith('::ffff:') ? address.slice(7) : address);
+
+const listenOn = (server: Server, host: string, port: number): Promise<void> =>
+  new Promise((done, fail) => {
+    server.once('error', fail);
+    server.listen({ host, port, exclusive: true }, () => {
+      server.off('error', fail);
+      done();
+    });
+  });
+
+const bind = async (server: Server, { host, ports }: ListenerOptions): Promise<void> => {
+  const cannot = (cause: unknown): DomainError =>
+    new DomainError('TARGET_UNREACHABLE_BACK', `No restore listener could be opened on ${host}${ports ? `, ports ${ports.from} to ${ports.to}` : ''}.`, {
+      hint: 'Check that the address belongs to this machine and that the configured ports are free.',
+      cause,
+    });
+  if (!ports) return listenOn(server, host, 0).catch((error: unknown) => { throw cannot(error); });
+  let failure: unknown;
+  for (let port = ports.from; port <= ports.to; port += 1) {
+    try {
+      return await listenOn(server, host, port);
+    } catch (error) {
+      failure = error;
+    }
+  }
+  throw cannot(failure);
+};
+
+/** Opens the listener. Fails with TARGET_UNREACHABLE_BACK when the address or every port is taken. The caller closes it. */
+export const openRestoreListener = async (options: ListenerOptions): Promise<RestoreListener> => {
+  const peers = new Set(options.peers.map(plainAddress));
+  const unproven = new Set<PeerHandshake>();
+  let refused = 0;
+  let wrongProofs = 0;
+  let link: Socket | undefined;
+  let waiting: { proof: LinkProof; done: (peer: ProvenPeer) => void; fail: (error: DomainError) => void } | undefined;
+
+  const refuse = (reason: RefusalReason, address: string): void => {
+    refused += 1;
+    options.onRefused?.(reason, address);
+    if (reason !== 'WRONG_PROOF') return;
+    wrongProofs += 1;
+    if (wrongProofs < MAX_WRONG_PROOFS) return;
+    waiting?.fail(new DomainError('PROTOCOL_ERROR', `${wrongProofs} connections to the restore listener ${addressOf({ host: options.host, port: portOf(server) })} had a wrong proof; none of them got any data.`, {
+      hint: 'The target\'s replication id has changed since it was read, or something else on its machine connects here. Make a new plan and try again.',
+      retryable: true,
+    }));
+    waiting = undefined;
+  };
+
+  const server = createServer({ highWaterMark: BUFFER_BYTES, noDelay: true }, (socket) => {
+    socket.on('error', () => undefined);
+    const address = plainAddress(socket.remoteAddress ?? '');
+    const reason: RefusalReason | undefined = !peers.has(address) ? 'STRANGER' : waiting === undefined ? 'NOT_EXPECTED' : undefined;
+    if (reason !== undefined || waiting === undefined) {
+      socket.destroy();
+      refuse(reason ?? 'NOT_EXPECTED', address);
+      return;
+    }
+    const [oldest] = unproven;
+    if (unproven.size >= MAX_UNPROVEN && oldest) oldest.cut('TOO_MANY');
+    const handshake: PeerHandshake = new PeerHandshake(socket, waiting.proof, options.handshakeMs, {
+      refused: (why) => {
+        unproven.delete(handshake);
+        refuse(why, address);
+      },
+      proven: () => {
+        unproven.delete(handshake);
+        const winner = waiting;
+        waiting = undefined;
+        if (!winner) {
+          socket.destroy();
+          return refuse('NOT_EXPECTED', address);
+        }
+        link = socket;
+        for (const other of [...unproven]) other.cut('NOT_EXPECTED');
+        winner.done({ socket });
+      },
+    });
+    unproven.add(handshake);
+  });
+  await bind(server, options);
+  // An error of the listening socket itself (out of file handles) loses that connection only; the deadline of `expect` ends the wait.
+  server.on('error', () => undefined);
+
+  return {
+    host: options.advertisedHost ?? options.host,
+    port: portOf(server),
+    get refused() {
+      return refused;
+    },
+    expect: async (proof, { ms, signal }) => {
+      const arrival = new Promise<ProvenPeer>((done, fail) => {
+        waiting = { proof, done, fail };
+      });
+      try {
+        return await within(arrival, {
+          ms,
+          signal,
+          late: () => new DomainError('TARGET_UNREACHABLE_BACK', `The target did not connect to the restore listener ${addressOf({ host: options.advertisedHost ?? options.host, port: portOf(server) })} within ${ms} ms${refused > 0 ? ` (${refused} other connections were refused)` : ''}.`, {
+            hint: 'The target must be able to dial this service: check firewalls and address translation between them, and the advertised host.',
+            retryable: true,
+          }),
+        });
+      } finally {
+        waiting = undefined;
+        for (const other of [...unproven]) other.cut('NOT_EXPECTED');
+      }
+    },
+    close: () => {
+      waiting?.fail(new DomainError('INTERRUPTED', 'The restore listener was closed before the target had come.'));
+      waiting = undefined;
+      for (const other of [...unproven]) other.cut('NOT_EXPECTED');
+      link?.destroy();
+      return new Promise((done) => {
+        server.close(() => done());
+      });
+    },
+  };
+};
+
+const portOf = (server: Server): number => {
+  const address = server.address();
+  return typeof address === 'object' && address !== null ? address.port : 0;
+};

@@ -1,0 +1,88 @@
+import { createHash } from 'node:crypto';
+import { DomainError } from '../../domain/errors.js';
+import { type ReplicaLink } from './link.js';
+import { type RdbSource } from './source.js';
+import { within } from './waiting.js';
+
+/**
+ * The RDB's end mark and checksum are its last nine bytes. No server loads a payload without them: until they leave, every cut
+ * leaves the target with its old data (received files are renamed, and swapped-in databases taken over, only after them).
+ */
+const HELD_BACK = 16;
+
+/** A source that has been opened and has given its first piece: whatever cannot be read at all shows before the target is touched. */
+export class OpenPayload {
+  private constructor(
+    private readonly source: RdbSource,
+    private readonly pieces: AsyncIterator<Uint8Array>,
+    private first: IteratorResult<Uint8Array> | undefined,
+    private readonly stop: AbortController,
+    private readonly stallMs: number,
+  ) {}
+
+  /** Fails with what the source fails with, or STORAGE_IO when it gives nothing for `stallMs`. */
+  static async open(source: RdbSource, options: { stallMs: number; signal: AbortSignal }): Promise<OpenPayload> {
+    const stop = new AbortController();
+    const pieces = source.read({ signal: stop.signal })[Symbol.asyncIterator]();
+    const payload = new OpenPayload(source, pieces, undefined, stop, options.stallMs);
+    try {
+      payload.first = await payload.next(options.signal);
+    } catch (error) {
+      payload.close();
+      throw error;
+    }
+    return payload;
+  }
+
+  /**
+   * Sends everything but the last bytes, checks that what was read is the RDB of the manifest, awaits `commit`, and sends the
+   * rest. Fails with the source's error, TRUNCATED or CORRUPT (the source is not what it should be), the link's error, the
+   * signal's reason, or what `commit` rejects with; in all these cases the target has not got the whole payload.
+   */
+  async sendTo(link: ReplicaLink, options: { signal: AbortSignal; onSent: () => void; commit: () => Promise<void> }): Promise<void> {
+    const total = this.source.facts.summary.bytes;
+    const hash = createHash('sha256');
+    let read = 0n;
+    let held: Buffer = Buffer.alloc(0);
+    for (let piece = this.first ?? await this.next(options.signal); piece.done !== true; piece = await this.next(options.signal)) {
+      this.first = undefined;
+      hash.update(piece.value);
+      read += BigInt(piece.value.length);
+      if (read > total) throw corrupt(`has more than the ${total} bytes of its manifest`);
+      const ready = held.length === 0 ? bufferOf(piece.value) : Buffer.concat([held, piece.value]);
+      const cut = Math.max(0, ready.length - HELD_BACK);
+      held = Buffer.from(ready.subarray(cut));
+      if (cut > 0) await link.send(ready.subarray(0, cut), options.signal);
+      options.onSent();
+    }
+    if (read < total) {
+      throw new DomainError('TRUNCATED', `The archive ended after ${read} of ${total} bytes.`, { hint: 'Verify this backup; restore another one.' });
+    }
+    if (hash.digest('hex') !== this.source.facts.sha256) throw corrupt('does not have the SHA-256 of its manifest');
+    await options.commit();
+    await link.send(held);
+    options.onSent();
+  }
+
+  close(): void {
+    this.stop.abort(new DomainError('INTERRUPTED', 'The archive is not read any further.'));
+    // A generator ends at its next step; nobody waits for a store that may hang, and what it still has to say changes nothing.
+    void this.pieces.return?.()?.catch(() => undefined);
+  }
+
+  private next(signal: AbortSignal): Promise<IteratorResult<Uint8Array>> {
+    return within(this.pieces.next(), {
+      ms: this.stallMs,
+      signal,
+      late: () => new DomainError('STORAGE_IO', `The archive gave no data for ${this.stallMs} ms.`, {
+        hint: 'Check the store: its disk or network is too slow or gone.',
+        retryable: true,
+      }),
+    });
+  }
+}
+
+const corrupt = (what: string): DomainError =>
+  new DomainError('CORRUPT', `What was read from the archive ${what}.`, { hint: 'Verify this backup; restore another one.' });
+
+const bufferOf = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
