@@ -1,4 +1,3 @@
-import { type DomainError } from '../../domain/errors.js';
 import { Crc64 } from './crc64.js';
 import { isOpcode } from './programs.js';
 import { rdbError } from './rdb-error.js';
@@ -8,8 +7,11 @@ import { Walker } from './walker.js';
 
 const HEADER_BYTES = 9;
 const CHECKSUM_BYTES = 8;
-/** Formats before this one (Redis 2.4 and older) end at the EOF opcode. */
-const FIRST_VERSION_WITH_CHECKSUM = 5;
+/**
+ * Older formats (before Redis 2.6) have no checksum and are refused: otherwise one flipped bit in the version would switch
+ * the check off.
+ */
+const OLDEST_VERSION = 5;
 
 export interface RdbReaderOptions {
   /** Called for every key once its value has passed. Costs nothing when absent. */
@@ -28,12 +30,12 @@ type Phase = 'HEADER' | 'RECORDS' | 'CHECKSUM' | 'ENDED' | 'UNKNOWN';
  * An unknown format version alone is no reason to stop.
  *
  * Errors (DomainError, `details.offset` = byte in the file), thrown by `push` as soon as they are certain and again by
- * every later call: CORRUPT, UNSUPPORTED_FORMAT (no RDB, or one of a release candidate), LIMIT_EXCEEDED; TRUNCATED only
+ * every later call: CORRUPT, UNSUPPORTED_FORMAT (no RDB, one before RDB 5, or of a release candidate), LIMIT_EXCEEDED; TRUNCATED only
  * by `finish`.
  */
 export class RdbReader {
   private phase: Phase = 'HEADER';
-  private failure: DomainError | undefined;
+  private failure: { error: unknown } | undefined;
   private readonly crc = new Crc64();
   private readonly tally = new Tally();
   private walker: Walker | undefined;
@@ -68,29 +70,26 @@ export class RdbReader {
    * 0 after its end. The chunk is not kept.
    */
   push(chunk: Uint8Array): number {
-    if (this.failure !== undefined) throw this.failure;
+    if (this.failure !== undefined) throw this.failure.error;
     try {
       return this.take(chunk);
     } catch (error) {
-      throw this.fail(error);
+      this.failure = { error };
+      throw error;
     }
   }
 
   /** Says that nothing more comes, and gives what the file holds. */
   finish(): RdbSummary {
-    if (this.failure !== undefined) throw this.failure;
+    if (this.failure !== undefined) throw this.failure.error;
     try {
       if (this.phase === 'UNKNOWN') this.endUnknown();
       else if (this.phase !== 'ENDED') throw rdbError('TRUNCATED', 'the bytes end before the file does', this.count);
     } catch (error) {
-      throw this.fail(error);
+      this.failure = { error };
+      throw error;
     }
     return this.summary();
-  }
-
-  private fail(error: unknown): unknown {
-    this.failure = error as DomainError;
-    return error;
   }
 
   private take(chunk: Uint8Array): number {
@@ -109,7 +108,7 @@ export class RdbReader {
       this.crc.update(rest.subarray(0, walked));
       this.count += walked;
       at += walked;
-      if (this.walker.outcome === 'EOF') this.phase = this.version >= FIRST_VERSION_WITH_CHECKSUM ? 'CHECKSUM' : 'ENDED';
+      if (this.walker.outcome === 'EOF') this.phase = 'CHECKSUM';
       if (this.walker.outcome === 'UNKNOWN') this.meetUnknown(this.walker.unknownCode);
     }
     if (this.phase === 'CHECKSUM') {
@@ -138,6 +137,7 @@ export class RdbReader {
     this.magic = header?.[3] === undefined ? 'REDIS' : 'VALKEY';
     this.version = Number(header?.[2] ?? header?.[4] ?? 0);
     if (this.version === 0) throw rdbError('UNSUPPORTED_FORMAT', 'it does not begin with REDIS or VALKEY and a version', 0);
+    if (this.version < OLDEST_VERSION) throw rdbError('UNSUPPORTED_FORMAT', `version ${this.version}, from before Redis 2.6`, 0);
     this.walker = new Walker(this.magic, HEADER_BYTES, this.tally, this.options.onKey);
   }
 
@@ -154,9 +154,6 @@ export class RdbReader {
   private meetUnknown(code: number): void {
     const offset = this.count - 1;
     const kind = isOpcode(code) ? 'OPCODE' : 'TYPE';
-    if (this.version < FIRST_VERSION_WITH_CHECKSUM) {
-      throw rdbError('CORRUPT', `unknown ${kind.toLowerCase()} ${code} in a format without a checksum`, offset);
-    }
     this.unknown = { kind, code, offset: BigInt(offset) };
     this.phase = 'UNKNOWN';
   }

@@ -37,7 +37,7 @@ export interface RdbSummary {
   hasHashFieldTtl: boolean;
   /** Length of the file, checksum included. */
   bytes: bigint;
-  /** ABSENT: the server was told not to write one (`rdbchecksum no`), or the format is older than RDB 5. */
+  /** ABSENT: the server was told not to write one (`rdbchecksum no`). */
   checksum: 'VALID' | 'ABSENT';
   integrity: Integrity;
   unknown: UnknownRecord | null;

@@ -301,11 +301,11 @@ export class Walker {
     this.carried = end - pos;
   }
 
-  /** Signed little-endian, seconds (4 bytes) or milliseconds (8). All ones is the servers' "no expiry". */
+  /** Signed little-endian, seconds (4 bytes) or milliseconds (8). -1 milliseconds is the servers' "no expiry". */
   private readExpiry(buf: Uint8Array, pos: number, width: number): void {
     const low = littleEndian32(buf, pos);
     if (width === 4) {
-      this.expiring = low !== -1;
+      this.expiring = true;
       this.expiresAtMs = low * 1000;
       return;
     }
