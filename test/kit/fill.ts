@@ -13,7 +13,7 @@ export interface FillOptions {
 
 const WORDS = 'backup restore replica offset snapshot master stream payload checksum expire cluster shard'.split(' ');
 /** RDB bytes one unit takes, measured on 7.0 with the default rdbcompression. */
-const UNIT_RDB_BYTES = 30_700;
+const UNIT_RDB_BYTES = 27_720;
 
 /**
  * Fills a server fast with mixed data (incompressible and text strings, hashes, lists, sets, sorted sets, expiring keys), the same bytes on
