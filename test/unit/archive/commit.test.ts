@@ -1,0 +1,145 @@
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterEach, describe, expect, it } from 'vitest';
+import { DomainError } from '../../../server/domain/errors.js';
+import { createArchive, listArchives, openArchive, removeArchive, type ArchiveEntry } from '../../../server/engine/archive/archive.js';
+import { nodeFsOps, type FsOps } from '../../../server/engine/store/fs-ops.js';
+import { type Store } from '../../../server/engine/store/store.js';
+import { BACKUP_ID, OTHER_ID, facts, randomBytesOf, readPlain, scratchStore, textOf, writeArchive, type Scratch } from './archive-kit.js';
+
+const entries = async (store: Store): Promise<ArchiveEntry[]> => {
+  const found: ArchiveEntry[] = [];
+  for await (const entry of listArchives(store)) found.push(entry);
+  return found;
+};
+
+describe('archive commit protocol', () => {
+  let at: Scratch;
+  afterEach(() => at.dispose());
+  const leftovers = async (): Promise<string[]> => [...await readdir(at.root), ...await readdir(join(at.root, '.tmp'))].sort();
+  const NOTHING = ['.snapback-store', '.tmp'];
+
+  it('shows nothing before the manifest, everything after', async () => {
+    at = await scratchStore();
+    const writer = await createArchive(at.store, { backupId: BACKUP_ID });
+    await writer.write(textOf(3_000_000, 1));
+    expect(await entries(at.store)).toEqual([]);
+    await expect(openArchive(at.store, BACKUP_ID)).rejects.toMatchObject({ code: 'NOT_FOUND' });
+    const manifest = await writer.seal(facts());
+    const [entry, ...more] = await entries(at.store);
+    expect(more).toEqual([]);
+    expect(entry).toMatchObject({ backupId: BACKUP_ID, sealed: true, keys: [`backups/${BACKUP_ID}/manifest`, `backups/${BACKUP_ID}/rdb`] });
+    expect(entry!.size).toBe(manifest.artifacts[0].storedSize + BigInt((await at.get(`backups/${BACKUP_ID}/manifest`)).length));
+    await writer.abort();
+    expect((await entries(at.store)).map((one) => one.sealed)).toEqual([true]);
+    await expect(createArchive(at.store, { backupId: BACKUP_ID })).rejects.toMatchObject({ code: 'CONFLICT' });
+  });
+
+  it('leaves nothing of an aborted archive, at any moment, twice too', async () => {
+    at = await scratchStore();
+    for (const size of [0, 1, 3_000_000]) {
+      const writer = await createArchive(at.store, { backupId: BACKUP_ID });
+      // Not awaited: the abort comes while blocks are being compressed and written.
+      const writing = writer.write(randomBytesOf(size, 2)).catch((error: unknown) => error);
+      await Promise.all([writer.abort(), writing]);
+      await writer.abort();
+      await expect(writer.write(Buffer.from('x'))).rejects.toMatchObject({ code: 'CONFLICT' });
+      await expect(writer.seal(facts())).rejects.toMatchObject({ code: 'CONFLICT' });
+      expect(await leftovers()).toEqual(NOTHING);
+    }
+  });
+
+  it('a dead process leaves temporaries only, which the sweep takes; the id is free', async () => {
+    at = await scratchStore();
+    const writer = await createArchive(at.store, { backupId: BACKUP_ID });
+    await writer.write(textOf(2_000_000, 3));
+    expect(await entries(at.store)).toEqual([]);
+    const olderThan = new Date(Date.now() + 60_000);
+    expect(await at.store.sweep({ olderThan, keep: (key) => key.includes(BACKUP_ID) })).toEqual([]);
+    expect(await at.store.sweep({ olderThan, keep: () => false })).toEqual([`backups/${BACKUP_ID}/rdb`]);
+    expect(await leftovers()).toEqual(NOTHING);
+    await expect(writer.seal(facts())).rejects.toMatchObject({ code: 'STORAGE_IO' });
+    await writer.abort();
+    await writeArchive(at.store, textOf(10, 4));
+    expect((await readPlain(at.store)).length).toBe(10);
+  });
+
+  it('without its manifest an archive is a leftover that can be removed', async () => {
+    at = await scratchStore();
+    await writeArchive(at.store, textOf(1000, 5));
+    await writeArchive(at.store, textOf(1000, 6), { backupId: OTHER_ID });
+    await at.store.remove(`backups/${BACKUP_ID}/manifest`);
+    expect((await entries(at.store)).map(({ backupId, sealed }) => [backupId, sealed])).toEqual([[BACKUP_ID, false], [OTHER_ID, true]]);
+    await expect(openArchive(at.store, BACKUP_ID)).rejects.toMatchObject({ code: 'NOT_FOUND' });
+    await expect(createArchive(at.store, { backupId: BACKUP_ID })).rejects.toMatchObject({ code: 'CONFLICT' });
+    await removeArchive(at.store, BACKUP_ID);
+    await removeArchive(at.store, BACKUP_ID);
+    expect((await entries(at.store)).map((one) => one.backupId)).toEqual([OTHER_ID]);
+    await writeArchive(at.store, textOf(7, 7));
+    expect((await readPlain(at.store)).length).toBe(7);
+  });
+
+  it('removes the manifest first: stopped at any step, it is gone or still whole', async () => {
+    at = await scratchStore();
+    for (let stopAt = 1; stopAt <= 2; stopAt += 1) {
+      await writeArchive(at.store, textOf(1000, 8));
+      let calls = 0;
+      const dying: Store = Object.assign(Object.create(at.store) as Store, {
+        remove: (key: string) => (++calls === stopAt ? Promise.reject(new Error('killed')) : at.store.remove(key)),
+      });
+      await expect(removeArchive(dying, BACKUP_ID)).rejects.toThrow('killed');
+      const [entry] = await entries(at.store);
+      if (stopAt === 1) expect((await readPlain(at.store)).length).toBe(1000);
+      else expect(entry?.sealed).toBe(false);
+      await removeArchive(at.store, BACKUP_ID);
+      expect(await entries(at.store)).toEqual([]);
+    }
+  });
+
+  const fault = (code: string): Promise<never> => Promise.reject(Object.assign(new Error(code), { code }));
+  const failing: [string, string, () => FsOps][] = [
+    ['disk full in the middle', 'STORAGE_FULL', () => {
+      let left = 1_500_000;
+      return { ...nodeFsOps, createFile: async (path) => {
+        const file = await nodeFsOps.createFile(path);
+        return { ...file, append: (chunk) => ((left -= chunk.length) < 0 ? fault('ENOSPC') : file.append(chunk)) };
+      } };
+    }],
+    ['fsync of the data', 'STORAGE_IO', () => ({ ...nodeFsOps, createFile: async (path) => ({
+      ...await nodeFsOps.createFile(path), sync: () => (path.includes('+rdb~') ? fault('EIO') : Promise.resolve()),
+    }) })],
+    ['fsync of the manifest', 'STORAGE_IO', () => ({ ...nodeFsOps, createFile: async (path) => ({
+      ...await nodeFsOps.createFile(path), sync: () => (path.includes('+manifest~') ? fault('EIO') : Promise.resolve()),
+    }) })],
+    ['link of the manifest', 'STORAGE_PERMISSION', () => ({
+      ...nodeFsOps, link: (from, to) => (to.endsWith('/manifest') ? fault('EACCES') : nodeFsOps.link(from, to)),
+    })],
+  ];
+  for (const [name, code, make] of failing) {
+    it(`a fault leaves nothing after abort: ${name}`, async () => {
+      at = await scratchStore(make());
+      const writer = await createArchive(at.store, { backupId: BACKUP_ID });
+      const run = async (): Promise<void> => {
+        for (let i = 0; i < 40; i += 1) await writer.write(randomBytesOf(100_000, i));
+        await writer.seal(facts());
+      };
+      await expect(run()).rejects.toMatchObject({ code });
+      await writer.abort();
+      expect(await leftovers()).toEqual(NOTHING);
+      await expect(openArchive(at.store, BACKUP_ID)).rejects.toMatchObject({ code: 'NOT_FOUND' });
+    });
+  }
+
+  it('stops at its signal with the reason', async () => {
+    at = await scratchStore();
+    const stop = new AbortController();
+    const reason = new DomainError('LIMIT_EXCEEDED', 'Too much.');
+    const writer = await createArchive(at.store, { backupId: BACKUP_ID, signal: stop.signal });
+    await writer.write(textOf(1_000_000, 9));
+    stop.abort(reason);
+    await expect(writer.write(Buffer.from('x'))).rejects.toBe(reason);
+    await expect(writer.seal(facts())).rejects.toBe(reason);
+    await writer.abort();
+    expect(await leftovers()).toEqual(NOTHING);
+  });
+});

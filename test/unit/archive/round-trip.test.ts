@@ -1,0 +1,142 @@
+import { createHash } from 'node:crypto';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { DomainError } from '../../../server/domain/errors.js';
+import { createArchive, openArchive, readManifest, type BlockSize, type CodecChoice } from '../../../server/engine/archive/archive.js';
+import { BACKUP_ID, KIB, facts, randomBytesOf, readPlain, scratchStore, seeded, textOf, writeArchive, type Scratch } from './archive-kit.js';
+
+const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
+const B = 256 * KIB;
+
+describe('archive round trip', () => {
+  let at: Scratch;
+  beforeEach(async () => { at = await scratchStore(); });
+  afterEach(() => at.dispose());
+
+  const codecs: CodecChoice[] = [{ name: 'none' }, { name: 'brotli' }, { name: 'brotli', quality: 1 }];
+  for (const codec of codecs) {
+    for (const size of [0, 1, B - 1, B, B + 1, 2 * B, 2 * B + 1, 5 * B + 12_345]) {
+      it(`${codec.name} ${String(codec.quality ?? '')} ${String(size)} bytes: equal, verified, sizes and digests right`, async () => {
+        const plain = textOf(size, size + 1);
+        const manifest = await writeArchive(at.store, plain, { codec, blockSize: B as BlockSize }, {}, 50_001);
+        const stored = await at.get(`backups/${BACKUP_ID}/rdb`);
+        expect(manifest.artifacts[0]).toMatchObject({
+          plainSize: BigInt(size), storedSize: BigInt(stored.length), plainSha256: sha256(plain), storedSha256: sha256(stored),
+          codec: codec.name, cipher: 'none', blockSize: B, blockCount: Math.max(1, Math.ceil(size / B)),
+        });
+        if (codec.name === 'brotli' && size > B) expect(stored.length).toBeLessThan(size / 2);
+        expect((await readPlain(at.store)).equals(plain)).toBe(true);
+        const reader = await openArchive(at.store, BACKUP_ID);
+        const seen: bigint[] = [];
+        await reader.verify({ onProgress: ({ bytesDone }) => seen.push(bytesDone) });
+        expect(seen.at(-1)).toBe(BigInt(size));
+      });
+    }
+  }
+
+  it('stores blocks that do not shrink as they are, next to blocks that do', async () => {
+    const plain = Buffer.concat([randomBytesOf(B, 1), textOf(B, 2), randomBytesOf(B, 3), textOf(100, 4)]);
+    const manifest = await writeArchive(at.store, plain, { blockSize: B as BlockSize });
+    const stored = await at.get(`backups/${BACKUP_ID}/rdb`);
+    expect(stored.length).toBeGreaterThan(2 * B);
+    expect(stored.length).toBeLessThan(2 * B + B / 2);
+    expect(stored.subarray(64 + 16, 64 + 16 + B).equals(plain.subarray(0, B))).toBe(true);
+    expect(manifest.artifacts[0].blockCount).toBe(4);
+    expect((await readPlain(at.store)).equals(plain)).toBe(true);
+  });
+
+  it('takes chunks of any size, reused by the caller, with many blocks under way', async () => {
+    const plain = Buffer.concat([textOf(3_000_000, 5), randomBytesOf(1_000_000, 6), textOf(4_000_000, 7)]);
+    const writer = await createArchive(at.store, { backupId: BACKUP_ID });
+    const next = seeded(8);
+    const socket = Buffer.alloc(3_000_000);
+    for (let from = 0; from < plain.length; ) {
+      const size = Math.min(plain.length - from, next(10) === 0 ? next(socket.length) : next(70_000));
+      plain.copy(socket, 0, from, from + size);
+      await writer.write(socket.subarray(0, size));
+      socket.fill(0xee);
+      from += size;
+      expect(writer.plainBytes).toBe(BigInt(from));
+    }
+    await writer.seal(facts());
+    expect((await readPlain(at.store)).equals(plain)).toBe(true);
+  });
+
+  it('gives every range exactly, at every border', async () => {
+    const plain = Buffer.concat([textOf(2 * B, 9), randomBytesOf(B, 10), textOf(1000, 11)]);
+    await writeArchive(at.store, plain, { blockSize: B as BlockSize });
+    const reader = await openArchive(at.store, BACKUP_ID);
+    const borders = [0, 1, B - 1, B, B + 1, 2 * B - 1, 2 * B, 2 * B + 1, 3 * B - 1, 3 * B, 3 * B + 1, plain.length - 1, plain.length];
+    for (const start of borders) {
+      for (const end of borders.filter((border) => border >= start)) {
+        const parts: Uint8Array[] = [];
+        for await (const part of reader.read({ start: BigInt(start), end: BigInt(end) })) parts.push(part);
+        expect(Buffer.concat(parts).equals(plain.subarray(start, end)), `${String(start)}-${String(end)}`).toBe(true);
+      }
+    }
+    for (const [start, end] of [[-1n, 5n], [6n, 5n], [0n, BigInt(plain.length) + 1n]]) {
+      await expect(readPlain(at.store, { start, end })).rejects.toMatchObject({ code: 'BAD_INPUT' });
+    }
+  });
+
+  it('reads only the blocks of a range', async () => {
+    const plain = textOf(8 * B, 12);
+    await writeArchive(at.store, plain, { blockSize: B as BlockSize, codec: { name: 'none' } });
+    const ranges: bigint[] = [];
+    const counting = { ...at.store, read: (key: string, options: { length?: bigint } = {}) => {
+      if (options.length !== undefined && options.length > 100_000n) ranges.push(options.length);
+      return at.store.read(key, options);
+    }, stat: at.store.stat.bind(at.store) };
+    const reader = await openArchive(counting as unknown as typeof at.store, BACKUP_ID);
+    ranges.length = 0;
+    for await (const part of reader.read({ start: BigInt(3 * B + 5), end: BigInt(3 * B + 10) })) expect(part.length).toBe(5);
+    expect(ranges).toEqual([BigInt(B + 32)]);
+  });
+
+  it('keeps the manifest as it was given, big numbers and foreign scripts too', async () => {
+    const given = facts({
+      coverage: { kind: 'SHARD', slots: [{ start: 0, end: 100 }, { start: 16_383, end: 16_383 }] },
+      rdb: { ...facts().rdb, aux: { ['__proto__']: 'x', 'bad\u0000': '\ud83d\ude00' }, unknown: { kind: 'TYPE', code: 99, offset: 2n ** 40n }, integrity: 'CHECKSUM_ONLY' },
+      source: { ...facts().source, address: null },
+      replication: null,
+    });
+    const writer = await createArchive(at.store, { backupId: BACKUP_ID });
+    await writer.write(Buffer.from('x'));
+    const sealed = await writer.seal(given);
+    const read = await readManifest(at.store, BACKUP_ID);
+    expect(read).toEqual(sealed);
+    expect(read.artifacts[0]).toMatchObject({ rdb: given.rdb, coverage: given.coverage, replication: null });
+    expect(read.backup).toEqual({ id: BACKUP_ID, ...given.backup });
+    expect(read).toMatchObject({ source: given.source, capture: given.capture, startedAt: given.startedAt, completedAt: given.completedAt, createdBy: given.createdBy });
+  });
+
+  it('stops reading and verifying at a signal or when closed, and lets a reader leave early', async () => {
+    await writeArchive(at.store, textOf(6 * B, 13), { blockSize: B as BlockSize });
+    const reader = await openArchive(at.store, BACKUP_ID);
+    for await (const part of reader.read()) {
+      expect(part.length).toBe(B);
+      break;
+    }
+    const stop = new AbortController();
+    const reason = new DomainError('TOO_SLOW', 'Too slow.');
+    const reading = (async () => {
+      for await (const part of reader.read({ signal: stop.signal })) if (part.length > 0) stop.abort(reason);
+    })();
+    await expect(reading).rejects.toBe(reason);
+    await expect(reader.verify({ signal: stop.signal })).rejects.toBe(reason);
+    await expect((async () => {
+      for await (const part of reader.read()) if (part.length > 0) await reader.close();
+    })()).rejects.toMatchObject({ code: 'INTERRUPTED' });
+    await expect(reader.verify()).rejects.toMatchObject({ code: 'INTERRUPTED' });
+  });
+
+  it('refuses ids, block sizes and codecs that are none', async () => {
+    for (const backupId of ['', '../../etc', 'bak_', 'ins_01hzy0000000000000000000a1', `${BACKUP_ID}/x`]) {
+      await expect(createArchive(at.store, { backupId })).rejects.toMatchObject({ code: 'BAD_INPUT' });
+      await expect(openArchive(at.store, backupId)).rejects.toMatchObject({ code: 'BAD_INPUT' });
+    }
+    await expect(createArchive(at.store, { backupId: BACKUP_ID, blockSize: 1000 as BlockSize })).rejects.toMatchObject({ code: 'BAD_INPUT' });
+    for (const name of ['zstd', 'lz4'] as const) {
+      await expect(createArchive(at.store, { backupId: BACKUP_ID, codec: { name } })).rejects.toMatchObject({ code: 'UNSUPPORTED_FORMAT' });
+    }
+  });
+});
