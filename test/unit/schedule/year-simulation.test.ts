@@ -45,7 +45,7 @@ const dateOf = (wall: number): string => new Date(wall).toISOString().slice(0, 1
 const weekdayOf = (date: string): Weekday => WEEKDAYS[(new Date(`${date}T00:00:00Z`).getUTCDay() + 6) % 7]!;
 
 describe('a year in every zone', () => {
-  const started = performance.now();
+  const started = process.cpuUsage();
 
   it.each(YEARS)('%s %i: no local day missed, none doubled', (timeZone, year) => {
     const clock = wallClock(timeZone, year);
@@ -94,7 +94,8 @@ describe('a year in every zone', () => {
     expect(wrong).toEqual([]);
   });
 
-  it('took less than 10 seconds', () => {
-    expect(performance.now() - started).toBeLessThan(10_000);
+  it('took less than 10 seconds of processor time', () => {
+    const { user, system } = process.cpuUsage(started);
+    expect((user + system) / 1e6).toBeLessThan(10);
   });
 });
