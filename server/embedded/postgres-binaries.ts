@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { constants } from 'node:fs';
 import { access, chmod, cp, lstat, mkdir, readFile, readdir, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
@@ -16,16 +16,15 @@ interface BinariesOptions {
   from?: string | undefined;
   /** Whether another user than the owner of `from` will run them. */
   forAnybody: boolean;
+  /** Where a copy may be kept; default /var/tmp, since /tmp is swept while the server may still load files. */
+  copiesIn?: string | undefined;
 }
-
-/** Where a copy goes that every user can reach. Not /tmp, which is swept while the server may still load files. */
-const PUBLIC_FOLDER = '/var/tmp';
 
 /**
  * PostgreSQL's programs, ready to run: the library links that a blocked install script left out are made, and when the place cannot be
  * written, or not be reached by the user who will run them, a copy is kept in a public folder and used from there.
  */
-export const postgresBinaries = async ({ from, forAnybody }: BinariesOptions): Promise<PostgresBinaries> => {
+export const postgresBinaries = async ({ from, forAnybody, copiesIn = '/var/tmp' }: BinariesOptions): Promise<PostgresBinaries> => {
   const native = from === undefined ? packageFolder() : resolve(from);
   if (!(await exists(join(native, 'bin', 'postgres')))) {
     throw new DomainError('NOT_FOUND', `No PostgreSQL programs in ${native}.`, { hint: 'Run npm ci again, or set DATABASE_URL to a PostgreSQL server.' });
@@ -36,7 +35,7 @@ export const postgresBinaries = async ({ from, forAnybody }: BinariesOptions): P
     throw error;
   });
   const inPlace = linked && (!forAnybody || ((await anybodyReaches(join(native, 'lib'))) && (await anybodyReaches(join(native, 'bin', 'initdb')))));
-  const folder = inPlace ? native : await publicCopy(native);
+  const folder = inPlace ? native : await publicCopy(native, copiesIn);
   return { postgres: join(folder, 'bin', 'postgres'), initdb: join(folder, 'bin', 'initdb') };
 };
 
@@ -64,10 +63,10 @@ const addLinks = async (native: string): Promise<void> => {
 };
 
 /** One copy per user and version, complete or absent. A folder somebody else could have written is never used. */
-const publicCopy = async (native: string): Promise<string> => {
-  const { version } = JSON.parse(await readFile(join(native, '..', 'package.json'), 'utf8').catch(() => '{"version":"own"}')) as { version: string };
+const publicCopy = async (native: string, copiesIn: string): Promise<string> => {
+  const version = await versionOf(native);
   const uid = process.getuid?.() ?? 0;
-  const folder = join(PUBLIC_FOLDER, `snapback-postgres-${version}-${process.arch}-${String(uid)}`);
+  const folder = join(copiesIn, `snapback-postgres-${version}-${process.arch}-${String(uid)}`);
   if (await isOurs(folder, uid)) return folder;
   const partial = `${folder}.${randomBytes(8).toString('hex')}`;
   await mkdir(partial, { mode: 0o755 });
@@ -93,6 +92,13 @@ const publicCopy = async (native: string): Promise<string> => {
     await rm(partial, { recursive: true, force: true });
   }
   return folder;
+};
+
+/** Of the package; programs of another origin are told apart by their place. */
+const versionOf = async (native: string): Promise<string> => {
+  const text = await readFile(join(native, '..', 'package.json'), 'utf8').catch(() => null);
+  if (text !== null) return (JSON.parse(text) as { version: string }).version;
+  return createHash('sha256').update(native).digest('hex').slice(0, 12);
 };
 
 const isOurs = async (folder: string, uid: number): Promise<boolean> => {

@@ -18,6 +18,8 @@ export interface EmbeddedPostgresOptions {
   dataDir: string;
   /** Folder with PostgreSQL's `bin`, `lib` and `share`; default: the installed package. */
   binariesFrom?: string | undefined;
+  /** Where a copy of the programs is kept when the user PostgreSQL runs as cannot reach them. Default /var/tmp. */
+  binariesCopyIn?: string | undefined;
   /** Server settings over ours, by their postgresql.conf names. */
   settings?: Readonly<Record<string, string>> | undefined;
   log: Log;
@@ -56,7 +58,7 @@ const SETTINGS: Readonly<Record<string, string>> = {
  * runs as another user) and as anybody else.
  */
 export const startEmbeddedPostgres = async (options: EmbeddedPostgresOptions): Promise<EmbeddedPostgres> => {
-  const { log, signal, binariesFrom } = options;
+  const { log, signal, binariesFrom, binariesCopyIn } = options;
   const dataDir = resolve(options.dataDir);
   await mkdir(dataDir, { recursive: true });
   const lock = await acquireFolderLock(join(dataDir, 'service.lock'), { purpose: 'embedded PostgreSQL', signal });
@@ -65,7 +67,7 @@ export const startEmbeddedPostgres = async (options: EmbeddedPostgresOptions): P
     const user = await postgresUser(cluster);
     // Another user must be able to pass this folder; what lies in it is closed on its own.
     await chmod(dataDir, user === null ? 0o700 : 0o711);
-    const binaries = await postgresBinaries({ from: binariesFrom, forAnybody: user !== null });
+    const binaries = await postgresBinaries({ from: binariesFrom, forAnybody: user !== null, copiesIn: binariesCopyIn });
     await settleLeftover(cluster, log);
     const opened = await openCluster({ dataDir, binaries, user, durable: options.settings?.['fsync'] !== 'off', signal });
     const server = await startServer({ options, dataDir, postgres: binaries.postgres, user, opened });
