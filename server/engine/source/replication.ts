@@ -47,6 +47,8 @@ const RESUME_AT = 4 * 1024 * 1024;
 const TRICKLE_MS = 1_500;
 /** A queue that grows while trickling ends here; the source then waits, and may give up. */
 const TRICKLE_UNTIL = 16 * 1024 * 1024;
+/** A source that cannot wait is held up for no longer than a busy disk needs to take what is on its way. */
+const DISK_BREATH_MS = 50;
 /** Memory for sources that cannot wait, twice: before the spill file, and on the way into it. */
 const SPILL_MEMORY = 16 * 1024 * 1024;
 /** A sink that never waits still lets other work run after so many bytes. */
@@ -75,10 +77,13 @@ export const receiveRdb = async (
   const startedAt = Date.now();
   const socket = await deps.dial(endpoint, { signal, timeoutMs: Math.min(limits.handshakeMs, 5_000) });
   const link = new Link(socket, addressOf(endpoint), limits, options, signal);
+  let complete = false;
   try {
-    return await link.receive(endpoint, limits.handshakeMs - (Date.now() - startedAt), sink);
+    const received = await link.receive(endpoint, limits.handshakeMs - (Date.now() - startedAt), sink);
+    complete = true;
+    return received;
   } finally {
-    await link.close();
+    await link.close(complete);
   }
 };
 
@@ -146,12 +151,12 @@ class Link {
     return { ...this.psync, framing: this.framing, bytes: this.parser.payloadBytes, rdbOnly: this.rdbOnly };
   }
 
-  /** Ends the connection: lets a server that closes by itself do so, for a moment, and cuts all others. */
-  async close(): Promise<void> {
+  /** Ends the connection: after a complete transfer lets a server that closes by itself do so, for a moment. */
+  async close(complete: boolean): Promise<void> {
     this.watch?.stop();
     clearTimeout(this.trickle);
     this.signal.removeEventListener('abort', this.onAbort);
-    if (this.parser.done && this.failure === undefined && this.rdbOnly && !this.socket.destroyed) {
+    if (complete && this.rdbOnly && !this.socket.destroyed) {
       this.socket.resume();
       await new Promise<void>((done) => {
         const timer = setTimeout(done, FIN_WAIT_MS);
@@ -183,7 +188,7 @@ class Link {
     let sinceYield = 0;
     for (let piece = await queue.take(); piece; piece = await queue.take()) {
       await sink(piece);
-      if (this.socket.isPaused() && queue.pendingBytes <= RESUME_AT) this.resume();
+      if (this.socket.isPaused() && queue.unwrittenBytes <= RESUME_AT && (!this.rdbOnly || queue.pendingBytes <= RESUME_AT)) this.resume();
       sinceYield += piece.length;
       if (sinceYield >= YIELD_EVERY) {
         sinceYield = 0;
@@ -228,16 +233,17 @@ class Link {
     checkSize(this.address, this.parser.payloadBytes, this.limits);
     this.watch?.receivedPayload(piece.length);
     this.queue?.push(piece);
-    if (this.rdbOnly && (this.queue?.pendingBytes ?? 0) > PAUSE_AT) this.pause();
+    if (this.rdbOnly && (this.queue?.pendingBytes ?? 0) > PAUSE_AT) this.pause(TRICKLE_MS);
+    else if ((this.queue?.unwrittenBytes ?? 0) > PAUSE_AT) this.pause(DISK_BREATH_MS);
   }
 
-  private pause(): void {
+  private pause(ms: number): void {
     this.socket.pause();
-    if (this.trickle || (this.queue?.pendingBytes ?? 0) > TRICKLE_UNTIL) return;
+    if (this.trickle || (this.rdbOnly && (this.queue?.pendingBytes ?? 0) > TRICKLE_UNTIL)) return;
     this.trickle = setTimeout(() => {
       this.trickle = undefined;
       if (this.socket.isPaused()) this.socket.resume();
-    }, TRICKLE_MS);
+    }, ms);
   }
 
   private resume(): void {

@@ -38,6 +38,11 @@ export class SpillQueue {
     return this.headBytes + this.tailBytes + (this.writeAt - this.readAt);
   }
 
+  /** Bytes in memory on their way into the file. */
+  get unwrittenBytes(): number {
+    return this.tailBytes;
+  }
+
   /** Never waits. A queue that is over its limits fails with SOURCE_BUFFER_LIMIT at the next `take`. */
   push(chunk: Buffer): void {
     if (this.failure !== undefined || this.ended) return;

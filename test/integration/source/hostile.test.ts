@@ -1,0 +1,205 @@
+import { createServer } from 'node:http';
+import { type AddressInfo } from 'node:net';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { type SourceLimits } from '../../../server/engine/source/limits.js';
+import { type FakeServer, type FakeServerOptions, startFakeServer } from '../../kit/fake-server.js';
+import {
+  drip, endless, fullResync, mark, newlinesForEver, type Psync, sendInPieces, silentAfter, soundRdb, withLength, withMark,
+} from '../../kit/hostile/sources.js';
+import { lengthBytes, RdbBuilder, stringBytes } from '../../kit/rdb-builder.js';
+import { waitFor } from '../../kit/wait.js';
+import { BACKUP_ID, backUp, makeShelf, type Shelf } from './kit.js';
+
+let shelf: Shelf;
+const fakes: FakeServer[] = [];
+beforeEach(async () => { shelf = await makeShelf(); });
+afterEach(async () => {
+  await Promise.all(fakes.splice(0).map((fake) => fake.stop()));
+  await shelf.remove();
+});
+
+const start = async (options: FakeServerOptions): Promise<FakeServer> => {
+  const fake = await startFakeServer(options);
+  fakes.push(fake);
+  return fake;
+};
+
+const LIMITS: Partial<SourceLimits> = { handshakeMs: 400, idleMs: 300, snapshotMs: 500, minBytesPerSecond: 1_000, rateWindowMs: 400, totalMs: 5_000, maxBytes: 4_000_000n };
+
+/** The failure of a backup, which must leave neither an object nor a connection. */
+const failure = async (psync: Psync, limits: Partial<SourceLimits> = {}): Promise<unknown> => {
+  const fake = await start({ psync });
+  const error: unknown = await backUp(fake, shelf, { plan: { limits: { ...LIMITS, ...limits } } }).then(() => 'it succeeded', (cause: unknown) => cause);
+  expect(shelf.files()).toEqual([]);
+  await waitFor(() => fake.openConnections === 0, { message: 'our connections to be closed' });
+  return error;
+};
+
+const sound = soundRdb();
+const flipped = (at: number): Buffer => {
+  const bytes = Buffer.from(sound);
+  bytes[at] = (bytes[at] ?? 0) ^ 4;
+  return bytes;
+};
+const declaring = (...body: (Uint8Array | number[])[]): Buffer => new RdbBuilder(10).select(0).raw(...body).raw(Buffer.alloc(50_000)).build();
+
+describe('a source that misbehaves gives its code and leaves nothing', () => {
+  test.each<[string, Psync, string, Partial<SourceLimits>?]>([
+    ['endless $EOF:', endless, 'LIMIT_EXCEEDED'],
+    ['endless $EOF: below every size, for too long', endless, 'TOO_SLOW', { totalMs: 300, maxBytes: 1n << 50n }],
+    ['an absurd length', withLength(sound, { announced: 2n ** 62n }), 'LIMIT_EXCEEDED'],
+    ['a length beyond 64 bits', withLength(sound, { announced: '9'.repeat(25) }), 'PROTOCOL_ERROR'],
+    ['a negative length', withLength(sound, { announced: -7 }), 'PROTOCOL_ERROR'],
+    ['a length that is none', withLength(sound, { announced: 'many' }), 'PROTOCOL_ERROR'],
+    ['a length of nothing', withLength(Buffer.alloc(0)), 'TRUNCATED'],
+    ['newlines for ever instead of a reply', newlinesForEver(false), 'TOO_SLOW'],
+    ['newlines for ever instead of a payload', newlinesForEver(true), 'TOO_SLOW'],
+    ['a byte now and then', drip(50), 'TOO_SLOW'],
+    ['silence in the middle', silentAfter(5_000), 'TOO_SLOW'],
+    ['silence after PSYNC', () => undefined, 'TOO_SLOW'],
+    ['a reset in the middle', async (link, server) => { await silentAfter(5_000)(link, server); link.end('abort'); }, 'SOURCE_DISCONNECTED'],
+    ['an end in the middle', async (link, server) => { await silentAfter(5_000)(link, server); link.end(); }, 'SOURCE_DISCONNECTED'],
+    ['an end before the payload', async (link, server) => { await link.send(fullResync(server)); link.end(); }, 'SOURCE_DISCONNECTED'],
+    ['a cut before the mark', withMark(sound, { end: Buffer.alloc(0) }), 'SOURCE_DISCONNECTED'],
+    ['a cut in the mark', (link, server) => {
+      const own = mark();
+      return withMark(sound, { mark: own, end: own.subarray(0, 25) })(link, server);
+    }, 'SOURCE_DISCONNECTED'],
+    ['another mark than announced', withMark(sound, { end: mark() }), 'SOURCE_DISCONNECTED'],
+    ['a flipped bit in a value', withMark(flipped(400)), 'CORRUPT'],
+    ['a flipped bit in the checksum', withLength(flipped(sound.length - 3)), 'CORRUPT'],
+    ['a short RDB of the announced length', withLength(sound.subarray(0, 900), { announced: 900 }), 'TRUNCATED'],
+    ['a short RDB before a mark', withMark(sound.subarray(0, 900)), 'TRUNCATED'],
+    ['garbage behind the RDB, counted in its length', withLength(Buffer.concat([sound, Buffer.from('garbage')])), 'CORRUPT'],
+    ['garbage between the RDB and the mark', withMark(Buffer.concat([sound, Buffer.from('garbage')])), 'CORRUPT'],
+    ['something else than an RDB', withLength(Buffer.from('HELLO0010 and so on')), 'UNSUPPORTED_FORMAT'],
+    ['an error line instead of the payload', async (link, server) => { await link.send(`${fullResync(server)}-ERR BGSAVE failed, replication can't continue\r\n`); }, 'SOURCE_DISCONNECTED'],
+    ['an error line in the middle of the payload', withMark(Buffer.concat([sound.subarray(0, 900), Buffer.from('-ERR no more\r\n')])), 'TRUNCATED'],
+    ['+CONTINUE', async (link) => { await link.send('+CONTINUE\r\n'); }, 'PROTOCOL_ERROR'],
+    ['a malformed +FULLRESYNC', async (link) => { await link.send('+FULLRESYNC abc 1\r\n'); }, 'PROTOCOL_ERROR'],
+    ['two replies', async (link, server) => { await link.send(`${fullResync(server)}+OK\r\n`); }, 'PROTOCOL_ERROR'],
+    ['a line without an end', async (link) => { await link.send(Buffer.alloc(100_000, 'x')); }, 'PROTOCOL_ERROR'],
+    ['a replica without its master', async (link) => { await link.send("-NOMASTERLINK Can't SYNC while not connected with my master\r\n"); }, 'SOURCE_DISCONNECTED'],
+    ['no right to PSYNC', async (link) => { await link.send("-NOPERM this user has no permissions to run the 'psync' command\r\n"); }, 'PERMISSION_MISSING'],
+    ['no PSYNC at all', async (link) => { await link.send("-ERR unknown command 'PSYNC', with args beginning with: '?' '-1'\r\n"); }, 'ENGINE_UNSUPPORTED'],
+    ['a server that loads', async (link) => { await link.send('-LOADING Redis is loading the dataset in memory\r\n'); }, 'CONNECT_FAILED'],
+  ])('%s', async (_, psync, code, limits) => {
+    const began = performance.now();
+    expect(await failure(psync, limits)).toMatchObject({ name: 'DomainError', code });
+    expect(performance.now() - began).toBeLessThan(6_000);
+  });
+
+  test.each<[string, Buffer]>([
+    ['a key of 2^60 bytes', declaring([0], lengthBytes(2n ** 60n, 64))],
+    ['a value of 2^60 bytes', declaring([0], stringBytes('key'), lengthBytes(2n ** 60n, 64))],
+    ['a list of 2^32 elements', declaring([1], stringBytes('key'), lengthBytes(2n ** 32n - 1n, 32))],
+  ])('an RDB that declares %s', async (_, rdb) => {
+    const before = process.memoryUsage().rss;
+    const error = await failure(withLength(rdb));
+    expect(['CORRUPT', 'TRUNCATED', 'LIMIT_EXCEEDED']).toContain((error as { code?: string }).code);
+    expect(process.memoryUsage().rss - before).toBeLessThan(64 * 1024 * 1024);
+  });
+});
+
+describe('what is odd but right is taken', () => {
+  test.each<[string, Psync, string]>([
+    ['a mark split into single bytes', async (link, server) => {
+      const own = mark();
+      await link.send(`${fullResync(server)}$EOF:${own.toString()}\r\n`);
+      await link.send(sound);
+      await sendInPieces(link, own, 1);
+    }, 'STRUCTURE_AND_CHECKSUM'],
+    ['everything in pieces of 3 bytes', async (link, server) => {
+      const own = mark();
+      await sendInPieces(link, Buffer.concat([Buffer.from(`\n${fullResync(server)}\n$EOF:${own.toString()}\r\n`), sound, own]), 3);
+    }, 'STRUCTURE_AND_CHECKSUM'],
+    ['beginnings of the mark inside a value', (link, server) => {
+      const own = mark();
+      const rdb = new RdbBuilder(10).select(0).string('tricky', Buffer.concat([own.subarray(0, 39), Buffer.from('-'), own.subarray(0, 39)])).build();
+      return withMark(rdb, { mark: own })(link, server);
+    }, 'STRUCTURE_AND_CHECKSUM'],
+    ['an RDB without keys', withMark(new RdbBuilder(10).build()), 'STRUCTURE_AND_CHECKSUM'],
+    ['a checksum of zero', withMark(new RdbBuilder(10).select(0).string('a', 'b').build('ZERO')), 'STRUCTURE_ONLY'],
+    ['a command stream behind a length', withLength(sound, { behind: '*1\r\n$4\r\nPING\r\n'.repeat(10_000) }), 'STRUCTURE_AND_CHECKSUM'],
+    ['an unknown type with a right checksum', withLength(new RdbBuilder(10).select(0).raw([0x70], Buffer.from('whatever')).build()), 'CHECKSUM_ONLY'],
+  ])('%s', async (_, psync, integrity) => {
+    const fake = await start({ psync });
+    const { summary, phases, manifest, replicationOffset } = await backUp(fake, shelf, { plan: { limits: LIMITS } });
+    expect(summary.integrity).toBe(integrity);
+    expect(phases).toEqual(['PREPARING', 'SNAPSHOTTING', 'TRANSFERRING', 'VERIFYING', 'SEALING']);
+    expect([manifest.artifacts[0].replication?.id, replicationOffset]).toEqual([fake.replicationId, 42n]);
+    await waitFor(() => fake.openConnections === 0, { message: 'our connections to be closed' });
+  });
+
+  test('a server that knows none of the options gets them one by one, and nothing between PSYNC and the payload', async () => {
+    const fake = await start({ commands: { REPLCONF: '-ERR Unrecognized REPLCONF option\r\n' }, psync: withLength(sound, { behind: '*1\r\n$4\r\nPING\r\n' }) });
+    await backUp(fake, shelf, { plan: { limits: LIMITS } });
+    const sent = fake.commands.slice(fake.commands.findIndex(([name]) => name === 'REPLCONF'));
+    expect(sent.map((command) => command.slice(0, 2).join(' '))).toEqual(['REPLCONF listening-port', 'REPLCONF ip-address', 'REPLCONF capa', 'REPLCONF rdb-only', 'PSYNC ?']);
+    expect(sent[2]).toEqual(['REPLCONF', 'capa', 'eof', 'capa', 'psync2']);
+  });
+
+  test('Valkey is told its own version', async () => {
+    const fake = await start({ engine: 'VALKEY', version: '9.1.2', psync: withMark(sound) });
+    const source = { instanceId: 'ins_1', instanceName: 's', engine: 'VALKEY' as const, version: '9.1.2', runId: fake.runId, coverage: { kind: 'INSTANCE' as const } };
+    await backUp(fake, shelf, { plan: { source } });
+    expect(fake.commands).toContainEqual(['REPLCONF', 'version', '9.1.2']);
+  });
+});
+
+describe('no Redis at all', () => {
+  const http = createServer((_, response) => { response.end('hello'); });
+  beforeAll(() => new Promise<void>((done) => { http.listen(0, '127.0.0.1', done); }));
+  afterAll(() => new Promise((done) => { http.close(done); }));
+
+  test('a web server is PROTOCOL_ERROR', async () => {
+    const source = { host: '127.0.0.1', port: (http.address() as AddressInfo).port, runId: 'x' };
+    await expect(backUp(source, shelf)).rejects.toMatchObject({ code: 'PROTOCOL_ERROR' });
+    expect(shelf.files()).toEqual([]);
+  });
+
+  test('one that turns into a web server between probe and link is PROTOCOL_ERROR', async () => {
+    const fake = await start({ commands: { 'REPLCONF listening-port': 'HTTP/1.1 400 Bad Request\r\n\r\nbody\r\n' } });
+    await expect(backUp(fake, shelf, { plan: { limits: LIMITS } })).rejects.toMatchObject({ code: 'PROTOCOL_ERROR' });
+  });
+
+  test('silence in the handshake is CONNECT_FAILED within its limit', async () => {
+    const fake = await start({ commands: { 'REPLCONF capa': () => new Promise<undefined>(() => undefined) } });
+    const began = performance.now();
+    await expect(backUp(fake, shelf, { plan: { limits: LIMITS } })).rejects.toMatchObject({ code: 'CONNECT_FAILED' });
+    expect(performance.now() - began).toBeLessThan(2_000);
+    expect(shelf.files()).toEqual([]);
+  });
+
+  test('too many clients is CONNECT_FAILED with a hint', async () => {
+    const fake = await start({ raw: (socket) => { socket.end('-ERR max number of clients reached\r\n'); } });
+    await expect(backUp(fake, shelf)).rejects.toMatchObject({ code: 'CONNECT_FAILED', hint: expect.stringContaining('maxclients') });
+  });
+});
+
+test('another server than the one that is locked is CONFLICT before it is asked for anything', async () => {
+  const fake = await start({ psync: withMark(sound) });
+  await expect(backUp({ ...fake, host: fake.host, port: fake.port, runId: 'somebody else' }, shelf)).rejects.toMatchObject({ code: 'CONFLICT' });
+  expect(fake.commands.map(([name]) => name)).not.toContain('PSYNC');
+  expect(shelf.files()).toEqual([]);
+});
+
+test('a cancelled backup ends at once and leaves nothing', async () => {
+  const fake = await start({ psync: silentAfter(5_000) });
+  const cancel = new AbortController();
+  const running = backUp(fake, shelf, { signal: cancel.signal, onProgress: (progress) => { if (progress.kind === 'phase' && progress.phase === 'TRANSFERRING') cancel.abort(); } });
+  await expect(running).rejects.toMatchObject({ code: 'INTERRUPTED' });
+  expect(shelf.files()).toEqual([]);
+  await waitFor(() => fake.openConnections === 0);
+});
+
+test('an attempt that died between data and manifest is in nobody\'s way', async () => {
+  const left = await shelf.store.create(`backups/${BACKUP_ID}/rdb`);
+  await left.write(Buffer.from('left behind'));
+  await left.commit();
+  const fake = await start({ psync: withMark(sound) });
+  const { plainBytes, manifest } = await backUp(fake, shelf);
+  expect(plainBytes).toBe(BigInt(sound.length));
+  await expect(backUp(fake, shelf)).rejects.toMatchObject({ code: 'CONFLICT' });
+  expect(manifest.artifacts[0].plainSize).toBe(plainBytes);
+});
