@@ -1,0 +1,104 @@
+import { randomKey, type Connection } from './connection.js';
+import { type DownloadOptions, type DownloadSummary } from './download.js';
+import {
+  BackupNowDocument, CreateDownloadLinkDocument, DeleteBackupDocument, GetBackupDocument, ListBackupsDocument,
+  type BackupFilter, type BackupFragment, type BackupNowInput, type CreateDownloadLinkMutation, type DeleteBackupInput, type JobEventFragment,
+  type JobFragment,
+} from './generated/operations.js';
+import { type Jobs, type WaitOptions, type WatchOptions } from './jobs.js';
+import { createList, splitListInput, type List, type ListOptions } from './list.js';
+import { type CallOptions, type KeyedCallOptions } from './options.js';
+import { found, fulfilled, idOf, type Ref } from './payload.js';
+import { follow } from './stream.js';
+
+/** A signed, expiring address of one backup's RDB file. Whoever has it can download; treat it as a secret. */
+export type DownloadLink = NonNullable<CreateDownloadLinkMutation['createDownloadLink']['link']>;
+
+/** A backup, its id, or what `create` and `delete` return. */
+export type BackupRef = Ref | { readonly backup: { readonly id: string }; readonly job: { readonly id: string } };
+
+export interface BackupAndJob {
+  backup: BackupFragment;
+  job: JobFragment;
+}
+
+export interface Backups {
+  /** Begins a backup and returns at once; follow it with `watch` or `wait`. */
+  create(input: BackupNowInput, options?: KeyedCallOptions): Promise<BackupAndJob>;
+  /** Deleted backups are left out unless `states` asks for them. */
+  list(filter?: BackupFilter & ListOptions, options?: CallOptions): List<BackupFragment>;
+  /** A backup, or null when there is none. */
+  get(backup: BackupRef, options?: CallOptions): Promise<BackupFragment | null>;
+  /** The newest good backup of a protected instance needs `force`. */
+  delete(backup: BackupRef | DeleteBackupInput, options?: KeyedCallOptions): Promise<BackupAndJob>;
+  /** The events of the job that takes the backup; see `jobs.watch`. */
+  watch(backup: BackupRef, options?: WatchOptions): AsyncIterableIterator<JobEventFragment>;
+  /** The backup, AVAILABLE. Throws JobFailedError when taking it did not succeed. */
+  wait(backup: BackupRef, options?: WaitOptions): Promise<BackupFragment>;
+  /** A link for other programs, or for a browser to follow. */
+  link(backup: BackupRef, options?: CallOptions & { expiresInSeconds?: number }): Promise<DownloadLink>;
+  /**
+   * The backup's RDB file. Taken up again by Range where it was cut; its SHA-256 is compared at the end, and a file that differs ends
+   * in an error instead of its end. Memory use does not depend on the file's size.
+   */
+  download(backup: BackupRef, options: DownloadOptions & { to: WritableStream<Uint8Array> }): Promise<DownloadSummary>;
+  download(backup: BackupRef, options?: DownloadOptions & { to?: undefined }): Promise<ReadableStream<Uint8Array>>;
+}
+
+const backupId = (ref: BackupRef): string => (typeof ref === 'object' && 'backup' in ref ? ref.backup.id : idOf(ref));
+
+export const createBackups = (connection: Connection, jobs: Jobs): Backups => {
+  const get: Backups['get'] = async (backup, options) =>
+    (await connection.execute(GetBackupDocument, { id: backupId(backup) }, options)).backup;
+
+  /** Null for a backup without a job: one that came with its store. */
+  const jobOf = async (ref: BackupRef, options: CallOptions): Promise<string | null> => {
+    if (typeof ref === 'object' && 'backup' in ref) return ref.job.id;
+    const id = backupId(ref);
+    return found(await get(id, options), `backup ${id}`).job?.id ?? null;
+  };
+
+  const link: Backups['link'] = async (backup, { expiresInSeconds, ...options } = {}) => {
+    const input = { backupId: backupId(backup), expiresInSeconds };
+    return fulfilled('createDownloadLink', (await connection.execute(CreateDownloadLinkDocument, { input }, options)).createDownloadLink).link;
+  };
+
+  const download = async (backup: BackupRef, { to, ...options }: DownloadOptions & { to?: WritableStream<Uint8Array> | undefined } = {}) => {
+    const { openDownload } = await import('./download.js');
+    const { stream, summary } = await openDownload(connection, () => link(backup, { signal: options.signal, timeoutMs: options.timeoutMs }), options);
+    if (to === undefined) return stream;
+    await stream.pipeTo(to);
+    return summary();
+  };
+
+  return {
+    create: async (input, options = {}) => {
+      const idempotencyKey = options.idempotencyKey ?? input.idempotencyKey ?? randomKey();
+      return fulfilled('backupNow', (await connection.execute(BackupNowDocument, { input }, { ...options, idempotencyKey })).backupNow);
+    },
+    list: (input = {}, options) => {
+      const { filter, list } = splitListInput<BackupFilter>(input);
+      return createList('ListBackups', list, async (page) => (await connection.execute(ListBackupsDocument, { filter, ...page }, options)).backups);
+    },
+    get,
+    delete: async (backup, options = {}) => {
+      const input: DeleteBackupInput = typeof backup === 'object' && 'backupId' in backup ? backup : { backupId: backupId(backup) };
+      const idempotencyKey = options.idempotencyKey ?? input.idempotencyKey ?? randomKey();
+      return fulfilled('deleteBackup', (await connection.execute(DeleteBackupDocument, { input }, { ...options, idempotencyKey })).deleteBackup);
+    },
+    watch: (backup, options = {}) =>
+      follow(`Watching ${backupId(backup)}`, options.signal, async function* (signal) {
+        const jobId = found(await jobOf(backup, { signal }), `job of backup ${backupId(backup)}`);
+        yield* jobs.watch(jobId, { ...options, signal });
+      }),
+    wait: async (backup, options = {}) => {
+      const id = backupId(backup);
+      const { signal } = options;
+      const jobId = await jobOf(backup, { signal });
+      if (jobId !== null) await jobs.wait(jobId, options);
+      return found(await get(id, { signal }), `backup ${id}`);
+    },
+    link,
+    download: download as Backups['download'],
+  };
+};

@@ -1,0 +1,31 @@
+export { createClient, type Client } from './client.js';
+export {
+  isSnapbackError, JobFailedError, SnapbackError, UserInputError,
+  type ClientErrorCode, type SnapbackErrorKind,
+} from './errors.js';
+export { TypedDocumentString, type TypedDocument } from './document.js';
+export { type CallOptions, type ClientOptions, type KeyedCallOptions, type WebSocketConstructor, type WebSocketLike } from './options.js';
+export { type RetryOptions } from './timing.js';
+export { type List, type ListOptions, type Page } from './list.js';
+export { type Ref } from './payload.js';
+export { type Instances } from './instances.js';
+export { type GetPolicyOptions, type Policies, type Policy } from './policies.js';
+export { type BackupAndJob, type BackupRef, type Backups, type DownloadLink } from './backups.js';
+export { type DownloadOptions, type DownloadSummary } from './download.js';
+export { type RestoreAndJob, type RestoreRef, type Restores } from './restores.js';
+export { type FeedOptions, type Jobs, type WaitOptions, type WatchOptions } from './jobs.js';
+export { SCHEMA_SHA256, SDK_VERSION } from './generated/schema.js';
+export {
+  type BackupFragment as Backup,
+  type InstanceFragment as Instance,
+  type JobFragment as Job,
+  type JobEventFragment as JobEvent,
+  type RestoreFragment as Restore,
+  type RestorePlanFragment as RestorePlan,
+  type UserErrorFragment as UserError,
+  type BackupFilter, type BackupNowInput, type CreateRestorePlanInput, type DeleteBackupInput, type InstanceFilter, type JobFilter,
+  type RegisterInstanceInput, type RemoveInstanceInput, type RestoreBackupInput, type RestoreFilter, type SetBackupPolicyInput,
+  type TlsInput, type UpdateInstanceInput,
+  type BackupState, type BackupTrigger, type DataNow, type Engine, type ErrorCode, type Integrity, type JobConclusion,
+  type JobEventKind, type JobKind, type JobState, type ListOrder, type Phase, type RestorePlanState, type Role, type Weekday,
+} from './generated/operations.js';

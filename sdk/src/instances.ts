@@ -1,0 +1,41 @@
+import { type Connection } from './connection.js';
+import {
+  GetInstanceDocument, ListInstancesDocument, ProbeInstanceDocument, RegisterInstanceDocument, RemoveInstanceDocument, UpdateInstanceDocument,
+  type InstanceFilter, type InstanceFragment, type RegisterInstanceInput, type RemoveInstanceInput, type UpdateInstanceInput,
+} from './generated/operations.js';
+import { createList, splitListInput, type List, type ListOptions } from './list.js';
+import { type CallOptions } from './options.js';
+import { fulfilled, idOf, type Ref } from './payload.js';
+
+export interface Instances {
+  /** Probes a server and stores it; stores nothing when the probe fails. */
+  register(input: RegisterInstanceInput, options?: CallOptions): Promise<InstanceFragment>;
+  /** The project's protected instances. */
+  list(filter?: InstanceFilter & ListOptions, options?: CallOptions): List<InstanceFragment>;
+  /** An instance, removed ones too, or null when there is none. */
+  get(instance: Ref, options?: CallOptions): Promise<InstanceFragment | null>;
+  /** What is left out stays. */
+  update(input: UpdateInstanceInput, options?: CallOptions): Promise<InstanceFragment>;
+  /** Stops protecting an instance. Its backups stay until they expire, unless `deleteBackups`. */
+  remove(instance: Ref | RemoveInstanceInput, options?: CallOptions): Promise<InstanceFragment>;
+  /** Looks at the server again, now. */
+  probe(instance: Ref, options?: CallOptions): Promise<InstanceFragment>;
+}
+
+export const createInstances = (connection: Connection): Instances => ({
+  register: async (input, options) =>
+    fulfilled('registerInstance', (await connection.execute(RegisterInstanceDocument, { input }, options)).registerInstance).instance,
+  list: (input = {}, options) => {
+    const { filter, list } = splitListInput<InstanceFilter>(input);
+    return createList('ListInstances', list, async (page) => (await connection.execute(ListInstancesDocument, { filter, ...page }, options)).instances);
+  },
+  get: async (instance, options) => (await connection.execute(GetInstanceDocument, { id: idOf(instance) }, options)).instance,
+  update: async (input, options) =>
+    fulfilled('updateInstance', (await connection.execute(UpdateInstanceDocument, { input }, options)).updateInstance).instance,
+  remove: async (instance, options) => {
+    const input = typeof instance === 'object' && 'instanceId' in instance ? instance : { instanceId: idOf(instance) };
+    return fulfilled('removeInstance', (await connection.execute(RemoveInstanceDocument, { input }, options)).removeInstance).instance;
+  },
+  probe: async (instance, options) =>
+    fulfilled('probeInstance', (await connection.execute(ProbeInstanceDocument, { input: { instanceId: idOf(instance) } }, options)).probeInstance).instance,
+});

@@ -1,0 +1,59 @@
+import { type RetryOptions } from './timing.js';
+
+/** What this package uses of a WebSocket; browsers' own, Node 22's and the package `ws` all fit. */
+export interface WebSocketLike {
+  onopen: unknown;
+  onmessage: unknown;
+  onclose: unknown;
+  onerror: unknown;
+  send(data: string): void;
+  close(code?: number, reason?: string): void;
+}
+
+export type WebSocketConstructor = new (url: string, protocols: string) => WebSocketLike;
+
+export interface ClientOptions {
+  /** The service's base address, such as `http://localhost:4000`; `/graphql` is added. */
+  url: string;
+  /** An API key (`sb_…`), or a function that gives one; it is called for every request. */
+  token: string | (() => string | Promise<string>);
+  /** Default: the global `fetch`. */
+  fetch?: typeof fetch;
+  /**
+   * Class for the socket of `watch`, `wait` and `events`. Default: the global `WebSocket`; where there is none (Node 20), the package
+   * `ws`, which must be installed then. Nothing of it is loaded before the first use.
+   */
+  webSocket?: WebSocketConstructor;
+  /**
+   * Repeats a query after a network fault, a timeout, 429, 502, 503 or 504; a mutation only when it carries an idempotency key. `false`
+   * switches that off. Also rules how often a cut socket or download is taken up again without getting any further.
+   */
+  retry?: RetryOptions | false;
+  /** Longest time for one attempt of a call, and the longest silence in a download, in milliseconds. Default 30,000. */
+  timeoutMs?: number;
+  /** Sent with every request to the service itself. Browsers cannot send them with the socket. */
+  headers?: Readonly<Record<string, string>>;
+  /** How often the socket is asked for a sign of life, in milliseconds; without one it is given up and opened anew. Default 10,000. */
+  keepAliveMs?: number;
+}
+
+/** What every call takes beside its input. */
+export interface CallOptions {
+  /** Aborts the call, the wait between attempts, or the stream. */
+  signal?: AbortSignal;
+  /** Instead of the client's. */
+  timeoutMs?: number;
+  /** Instead of the client's. */
+  retry?: RetryOptions | false;
+  /** On top of the client's. */
+  headers?: Readonly<Record<string, string>>;
+}
+
+/** For calls the service can recognise when they are repeated. */
+export interface KeyedCallOptions extends CallOptions {
+  /**
+   * 1 to 128 characters. Within 24 hours the same key with the same input gives the same result, whoever repeats it. Default: a new random
+   * one for every call, kept over its attempts.
+   */
+  idempotencyKey?: string;
+}
