@@ -189,6 +189,16 @@ describe('damaged archives', () => {
     expect((reader.manifest as Manifest & { later?: unknown }).later).toBeUndefined();
   });
 
+  it('finds bytes that change or are appended after it was opened', async () => {
+    for (const changed of [Buffer.concat([rdb, Buffer.from('x')]), flip(rdb, 60, 1), flip(rdb, rdb.length - 30, 1)]) {
+      await at.tamper(RDB, rdb);
+      await at.tamper(MANIFEST, manifest);
+      const reader = await openArchive(at.store, BACKUP_ID);
+      await at.tamper(RDB, changed);
+      await expect(reader.verify()).rejects.toMatchObject({ code: 'CORRUPT' });
+    }
+  });
+
   it('says what is damaged and where', async () => {
     await at.tamper(MANIFEST, manifest);
     await at.tamper(RDB, flip(rdb, frames[2]!.start + 100, 0));
