@@ -1,0 +1,28 @@
+import { type Request, type RequestHandler, type Response } from 'express';
+import { authorise } from '../domain/principal.js';
+import { type Guard } from '../graphql/guard.js';
+import { type ReadinessCheck } from './ports.js';
+
+/** The process is up and its event loop turns; says nothing about what it depends on. */
+export const healthz: RequestHandler = (_req, res) => {
+  res.json({ status: 'up' });
+};
+
+/** 200 when everything this process needs is there, else 503 with what is wrong. Not ready while stopping, so that no new work is sent here. */
+export const readyz = (checks: () => Promise<readonly ReadinessCheck[]>, stopping: () => boolean) => async (_req: Request, res: Response): Promise<void> => {
+  const found: readonly ReadinessCheck[] = stopping() ? [{ name: 'process', ok: false, reason: 'The service is stopping.' }] : await checks();
+  const ready = found.every(({ ok }) => ok);
+  res.status(ready ? 200 : 503).json({ status: ready ? 'ready' : 'not ready', checks: found });
+};
+
+const LOOPBACK = /^(?:127\.|::1$|::ffff:127\.)/;
+
+/** A proxy on the same machine also comes from loopback, but says for whom. */
+const isLocal = (req: Request): boolean =>
+  LOOPBACK.test(req.socket.remoteAddress ?? '') && req.get('forwarded') === undefined && req.get('x-forwarded-for') === undefined;
+
+/** For this machine, or for an ADMIN key. */
+export const metricsEndpoint = (guard: Guard, text: () => Promise<string>) => async (req: Request, res: Response): Promise<void> => {
+  if (!isLocal(req)) authorise(await guard.authenticate(req.get('authorization')), 'administer');
+  res.type('text/plain; version=0.0.4; charset=utf-8').send(await text());
+};

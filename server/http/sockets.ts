@@ -1,0 +1,184 @@
+import { randomUUID } from 'node:crypto';
+import { type IncomingMessage, type Server, STATUS_CODES } from 'node:http';
+import { type Duplex } from 'node:stream';
+import { getOperationAST, GraphQLError, type GraphQLFormattedError, type GraphQLSchema, OperationTypeNode } from 'graphql';
+import { handleProtocols, makeServer, type SubscribePayload } from 'graphql-ws';
+import { type WebSocket, WebSocketServer } from 'ws';
+import { DomainError } from '../domain/errors.js';
+import { makeContext } from '../graphql/context.js';
+import { type Guard } from '../graphql/guard.js';
+import { type EdgeLog, logFaults, maskError } from '../graphql/mask.js';
+import { type Services } from '../services/api.js';
+
+export interface SocketDeps {
+  schema: GraphQLSchema;
+  guard: Guard;
+  services: Services;
+  log: EdgeLog;
+  path: string;
+  /** Origins besides our own host that browsers may connect from, such as `https://dash.example.com`. */
+  allowedOrigins: readonly string[];
+  /** How long a client may take for its `connection_init`. Default 3,000 ms. */
+  initTimeoutMs?: number | undefined;
+  /** Between pings; a client that has not answered one by the next is cut. Default 12,000 ms. */
+  pingMs?: number | undefined;
+  /** Largest frame in bytes. Default 64 KiB. */
+  maxFrameBytes?: number | undefined;
+  /** Subscriptions at once on one socket. Default 64. */
+  maxOperations?: number | undefined;
+}
+
+/** Close codes after which a client may come again. graphql-ws clients give up for good at 4401, 4500 and 1011, so these are never sent. */
+const FORBIDDEN = 4403;
+const RESTARTING = 1012;
+const TRY_LATER = 1013;
+const RETRIABLE: Readonly<Record<number, number>> = { 4401: FORBIDDEN, 4500: TRY_LATER, 1011: TRY_LATER };
+
+interface Extra {
+  socketId: string;
+}
+
+type Params = { authorization?: unknown; Authorization?: unknown };
+
+const credentialOf = (params: Params | undefined): string | undefined => {
+  const value = params?.authorization ?? params?.Authorization;
+  return typeof value === 'string' ? value : undefined;
+};
+
+/** Browsers always send Origin, other clients may leave it out: a page of a foreign site must not use a socket in its visitor's name. */
+const originAllowed = (req: IncomingMessage, allowed: readonly string[]): boolean => {
+  const { origin, host } = req.headers;
+  if (origin === undefined || allowed.includes(origin)) return true;
+  return URL.canParse(origin) && new URL(origin).host === host;
+};
+
+const refuseUpgrade = (socket: Duplex, status: number): void => {
+  socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
+};
+
+/**
+ * graphql-ws on the HTTP server's upgrades. Carries subscriptions only; every operation passes the guard that HTTP passes, with its key
+ * checked anew. `stop` closes all sockets with 1012, so that clients come back by themselves.
+ */
+export const makeSockets = (deps: SocketDeps): { attach(server: Server): void; count(): number; stop(graceMs: number): Promise<void> } => {
+  const { schema, guard, services, log, maxOperations = 64, pingMs = 12_000 } = deps;
+  const wss = new WebSocketServer({ noServer: true, maxPayload: deps.maxFrameBytes ?? 64 * 1024, perMessageDeflate: false, handleProtocols });
+  let stopping = false;
+
+  const masked = (errors: readonly GraphQLError[], requestId: string): readonly GraphQLFormattedError[] => {
+    logFaults(log, errors, requestId, { transport: 'websocket' });
+    return errors.map((error) => maskError(error, requestId));
+  };
+
+  const asGraphQLError = (error: unknown): GraphQLError => new GraphQLError('', { originalError: error instanceof Error ? error : new Error(String(error)) });
+
+  const graphql = makeServer<Record<string, unknown>, Extra>({
+    connectionInitWaitTimeout: deps.initTimeoutMs ?? 3_000,
+
+    onConnect: async ({ connectionParams }) => {
+      try {
+        await guard.authenticate(credentialOf(connectionParams));
+        return true;
+      } catch (error) {
+        if (error instanceof DomainError && error.code === 'UNAUTHENTICATED') return false;
+        throw error;
+      }
+    },
+
+    onSubscribe: async (ctx, _id, payload: SubscribePayload) => {
+      const requestId = randomUUID();
+      try {
+        if (Object.keys(ctx.subscriptions).length > maxOperations) {
+          throw new DomainError('LIMIT_EXCEEDED', `A socket carries at most ${maxOperations} subscriptions at once.`);
+        }
+        const caller = await guard.authenticate(credentialOf(ctx.connectionParams));
+        const parsed = guard.parse(payload.query);
+        if ('errors' in parsed) return parsed.errors;
+        const operation = getOperationAST(parsed.document, payload.operationName);
+        if (operation?.operation !== OperationTypeNode.SUBSCRIPTION) {
+          throw new DomainError('BAD_INPUT', 'The WebSocket carries subscriptions only.', { hint: 'Send queries and mutations by HTTP POST.' });
+        }
+        const errors = guard.validate(parsed.document);
+        if (errors.length > 0) return errors;
+        return {
+          schema, document: parsed.document, operationName: payload.operationName, variableValues: payload.variables,
+          contextValue: makeContext(services, caller, requestId),
+        };
+      } catch (error) {
+        return [asGraphQLError(error)];
+      }
+    },
+
+    onError: (ctx, _id, _payload, errors) => masked(errors as readonly GraphQLError[], ctx.extra.socketId),
+    onNext: (ctx, _id, _payload, _args, result) =>
+      result.errors === undefined ? undefined : { ...result, errors: masked(result.errors, ctx.extra.socketId) as unknown as readonly GraphQLError[] },
+  });
+
+  const serve = (socket: WebSocket): void => {
+    const socketId = randomUUID();
+    let alive = true;
+    const close = (code: number, reason: string): void => socket.close(RETRIABLE[code] ?? code, reason);
+    const fail = (error: unknown): void => {
+      logFaults(log, [error], socketId, { transport: 'websocket' });
+      close(TRY_LATER, 'Try again later');
+    };
+    const closed = graphql.opened({
+      protocol: socket.protocol,
+      send: (data) => new Promise<void>((resolve, reject) => {
+        if (socket.readyState === socket.OPEN) socket.send(data, (error) => (error ? reject(error) : resolve()));
+        else resolve();
+      }),
+      close,
+      onMessage: (receive) => socket.on('message', (data) => {
+        receive(String(data)).catch((error: unknown) => {
+          if (socket.readyState === socket.OPEN) fail(error);
+        });
+      }),
+    }, { socketId });
+
+    const ping = setInterval(() => {
+      if (!alive) {
+        socket.terminate();
+        return;
+      }
+      alive = false;
+      socket.ping();
+    }, pingMs);
+    socket.on('pong', () => {
+      alive = true;
+    });
+    // A frame that is too big or malformed: ws has answered with the matching code already; 'close' follows.
+    socket.on('error', (error) => log.info('A WebSocket was closed by an error', { socketId, error }));
+    socket.once('close', (code, reason) => {
+      clearInterval(ping);
+      closed(code, String(reason)).catch(fail);
+    });
+  };
+
+  const onUpgrade = (req: IncomingMessage, socket: Duplex, head: Buffer): void => {
+    socket.on('error', () => socket.destroy());
+    const path = (req.url ?? '').split('?')[0];
+    if (stopping) refuseUpgrade(socket, 503);
+    else if (path !== deps.path) refuseUpgrade(socket, 404);
+    else if (!originAllowed(req, deps.allowedOrigins)) refuseUpgrade(socket, 403);
+    else wss.handleUpgrade(req, socket, head, serve);
+  };
+
+  return {
+    attach: (server) => void server.on('upgrade', onUpgrade),
+    count: () => wss.clients.size,
+    async stop(graceMs) {
+      stopping = true;
+      const gone = [...wss.clients].map((socket) => new Promise<void>((resolve) => {
+        socket.once('close', () => resolve());
+        socket.close(RESTARTING, 'Service restart');
+      }));
+      const timer = setTimeout(() => {
+        for (const socket of wss.clients) socket.terminate();
+      }, graceMs);
+      await Promise.all(gone);
+      clearTimeout(timer);
+      wss.close();
+    },
+  };
+};
