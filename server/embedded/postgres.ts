@@ -1,13 +1,12 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { randomInt } from 'node:crypto';
 import { closeSync, openSync } from 'node:fs';
 import { chmod, mkdir, readFile, rename, stat } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { join, resolve } from 'node:path';
 import { Client } from 'pg';
 import { DomainError, abortReason } from '../domain/errors.js';
 import { type Log } from '../engine/ports.js';
 import { acquireFolderLock } from './folder-lock.js';
+import { freePort } from './free-port.js';
 import { postgresBinaries } from './postgres-binaries.js';
 import { type Cluster, SUPERUSER, folderName, openCluster } from './postgres-cluster.js';
 import { type SystemUser, postgresUser } from './postgres-user.js';
@@ -168,18 +167,5 @@ const ensureDatabase = async (adminUrl: string): Promise<void> => {
     if (rowCount === 0) await client.query(`create database ${DATABASE}`);
   } finally {
     await client.end();
-  }
-};
-
-/** Free a moment ago, and below the ports the kernel gives to outgoing connections. */
-const freePort = async (): Promise<number> => {
-  for (;;) {
-    const port = randomInt(22_000, 32_000);
-    const free = await new Promise<boolean>((done) => {
-      const probe = createServer();
-      probe.once('error', () => { done(false); });
-      probe.listen({ port, host: '127.0.0.1', exclusive: true }, () => probe.close(() => { done(true); }));
-    });
-    if (free) return port;
   }
 };
