@@ -94,6 +94,8 @@ class RestoreRun {
   private payload: OpenPayload | undefined;
   private link: ReplicaLink | undefined;
   private proof: LinkProof | undefined;
+  /** The target's own position just before, and the one it is given: a new master's begins at 1, so that 0 acknowledges nothing. */
+  private offsetBefore = 0n;
   private offset = 1n;
   private safetyOffset: bigint | null = null;
   /** Set when it has been kept: from then on the target has to be released. */
@@ -166,6 +168,7 @@ class RestoreRun {
     const present = replid === null ? await this.masterauth() : '';
     const oneTime = replid === null && present === '' ? randomReplicationId() : null;
     this.proof = replid === null ? { kind: 'PASSWORD', password: oneTime ?? present } : { kind: 'REPLICATION_ID', replid };
+    this.offsetBefore = state.offset;
     this.offset = state.offset > 0n ? state.offset : 1n;
     const { summary } = this.deps.source.facts;
     const record: UndoRecord = {
@@ -236,9 +239,13 @@ class RestoreRun {
     if (!followsUs(state, present(this.record)) || state.runId !== this.plan.runId) {
       throw new DomainError('CONFLICT', `${this.target.address} was restarted, or somebody else changed its replication, just when it was told to follow us.`, { hint: 'Find out who does that, then make a new plan.', retryable: true });
     }
+    // Its first replica ever gave it a new id between our look and the command: the proof would fail, and the target try for ever.
+    if (state.replid !== present(this.record).replidBefore) {
+      throw new DomainError('CONFLICT', `${this.target.address} has changed its replication id: another replica was attached to it just now.`, { hint: 'Make a new plan and try again.', retryable: true });
+    }
     this.report.keysBefore = state.keys;
     if (this.safetyOffset !== null) {
-      const last = state.offset > this.offset ? state.offset : this.offset;
+      const last = state.offset > this.offsetBefore ? state.offset : this.offsetBefore;
       this.report.unsavedWriteBytes = last > this.safetyOffset ? last - this.safetyOffset : 0n;
     }
     return state;

@@ -103,11 +103,11 @@ export class ReplicaLink {
       const onChange = (): void => { if (this.ended) finish(this.lost()); };
       const onAbort = (): void => { if (signal) finish(abortReason(signal)); };
       const timer = setTimeout(() => {
-        this.destroy();
         finish(new DomainError('TOO_SLOW', `${this.peer} took nothing for ${this.options.sendStallMs} ms, after ${this.sent} bytes of the payload at most.`, {
           hint: 'The target is frozen, its disk is full or slow, or the network drops packets: look at the target\'s log.',
           retryable: true,
         }));
+        this.destroy();
       }, this.options.sendStallMs);
       this.socket.once('drain', onDrain);
       this.waiters.add(onChange);

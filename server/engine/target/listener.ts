@@ -36,7 +36,7 @@ export interface RestoreListener {
   readonly refused: number;
   /**
    * Waits for the peer with the proof. May be called once. Fails with TARGET_UNREACHABLE_BACK when nobody came within `ms`, with
-   * PROTOCOL_ERROR after too many wrong proofs, or with the signal's reason.
+   * PROTOCOL_ERROR when those who came had a wrong proof, or with the signal's reason.
    */
   expect(proof: LinkProof, options: { ms: number; signal: AbortSignal }): Promise<ProvenPeer>;
   /** Cuts every connection, the link too, and gives the port back. */
@@ -88,16 +88,25 @@ export const openRestoreListener = async (options: ListenerOptions): Promise<Res
   let link: Socket | undefined;
   let waiting: { proof: LinkProof; done: (peer: ProvenPeer) => void; fail: (error: DomainError) => void } | undefined;
 
+  const where = (): string => addressOf({ host: options.advertisedHost ?? options.host, port: portOf(server) });
+  const wrongProof = (): DomainError =>
+    new DomainError('PROTOCOL_ERROR', `${wrongProofs} connections to the restore listener ${where()} had a wrong proof; none of them got any data.`, {
+      hint: 'The target\'s replication id has changed since it was read, or something else on its machine connects here. Make a new plan and try again.',
+      retryable: true,
+    });
+  const nobodyCame = (ms: number): DomainError =>
+    new DomainError('TARGET_UNREACHABLE_BACK', `The target did not connect to the restore listener ${where()} within ${ms} ms${refused > 0 ? ` (${refused} other connections were refused)` : ''}.`, {
+      hint: 'The target must be able to dial this service: check firewalls and address translation between them, and the advertised host.',
+      retryable: true,
+    });
+
   const refuse = (reason: RefusalReason, address: string): void => {
     refused += 1;
     options.onRefused?.(reason, address);
     if (reason !== 'WRONG_PROOF') return;
     wrongProofs += 1;
     if (wrongProofs < MAX_WRONG_PROOFS) return;
-    waiting?.fail(new DomainError('PROTOCOL_ERROR', `${wrongProofs} connections to the restore listener ${addressOf({ host: options.host, port: portOf(server) })} had a wrong proof; none of them got any data.`, {
-      hint: 'The target\'s replication id has changed since it was read, or something else on its machine connects here. Make a new plan and try again.',
-      retryable: true,
-    }));
+    waiting?.fail(wrongProof());
     waiting = undefined;
   };
 
@@ -147,14 +156,7 @@ export const openRestoreListener = async (options: ListenerOptions): Promise<Res
         waiting = { proof, done, fail };
       });
       try {
-        return await within(arrival, {
-          ms,
-          signal,
-          late: () => new DomainError('TARGET_UNREACHABLE_BACK', `The target did not connect to the restore listener ${addressOf({ host: options.advertisedHost ?? options.host, port: portOf(server) })} within ${ms} ms${refused > 0 ? ` (${refused} other connections were refused)` : ''}.`, {
-            hint: 'The target must be able to dial this service: check firewalls and address translation between them, and the advertised host.',
-            retryable: true,
-          }),
-        });
+        return await within(arrival, { ms, signal, late: () => (wrongProofs > 0 ? wrongProof() : nobodyCame(ms)) });
       } finally {
         waiting = undefined;
         for (const other of [...unproven]) other.cut('NOT_EXPECTED');

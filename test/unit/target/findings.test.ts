@@ -1,0 +1,132 @@
+import { describe, expect, it } from 'vitest';
+import { estimatedMemory, loadsDiskless, memoryOf } from '../../../server/engine/target/estimate.js';
+import { type TargetFacts } from '../../../server/engine/target/facts.js';
+import { blockersOf, warningsOf } from '../../../server/engine/target/findings.js';
+import { type RdbFacts } from '../../../server/engine/target/source.js';
+
+const TARGET: TargetFacts = {
+  engine: 'REDIS', version: '7.0.15', runId: 'r', role: 'MASTER', mode: 'STANDALONE', loading: false, failingOver: false, replid: 'a', offset: 1n,
+  keysNow: [{ database: 0, keys: 3n, expiring: 0n }], usedMemory: 1_000_000n, maxMemory: 0n, systemMemory: 1n << 40n, connectedReplicas: 0,
+  appendOnly: true, savesRdb: true, disklessLoad: 'disabled', replicaReadOnly: true, servesStaleData: true, databases: 16, minReplicas: 0,
+  tlsReplication: false, masterauth: null, modules: null, sentinel: false, mayReplicaOf: true, mayPause: true,
+};
+const RDB: RdbFacts = {
+  sha256: '', source: { engine: 'REDIS', version: '7.0.15' },
+  summary: {
+    magic: 'REDIS', version: 10, aux: { 'used-mem': '5000000', 'redis-ver': '7.0.15' }, databases: [{ database: 2, keys: 10n, expiring: 0n }], types: [], keys: 10n, expiring: 0n,
+    functions: 0, rdbTypes: [0], opcodes: [250, 251, 254], modules: [], hasHashFieldTtl: false, bytes: 1_000n, checksum: 'VALID', integrity: 'STRUCTURE_AND_CHECKSUM', unknown: null,
+  },
+};
+const BOTH = { safetyBackup: true, pauseWrites: true };
+const blocking = (target: Partial<TargetFacts>, summary: Partial<RdbFacts['summary']> = {}, source = RDB.source): string[] =>
+  blockersOf({ ...TARGET, ...target }, { ...RDB, source, summary: { ...RDB.summary, ...summary } }).map(({ name }) => name);
+const warned = (target: Partial<TargetFacts>, options = BOTH): string[] => warningsOf({ ...TARGET, ...target }, RDB, options).map(({ name }) => name);
+const toAccept = (target: Partial<TargetFacts>): string[] => warningsOf({ ...TARGET, ...target }, RDB, BOTH).filter(({ mustAccept }) => mustAccept).map(({ name }) => name);
+
+describe('what stands in the way of a restore', () => {
+  it('is nothing on an ordinary master', () => {
+    expect(blocking({})).toEqual([]);
+    expect(toAccept({})).toEqual([]);
+  });
+
+  it.each<[string, Partial<TargetFacts>]>([
+    ['TARGET_IS_REPLICA', { role: 'REPLICA' }],
+    ['CLUSTER_MODE', { mode: 'CLUSTER' }],
+    ['TARGET_IS_SENTINEL', { mode: 'SENTINEL' }],
+    ['SENTINEL_IN_CHARGE', { sentinel: true }],
+    ['FAILOVER_IN_PROGRESS', { failingOver: true }],
+    ['TARGET_LOADING', { loading: true }],
+    ['FLUSH_BEFORE_LOAD', { disklessLoad: 'flush-before-load' }],
+    ['REPLICA_READ_ONLY_OFF', { replicaReadOnly: false }],
+    ['TLS_REPLICATION', { tlsReplication: true }],
+    ['TOO_FEW_DATABASES', { databases: 2 }],
+    ['INSUFFICIENT_MEMORY', { maxMemory: 4_999_999n }],
+    ['INSUFFICIENT_MEMORY', { maxMemory: 5_999_999n, disklessLoad: 'swapdb' }],
+    ['NO_RIGHT_TO_REPLICAOF', { mayReplicaOf: false }],
+  ])('%s', (name, target) => {
+    expect(blocking(target)).toEqual([name]);
+  });
+
+  it('has a hint and a code for each', () => {
+    const all = blockersOf({ ...TARGET, role: 'REPLICA', mode: 'CLUSTER', sentinel: true, disklessLoad: 'flush-before-load', replicaReadOnly: false, databases: 1, maxMemory: 1n, mayReplicaOf: false }, RDB);
+    expect(all).toHaveLength(8);
+    for (const { name, message, hint } of all) {
+      expect(name).toMatch(/^[A-Z][A-Z_]+$/);
+      expect(message.length).toBeGreaterThan(20);
+      expect(hint.length).toBeGreaterThan(10);
+    }
+  });
+
+  it('is not memory that just suffices', () => {
+    expect(blocking({ maxMemory: 5_000_000n })).toEqual([]);
+    expect(blocking({ maxMemory: 6_000_000n, disklessLoad: 'swapdb' })).toEqual([]);
+    expect(blocking({ maxMemory: 5_000_000n, disklessLoad: 'swapdb', keysNow: [] })).toEqual([]);
+  });
+
+  it('is a version or a module that is missing', () => {
+    expect(blocking({ version: '6.2.14' })).toEqual(['CANNOT_LOAD']);
+    expect(blocking({ engine: 'VALKEY', version: '8.1.0' }, { version: 12 }, { engine: 'REDIS', version: '8.0.0' })).toEqual(['CANNOT_LOAD']);
+    expect(blocking({ engine: 'VALKEY', version: '8.1.0' }, { version: 11 }, { engine: 'REDIS', version: '7.2.0' })).toEqual([]);
+    expect(blocking({}, { modules: ['ReJSON-RL'] })).toEqual(['CANNOT_LOAD']);
+    expect(blocking({ modules: ['bf'] }, { modules: ['ReJSON-RL'] })).toEqual(['CANNOT_LOAD']);
+    expect(blocking({ modules: ['ReJSON'] }, { modules: ['ReJSON-RL'] })).toEqual([]);
+    expect(blocking({ version: '2.6.17', replid: null, masterauth: 'NONE' }, { version: 6, opcodes: [] }, null)).toEqual(['VERSION_TOO_OLD']);
+  });
+
+  it('is a server before 4.0 where nothing can be proven', () => {
+    const old: Partial<TargetFacts> = { version: '3.2.13', replid: null, disklessLoad: 'disabled' };
+    const file: Partial<RdbFacts['summary']> = { version: 7, opcodes: [250, 251, 254] };
+    const source = { engine: 'REDIS', version: '3.2.0' } as const;
+    expect(blocking({ ...old, masterauth: null }, file, source)).toEqual(['NO_LINK_PROOF']);
+    expect(blocking({ ...old, masterauth: 'NONE' }, file, source)).toEqual([]);
+    expect(blocking({ ...old, masterauth: 'PRESENT' }, file, source)).toEqual([]);
+  });
+});
+
+describe('what is to be known before a restore', () => {
+  it('has to be accepted where a check could not be made', () => {
+    expect(toAccept({ sentinel: null })).toEqual(['UNCHECKED_SENTINEL']);
+    for (const unread of [{ disklessLoad: null }, { replicaReadOnly: null }, { tlsReplication: null }, { databases: null }]) expect(toAccept(unread)).toEqual(['UNCHECKED_CONFIG']);
+    expect(toAccept({ maxMemory: null })).toEqual(['UNCHECKED_MAXMEMORY']);
+    expect(toAccept({ systemMemory: 4_000_000n })).toEqual(['MEMORY_ABOVE_SYSTEM']);
+  });
+
+  it('is only said where it is what a restore always does', () => {
+    expect(warned({})).toEqual(['UNREADABLE_WHILE_LOADING', 'WRITES_NOT_IN_SAFETY_BACKUP']);
+    expect(warned({ connectedReplicas: 2 })).toContain('REPLICAS_WILL_RESYNC');
+    expect(warned({ servesStaleData: false })).toContain('SERVE_STALE_DATA_OFF');
+    expect(warned({ minReplicas: 1 })).toContain('MIN_REPLICAS');
+    expect(warned({}, { safetyBackup: false, pauseWrites: true })).toEqual(['UNREADABLE_WHILE_LOADING', 'NO_SAFETY_BACKUP']);
+    expect(warned({ keysNow: [] }, { safetyBackup: false, pauseWrites: true })).toEqual(['UNREADABLE_WHILE_LOADING']);
+  });
+
+  it('is a dump.rdb left where nothing is kept', () => {
+    expect(warned({ appendOnly: false, savesRdb: false })).toContain('DUMP_RDB_LEFT');
+    expect(warned({ appendOnly: true, savesRdb: false })).not.toContain('DUMP_RDB_LEFT');
+    expect(warned({ appendOnly: false, savesRdb: true })).not.toContain('DUMP_RDB_LEFT');
+    expect(warned({ appendOnly: false, savesRdb: false, disklessLoad: 'swapdb' })).not.toContain('DUMP_RDB_LEFT');
+  });
+
+  it('says of writes what an undo can bring back', () => {
+    const text = (mayPause: boolean | null, pauseWrites: boolean): string =>
+      warningsOf({ ...TARGET, mayPause }, RDB, { safetyBackup: true, pauseWrites }).find(({ name }) => name === 'WRITES_NOT_IN_SAFETY_BACKUP')?.message ?? '';
+    expect(text(true, true)).toContain('held back');
+    for (const other of [text(false, true), text(null, true), text(true, false)]) expect(other).toContain('unsavedWriteBytes');
+  });
+});
+
+describe('memory and method', () => {
+  it('is what the source used, else a guess above file and keys', () => {
+    expect(memoryOf(RDB)).toBe(5_000_000n);
+    expect(memoryOf({ ...RDB, summary: { ...RDB.summary, aux: {} } })).toBeGreaterThan(RDB.summary.bytes);
+    expect(memoryOf({ ...RDB, summary: { ...RDB.summary, aux: { 'used-mem': '-5' } } })).toBeGreaterThan(0n);
+    expect(estimatedMemory({ ...TARGET, disklessLoad: 'swapdb' }, RDB)).toBe(6_000_000n);
+  });
+
+  it('is diskless by setting and content', () => {
+    expect(loadsDiskless({ ...TARGET, disklessLoad: 'on-empty-db' })).toBe(false);
+    expect(loadsDiskless({ ...TARGET, disklessLoad: 'on-empty-db', keysNow: [] })).toBe(true);
+    expect(loadsDiskless({ ...TARGET, disklessLoad: 'swapdb' })).toBe(true);
+    expect(loadsDiskless({ ...TARGET, disklessLoad: null })).toBe(false);
+  });
+});
