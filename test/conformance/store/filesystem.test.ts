@@ -178,13 +178,17 @@ describe('file system store', () => {
 
   it('sweeps by the time of the last write', async () => {
     const store = await open();
-    await (await store.create('backups/b1/rdb')).write(Buffer.from('x'));
+    const old = await store.create('backups/b1/rdb');
+    await old.write(Buffer.from('x'));
     const [name] = await temporaries();
     const hour = 3_600_000;
     await utimes(join(root, '.tmp', name!), new Date(), new Date(Date.now() - 2 * hour));
-    await (await store.create('backups/b2/rdb')).write(Buffer.from('x'));
+    const young = await store.create('backups/b2/rdb');
+    await young.write(Buffer.from('x'));
     expect(await store.sweep({ olderThan: new Date(Date.now() - hour), keep: () => false })).toEqual(['backups/b1/rdb']);
     expect(await temporaries()).toHaveLength(1);
+    await Promise.all([old.abort(), young.abort()]);
+    expect(await temporaries()).toEqual([]);
   });
 });
 
