@@ -71,12 +71,16 @@ export class AgendaClock implements WorkClock {
         connect: () => Promise.resolve(), disconnect: () => Promise.resolve(),
       },
       name, processEvery: processEveryMs, defaultConcurrency: concurrency, defaultLockLimit: concurrency,
-      maxConcurrency: concurrency + POLICY_CONCURRENCY, defaultLockLifetime: lockLifetimeMs, removeOnComplete: true,
+      maxConcurrency: concurrency + POLICY_CONCURRENCY, defaultLockLifetime: lockLifetimeMs,
     });
     this.agenda = agenda;
     agenda.on('error', (error: unknown) => {
       if (!(error instanceof RowReplaced)) this.troubles.trouble('Agenda could not read or write its rows', error);
     });
+    // Agenda itself looks for the next row only at its interval, however short the runs are. It frees the place just after this event.
+    for (const errand of [RUN_JOB, POLICY_DUE] as const) {
+      agenda.on(`complete:${errand}`, () => setImmediate(() => { this.store.nudge(errand); }));
+    }
     const backoff = ({ attempt }: { attempt: number }): number => Math.min(LONGEST_PAUSE_MS, 1_000 * 2 ** Math.min(attempt - 1, 10));
     agenda.define<ErrandData>(RUN_JOB, (job) => this.deliver(job, (id) => handlers.runJob(id)), { backoff });
     agenda.define<ErrandData>(POLICY_DUE, (job) => this.deliver(job, (id) => handlers.policyDue(id)), {

@@ -1,7 +1,7 @@
 import { MongoBackend } from '@agendajs/mongo-backend';
 import { MongoClient, MongoServerError } from 'mongodb';
 import { DomainError } from '../domain/errors.js';
-import { type AgendaStore, type Errand, type ErrandData, POLICY_DUE } from './agenda-store.js';
+import { type AgendaStore, type Errand, type ErrandData, LocalChannel, POLICY_DUE } from './agenda-store.js';
 
 const COLLECTION = 'agendaJobs';
 const DUPLICATE_KEY = 11_000;
@@ -17,7 +17,7 @@ interface Row {
 }
 
 /**
- * Opens Agenda's rows in MongoDB (the database named in the URL). There is no wake-up between processes: they poll. A row is
+ * Opens Agenda's rows in MongoDB (the database named in the URL). Processes learn of each other's rows by polling. A row is
  * replaced in two steps; a crash between them loses it, which the recurring pass mends like every other lost row.
  * Fails with INTERNAL when the server does not answer within 5 seconds. The client mends lost connections itself.
  */
@@ -37,6 +37,7 @@ export const openMongoStore = async (mongoUrl: string): Promise<AgendaStore> => 
     });
   }
 
+  const channel = new LocalChannel();
   const now = async (): Promise<Date> => {
     const hello: Record<string, unknown> = await db.command({ hello: 1 });
     return hello.localTime instanceof Date ? hello.localTime : new Date();
@@ -45,7 +46,10 @@ export const openMongoStore = async (mongoUrl: string): Promise<AgendaStore> => 
   return {
     name: backend.name,
     repository: backend.repository,
-    channel: undefined,
+    channel,
+    nudge(errand) {
+      void channel.nudge(errand);
+    },
     now,
     async put(errand: Errand, subject: string, at: Date | null) {
       const wanted = at ?? await now();
@@ -55,6 +59,7 @@ export const openMongoStore = async (mongoUrl: string): Promise<AgendaStore> => 
         const nextRunAt = waiting && waiting < wanted ? waiting : wanted;
         try {
           await rows.insertOne({ name: errand, type: 'normal', priority: 0, data: { subject }, nextRunAt });
+          void channel.nudge(errand);
           return;
         } catch (error) {
           // Somebody else put the subject between the two steps: replace theirs.

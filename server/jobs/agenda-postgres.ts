@@ -2,7 +2,7 @@ import { setTimeout } from 'node:timers/promises';
 import { PostgresBackend, PostgresNotificationChannel } from '@agendajs/postgres-backend';
 import pg from 'pg';
 import { DomainError } from '../domain/errors.js';
-import { type AgendaStore, type Errand, POLICY_DUE, type StoreEvents } from './agenda-store.js';
+import { type AgendaStore, type Errand, POLICY_DUE, type StoreEvents, wakeUp } from './agenda-store.js';
 
 /** Made by the migration of the same name, never by the library: its own way of making it fails when two processes start at once. */
 const TABLE = 'agenda_jobs';
@@ -46,6 +46,10 @@ class WakeChannel extends PostgresNotificationChannel {
 
   override publishState(): Promise<void> {
     return Promise.resolve();
+  }
+
+  nudge(errand: Errand): Promise<void> {
+    return this.notifyHandlers(wakeUp(errand));
   }
 }
 
@@ -94,6 +98,9 @@ export const openPostgresStore = async (databaseUrl: string, events: StoreEvents
     name: backend.name,
     repository: backend.repository,
     channel,
+    nudge(errand) {
+      void channel.nudge(errand);
+    },
     async put(errand: Errand, subject: string, at: Date | null) {
       await query(PUT, [errand, subject, at, errand === POLICY_DUE]);
     },

@@ -1,4 +1,4 @@
-import { type JobRepository, type NotificationChannel } from 'agenda';
+import { BaseNotificationChannel, type JobRepository, type NotificationChannel, toJobId } from 'agenda';
 
 /** Agenda's job names. They stand in stored rows: renaming one orphans what is pending. */
 export const RUN_JOB = 'run-job';
@@ -18,8 +18,10 @@ export interface ErrandData {
 export interface AgendaStore {
   readonly name: string;
   readonly repository: JobRepository;
-  /** Tells other processes of new rows; absent where they poll. */
-  readonly channel: NotificationChannel | undefined;
+  /** Makes Agenda look for rows at once: those that other processes put too, where the server can tell of them. */
+  readonly channel: NotificationChannel;
+  /** Makes this process look for rows of an errand at once. */
+  nudge(errand: Errand): void;
   /**
    * Leaves exactly one row for the subject. `at` null means now by the database's clock, and a row that already waits keeps its
    * place in the queue.
@@ -33,6 +35,34 @@ export interface AgendaStore {
   /** The database's clock. */
   now(): Promise<Date>;
   close(): Promise<void>;
+}
+
+/** What makes Agenda look for rows of an errand at once. */
+export const wakeUp = (errand: Errand) => ({
+  // Of a wake-up Agenda reads only the name and the instant; null means now.
+  jobId: toJobId(''), jobName: errand, nextRunAt: null, priority: 0, timestamp: new Date(),
+});
+
+/** The channel of a store whose server tells nobody of new rows: other processes poll, this one is nudged. */
+export class LocalChannel extends BaseNotificationChannel {
+  connect(): Promise<void> {
+    this.setState('connected');
+    return Promise.resolve();
+  }
+
+  disconnect(): Promise<void> {
+    this.handlers.clear();
+    this.setState('disconnected');
+    return Promise.resolve();
+  }
+
+  publish(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  nudge(errand: Errand): Promise<void> {
+    return this.notifyHandlers(wakeUp(errand));
+  }
 }
 
 /** How a store tells of trouble in the background, where no caller waits. */

@@ -86,6 +86,18 @@ export const clockConformance = (backend: ClockBackend): void => {
       expect(c.jobs).toEqual([]);
     });
 
+    it('takes the next row as soon as a run has ended', async () => {
+      const one = await openClock(await backend.create(), { concurrency: 2, processEveryMs: 5_000 });
+      const ids = Array.from({ length: 30 }, (_, i) => `job_${i}`);
+      await Promise.all(ids.map((id) => one.clock.enqueueJob(id)));
+      const started = performance.now();
+      await one.start();
+      // At two rows an interval it would take 75 seconds.
+      await waitFor(() => new Set(one.jobs).size === ids.length, { timeoutMs: 20_000 });
+      expect(performance.now() - started).toBeLessThan(20_000);
+      expect(one.told).toEqual([]);
+    });
+
     it('delivers a policy at its instant, never before and within two seconds', async () => {
       const one = await openClock(await backend.create());
       await one.start();
