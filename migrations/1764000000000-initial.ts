@@ -200,6 +200,7 @@ export class Initial1764000000000 implements MigrationInterface {
         "safety_backup_id" text,
         "data_now" text NOT NULL,
         "unsaved_write_bytes" bigint,
+        "accepted_warnings" text array NOT NULL,
         "report" jsonb,
         "undo_record" jsonb,
         "job_id" text NOT NULL,

@@ -2,11 +2,6 @@ import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { SettingsReader } from './reader.js';
 
-/** A version pattern that the operator has switched off: `4.0` covers 4.0.x, `8` covers 8.x.y. */
-export interface DisabledEngine {
-  engine: 'REDIS' | 'VALKEY';
-  version: string;
-}
 
 export interface Config {
   readonly host: string;
@@ -25,7 +20,8 @@ export interface Config {
   readonly masterKeyFile: string;
   readonly defaultTimeZone: string;
   readonly concurrentJobs: number;
-  readonly disabledEngines: readonly DisabledEngine[];
+  /** Rules such as `redis 4.0`: engines and versions that the operator has switched off. */
+  readonly disabledEngines: readonly string[];
   readonly replication: { readonly advertiseHost: string | null; readonly ports: { readonly from: number; readonly to: number } | null };
   readonly allowedOrigins: readonly string[];
   readonly introspection: boolean;
@@ -70,13 +66,11 @@ const url = (settings: SettingsReader, name: string, protocols: readonly string[
   return settings.wrong(name, `must be a URL that starts with ${protocols.map((p) => `${p}//`).join(' or ')}`, null);
 };
 
-const disabledEngines = (settings: SettingsReader): DisabledEngine[] =>
+const disabledEngines = (settings: SettingsReader): string[] =>
   settings.list('DISABLED_ENGINES').flatMap((item) => {
-    const match = /^(redis|valkey)[: ]?(\d+(?:\.\d+){0,2})$/i.exec(item);
-    if (!match?.[1] || !match[2]) {
-      return settings.wrong('DISABLED_ENGINES', `takes items such as "redis:4.0" or "valkey:8", not "${item}"`, []);
-    }
-    return [{ engine: match[1].toUpperCase() === 'REDIS' ? ('REDIS' as const) : ('VALKEY' as const), version: match[2] }];
+    const match = /^(redis|valkey)(?:[: ]+(\d+(?:\.\d+){0,2}))?$/i.exec(item);
+    if (match?.[1]) return [match[2] ? `${match[1].toLowerCase()} ${match[2]}` : match[1].toLowerCase()];
+    return settings.wrong('DISABLED_ENGINES', `takes items such as "redis 4.0" or "valkey 8", not "${item}"`, []);
   });
 
 const portRange = (settings: SettingsReader): { from: number; to: number } | null => {

@@ -1,6 +1,9 @@
 import { type BackupState, type Coverage, type Engine, type Trigger } from '../domain/backup.js';
 import { type JobConclusion, type JobFailure, type JobKind, type JobProgress, type JobState, type Phase, type PhaseRecord } from '../domain/job.js';
 import { type Role } from '../domain/principal.js';
+import { type ProbeReport } from '../domain/server-report.js';
+import { type Endpoint } from '../engine/ports.js';
+import { type TargetFindings } from '../engine/target/check.js';
 import { type UndoRecord } from '../engine/target/undo-record.js';
 import {
   type BackupFilter, type BackupRecord, type InstanceFilter, type InstanceRecord, type JobEventKind, type JobEventRecord, type JobFilter,
@@ -105,8 +108,8 @@ export interface PolicyRepository {
   save(policy: PolicyRecord): Promise<void>;
   /** Enabled policies of protected instances whose run is due, oldest first, over all tenants; locked until the transaction ends, those locked elsewhere skipped. */
   claimDue(now: Date, limit: number): Promise<PolicyRecord[]>;
-  /** One policy, over all tenants, locked until the transaction ends; null when it is gone or locked elsewhere. */
-  claim(id: string): Promise<PolicyRecord | null>;
+  /** One policy, over all tenants, locked until the transaction ends; waits for who holds it. */
+  lock(id: string): Promise<PolicyRecord | null>;
   /** Enabled policies with a planned run, over all tenants: what the clock must know. */
   planned(): Promise<{ id: string; nextRunAt: Date }[]>;
 }
@@ -162,8 +165,6 @@ export interface BackupRepository {
   change(scope: Scope, id: string, from: readonly BackupState[], change: BackupChange): Promise<boolean>;
   /** Takes a row lock so that leases and deletion cannot pass each other; null when there is none. */
   lock(scope: Scope, id: string): Promise<BackupRecord | null>;
-  /** Backups past `expiresAt` that nothing retains, over all tenants. */
-  expired(now: Date, limit: number): Promise<BackupRecord[]>;
 }
 
 /** Readers of archives. A lease ends by itself, by the database's clock, when its holder dies. */
@@ -223,7 +224,7 @@ export interface JobRepository {
    * Changes a job and appends the event that describes the change, in the caller's transaction. With `fence`, only while that run still
    * owns the job. null when the condition does not hold: then nothing is changed.
    */
-  change(id: string, expected: { fence?: number; states?: readonly JobState[] }, change: JobChange, event: JobEventDraft): Promise<JobRecord | null>;
+  change(id: string, expected: { fence?: number; states?: readonly JobState[]; cancellable?: true }, change: JobChange, event: JobEventDraft): Promise<JobRecord | null>;
 }
 
 export interface PlanRow extends RestorePlanRecord {
@@ -262,6 +263,35 @@ export interface IdempotencyRepository {
   claim(scope: Scope, claim: { mutation: string; key: string; inputHash: string; result: Record<string, string>; at: Date }): Promise<{ inputHash: string; result: Record<string, string> } | null>;
 }
 
+/** A job as the run that owns it sees it. */
+export interface ClaimedJob {
+  job: JobRecord;
+  fence: number;
+  /** The server whose lock the job holds. */
+  serverRunId: string | null;
+  maxAttempts: number;
+}
+
+/** Who works on what: leases by the database's clock, and a fence that grows with each run. Over all tenants. */
+export interface RunRepository {
+  /** QUEUED and not to be waited for → RUNNING, with its event. null: somebody else has it, or it is over. */
+  claim(jobId: string, worker: string, leaseMs: number, at: Date): Promise<ClaimedJob | null>;
+  /** null: the lease is lost. */
+  renew(jobId: string, fence: number, leaseMs: number): Promise<{ cancelRequested: boolean } | null>;
+  /** Whether that run still owns the job. */
+  owns(jobId: string, fence: number): Promise<boolean>;
+  /** Moves the job's lock to another server, after its restart say; false: that one is busy, or the lease is lost. */
+  bindServer(jobId: string, fence: number, runId: string): Promise<boolean>;
+  /** Gives a run's job back to the queue, with its event; another worker may take it after `waitMs`. */
+  giveBack(jobId: string, fence: number, waitMs: number, at: Date): Promise<boolean>;
+  /** RUNNING jobs whose lease is over, with the fences of their dead runs. */
+  expired(limit: number): Promise<{ id: string; fence: number; attempt: number }[]>;
+  /** As `giveBack`, for a run whose lease is over. */
+  takeBack(jobId: string, fence: number, waitMs: number, at: Date): Promise<boolean>;
+  /** QUEUED jobs that may run. */
+  waiting(limit: number): Promise<string[]>;
+}
+
 export interface Repositories {
   projects: ProjectRepository;
   apiKeys: ApiKeyRepository;
@@ -271,6 +301,7 @@ export interface Repositories {
   backups: BackupRepository;
   leases: LeaseRepository;
   jobs: JobRepository;
+  runs: RunRepository;
   plans: PlanRepository;
   restores: RestoreRepository;
   idempotency: IdempotencyRepository;
@@ -293,6 +324,22 @@ export interface WorkQueue {
 export interface EventFeed {
   job(scope: Scope, jobId: string, afterSequence: number): AsyncIterableIterator<JobEventRecord>;
   project(scope: Scope, filter: JobFilter, after: string | null): Promise<AsyncIterableIterator<JobEventRecord>>;
+}
+
+/** What the services ask of the engine about servers and archives. Faults are DomainErrors. */
+export interface EnginePort {
+  probe(endpoint: Endpoint): Promise<ProbeReport>;
+  /** Opens a control connection, looks, and closes it again. */
+  inspectTarget(endpoint: Endpoint, backupId: string, options: { safetyBackup: boolean; pauseWrites: boolean }): Promise<TargetFindings>;
+  storeHealth(): Promise<{ writable: boolean; freeBytes: bigint | null }>;
+  openArchive(backupId: string): Promise<OpenArchive>;
+}
+
+/** The plain RDB of a sealed archive. */
+export interface OpenArchive {
+  /** @param range bytes, `end` not included. */
+  read(range: { start: bigint; end: bigint }, signal: AbortSignal): AsyncIterable<Uint8Array>;
+  close(): Promise<void>;
 }
 
 export interface Ids {

@@ -227,6 +227,8 @@ export interface RestoreRecord {
   safetyBackupId: string | null;
   dataNow: 'OLD' | 'NEW' | 'UNKNOWN';
   unsavedWriteBytes: bigint | null;
+  /** Names of the warnings that the caller accepted. */
+  acceptedWarnings: readonly string[];
   report: RestoreReportRecord | null;
   jobId: string;
   createdAt: Date;

@@ -16,6 +16,7 @@ export class RestoreEntity {
   @Column('text', { nullable: true }) safetyBackupId!: string | null;
   @Column('text') dataNow!: 'OLD' | 'NEW' | 'UNKNOWN';
   @Column('bigint', { nullable: true, transformer: bigintColumn }) unsavedWriteBytes!: bigint | null;
+  @Column('text', { array: true }) acceptedWarnings!: string[];
   @Column('jsonb', { nullable: true, transformer: richJson }) report!: RestoreReportRecord | null;
   /** Written before the target is told to follow us, so that any node can settle a half-done restore. */
   @Column('jsonb', { nullable: true }) undoRecord!: UndoRecord | null;

@@ -1,0 +1,42 @@
+import { type EntityManager } from 'typeorm';
+import { type ApiKeyRepository, type IdempotencyRepository, type ProjectRepository } from '../../services/ports.js';
+import { ApiKeyEntity } from '../entities/api-key.entity.js';
+import { ProjectEntity } from '../entities/project.entity.js';
+
+export const createProjectRepository = (manager: EntityManager): ProjectRepository => ({
+  get: (id) => manager.findOneBy(ProjectEntity, { id }),
+  async insert(project) {
+    await manager.insert(ProjectEntity, project);
+  },
+});
+
+export const createApiKeyRepository = (manager: EntityManager): ApiKeyRepository => ({
+  findForLogin: (id) => manager.findOneBy(ApiKeyEntity, { id }),
+  async insert(key) {
+    await manager.insert(ApiKeyEntity, key);
+  },
+  count: () => manager.count(ApiKeyEntity),
+});
+
+/** How long a key is remembered; after that the same key may be used anew. */
+const KEPT = "interval '24 hours'";
+
+export const createIdempotencyRepository = (manager: EntityManager): IdempotencyRepository => ({
+  async claim(scope, { mutation, key, inputHash, result, at }) {
+    // The unique index makes a racing second call wait for the first one's commit. A row past its time is taken over.
+    const claimed: unknown[] = await manager.query(
+      `INSERT INTO idempotency_keys (project_id, mutation, key, input_hash, result, created_at) VALUES ($1, $2, $3, $4, $5, $6)
+       ON CONFLICT (project_id, mutation, key) DO UPDATE SET input_hash = excluded.input_hash, result = excluded.result, created_at = excluded.created_at
+         WHERE idempotency_keys.created_at < excluded.created_at - ${KEPT}
+       RETURNING 1`,
+      [scope.projectId, mutation, key, inputHash, JSON.stringify(result), at],
+    );
+    if (claimed.length > 0) return null;
+    const [row]: { input_hash: string; result: Record<string, string> }[] = await manager.query(
+      'SELECT input_hash, result FROM idempotency_keys WHERE project_id = $1 AND mutation = $2 AND key = $3',
+      [scope.projectId, mutation, key],
+    );
+    if (!row) throw new Error(`Idempotency key of ${mutation} vanished between insert and read`);
+    return { inputHash: row.input_hash, result: row.result };
+  },
+});

@@ -1,0 +1,107 @@
+import { type EntityManager, In, type SelectQueryBuilder } from 'typeorm';
+import { type BackupRepository, type LeaseRepository, type Scope } from '../../services/ports.js';
+import { type BackupFilter, type BackupRecord } from '../../services/records.js';
+import { BackupEntity } from '../entities/backup.entity.js';
+import { containsText, fetchPage } from './page.js';
+
+type Kept = { newestGood: boolean; read: boolean };
+
+/** `retainedBecause` as the retention rules of `domain/retention.ts` say it, in SQL, for one page of rows at a time. */
+const KEPT_SQL = `
+  SELECT b.id,
+    EXISTS (SELECT 1 FROM backup_leases l WHERE l.backup_id = b.id AND l.expires_at > clock_timestamp()) AS "read",
+    b.trigger <> 'PRE_RESTORE' AND i.removed_at IS NULL AND NOT EXISTS (
+      SELECT 1 FROM backups n WHERE n.instance_id = b.instance_id AND n.state = 'AVAILABLE' AND n.trigger <> 'PRE_RESTORE'
+        AND (n.completed_at, n.id) > (b.completed_at, b.id)) AS "newestGood"
+  FROM backups b JOIN instances i ON i.id = b.instance_id
+  WHERE b.id = ANY($1) AND b.state = 'AVAILABLE'`;
+
+const toRecord = ({ replicationId: _id, replicationOffset: _offset, ...entity }: BackupEntity, kept: Kept | undefined): BackupRecord => ({
+  ...entity,
+  durationMs: entity.startedAt && entity.completedAt ? entity.completedAt.getTime() - entity.startedAt.getTime() : null,
+  retainedBecause: kept?.newestGood ? 'NEWEST_GOOD' : kept?.read ? 'IN_USE' : null,
+});
+
+export const createBackupRepository = (manager: EntityManager): BackupRepository => {
+  const withKept = async (entities: readonly BackupEntity[]): Promise<BackupRecord[]> => {
+    const available = entities.filter((entity) => entity.state === 'AVAILABLE').map((entity) => entity.id);
+    const rows: (Kept & { id: string })[] = available.length > 0 ? await manager.query(KEPT_SQL, [available]) : [];
+    const kept = new Map(rows.map((row) => [row.id, row]));
+    return entities.map((entity) => toRecord(entity, kept.get(entity.id)));
+  };
+  const one = async (entity: BackupEntity | null): Promise<BackupRecord | null> => (entity ? ((await withKept([entity]))[0] ?? null) : null);
+
+  const filtered = (scope: Scope, filter: BackupFilter): SelectQueryBuilder<BackupEntity> => {
+    const query = manager.createQueryBuilder(BackupEntity, 'b').where('b.projectId = :projectId', scope);
+    if (filter.instanceId) query.andWhere('b.instanceId = :instanceId', { instanceId: filter.instanceId });
+    if (filter.states) query.andWhere('b.state = ANY(:states)', { states: filter.states });
+    else query.andWhere(`b.state <> 'DELETED'`);
+    if (filter.triggers) query.andWhere('b.trigger = ANY(:triggers)', { triggers: filter.triggers });
+    if (filter.nameContains) query.andWhere(containsText('b.name', 'name', filter.nameContains));
+    if (filter.createdFrom) query.andWhere('b.createdAt >= :createdFrom', { createdFrom: filter.createdFrom });
+    if (filter.createdBefore) query.andWhere('b.createdAt < :createdBefore', { createdBefore: filter.createdBefore });
+    return query;
+  };
+
+  return {
+    get: async ({ projectId }, id) => one(await manager.findOneBy(BackupEntity, { projectId, id })),
+    getMany: async ({ projectId }, ids) => withKept(await manager.findBy(BackupEntity, { projectId, id: In([...ids]) })),
+    async latestByInstance({ projectId }, instanceIds) {
+      const entities = await manager
+        .createQueryBuilder(BackupEntity, 'b')
+        .distinctOn(['b.instance_id'])
+        .where(`b.projectId = :projectId AND b.instanceId = ANY(:instanceIds) AND b.state = 'AVAILABLE' AND b.trigger <> 'PRE_RESTORE'`, {
+          projectId,
+          instanceIds,
+        })
+        .orderBy('b.instance_id')
+        .addOrderBy('b.completed_at', 'DESC')
+        .addOrderBy('b.id', 'DESC')
+        .getMany();
+      return withKept(entities);
+    },
+    async list(scope, filter, page) {
+      const { items, more } = await fetchPage(filtered(scope, filter), page, (entity) => entity);
+      return { items: await withKept(items), more };
+    },
+    count: (scope, filter) => filtered(scope, filter).getCount(),
+    async insert(backup) {
+      await manager.insert(BackupEntity, { ...backup, state: 'CREATING', captureMethod: 'REPLICATION' });
+    },
+    async change({ projectId }, id, from, change) {
+      const result = await manager.update(BackupEntity, { projectId, id, state: In([...from]) }, change as Partial<BackupEntity>);
+      return result.affected === 1;
+    },
+    async lock({ projectId }, id) {
+      return one(
+        await manager.createQueryBuilder(BackupEntity, 'b').where('b.projectId = :projectId AND b.id = :id', { projectId, id }).setLock('pessimistic_write').getOne(),
+      );
+    },
+  };
+};
+
+export const createLeaseRepository = (manager: EntityManager): LeaseRepository => ({
+  async add({ projectId }, { id, backupId, holder, seconds }) {
+    await manager.query(
+      `INSERT INTO backup_leases (id, project_id, backup_id, holder, expires_at) VALUES ($1, $2, $3, $4, clock_timestamp() + $5 * interval '1 second')`,
+      [id, projectId, backupId, holder, seconds],
+    );
+  },
+  async renew(id, seconds) {
+    const [, affected]: [unknown, number] = await manager.query(
+      `UPDATE backup_leases SET expires_at = clock_timestamp() + $2 * interval '1 second' WHERE id = $1 AND expires_at > clock_timestamp()`,
+      [id, seconds],
+    );
+    return affected === 1;
+  },
+  async remove(id) {
+    await manager.query('DELETE FROM backup_leases WHERE id = $1', [id]);
+  },
+  async isRead({ projectId }, backupId) {
+    const rows: unknown[] = await manager.query(
+      'SELECT 1 FROM backup_leases WHERE project_id = $1 AND backup_id = $2 AND expires_at > clock_timestamp() LIMIT 1',
+      [projectId, backupId],
+    );
+    return rows.length > 0;
+  },
+});

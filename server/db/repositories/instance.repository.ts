@@ -1,0 +1,41 @@
+import { type EntityManager, In, IsNull, type SelectQueryBuilder } from 'typeorm';
+import { type InstanceRepository, type Scope } from '../../services/ports.js';
+import { type InstanceFilter, type InstanceRecord } from '../../services/records.js';
+import { InstanceEntity } from '../entities/instance.entity.js';
+import { containsText, fetchPage } from './page.js';
+
+const toRecord = ({ runId: _runId, secrets: _secrets, ...entity }: InstanceEntity): InstanceRecord => entity;
+const orNull = (entity: InstanceEntity | null): InstanceRecord | null => (entity ? toRecord(entity) : null);
+const toRow = (instance: InstanceRecord) => ({ ...instance, runId: instance.server.runId });
+
+export const createInstanceRepository = (manager: EntityManager): InstanceRepository => {
+  const filtered = (scope: Scope, filter: InstanceFilter): SelectQueryBuilder<InstanceEntity> => {
+    const query = manager.createQueryBuilder(InstanceEntity, 'i').where('i.projectId = :projectId AND i.removedAt IS NULL', scope);
+    if (filter.nameContains) query.andWhere(containsText('i.name', 'name', filter.nameContains));
+    if (filter.engine) query.andWhere(`i.server ->> 'engine' = :engine`, { engine: filter.engine });
+    return query;
+  };
+  return {
+    get: async ({ projectId }, id) => orNull(await manager.findOneBy(InstanceEntity, { projectId, id })),
+    getMany: async ({ projectId }, ids) => (await manager.findBy(InstanceEntity, { projectId, id: In([...ids]) })).map(toRecord),
+    list: (scope, filter, page) => fetchPage(filtered(scope, filter), page, toRecord),
+    count: (scope, filter) => filtered(scope, filter).getCount(),
+    async lockProject({ projectId }) {
+      await manager.query('SELECT 1 FROM projects WHERE id = $1 FOR UPDATE', [projectId]);
+    },
+    findProtectedByName: async ({ projectId }, name) => orNull(await manager.findOneBy(InstanceEntity, { projectId, name, removedAt: IsNull() })),
+    findProtectedByRunId: async ({ projectId }, runId) => orNull(await manager.findOneBy(InstanceEntity, { projectId, runId, removedAt: IsNull() })),
+    async sealedSecrets({ projectId }, id) {
+      const row = await manager.findOne(InstanceEntity, { where: { projectId, id }, select: { id: true, secrets: true } });
+      return row?.secrets ?? null;
+    },
+    async insert(instance, sealed) {
+      await manager.insert(InstanceEntity, { ...toRow(instance), secrets: sealed });
+    },
+    async save({ id, projectId, ...rest }, sealed) {
+      const change = { ...rest, runId: rest.server.runId };
+      await manager.update(InstanceEntity, { id, projectId }, sealed === undefined ? change : { ...change, secrets: sealed });
+    },
+    countAll: () => manager.countBy(InstanceEntity, { removedAt: IsNull() }),
+  };
+};

@@ -1,0 +1,51 @@
+import { type EntityManager, In, IsNull, type SelectQueryBuilder } from 'typeorm';
+import { type PlanRepository, type RestoreRepository, type Scope } from '../../services/ports.js';
+import { type RestoreFilter, type RestoreRecord } from '../../services/records.js';
+import { RestorePlanEntity } from '../entities/restore-plan.entity.js';
+import { RestoreEntity } from '../entities/restore.entity.js';
+import { fetchPage } from './page.js';
+
+export const createPlanRepository = (manager: EntityManager): PlanRepository => ({
+  async get({ projectId }, id) {
+    const row = await manager.findOneBy(RestorePlanEntity, { projectId, id });
+    return row ? { ...row.plan, keyId: row.keyId, usedAt: row.usedAt } : null;
+  },
+  async insert({ keyId, usedAt, ...plan }) {
+    const { id, projectId, backupId, instanceId, createdAt, expiresAt } = plan;
+    await manager.insert(RestorePlanEntity, { id, projectId, keyId, backupId, instanceId, plan, createdAt, expiresAt, usedAt });
+  },
+  async use({ projectId }, id, at) {
+    const result = await manager.update(RestorePlanEntity, { projectId, id, usedAt: IsNull() }, { usedAt: at });
+    return result.affected === 1;
+  },
+});
+
+const toRecord = ({ undoRecord: _undoRecord, ...entity }: RestoreEntity): RestoreRecord => entity;
+
+export const createRestoreRepository = (manager: EntityManager): RestoreRepository => {
+  const filtered = (scope: Scope, filter: RestoreFilter): SelectQueryBuilder<RestoreEntity> => {
+    const query = manager.createQueryBuilder(RestoreEntity, 'r').where('r.projectId = :projectId', scope);
+    if (filter.instanceId) query.andWhere('r.instanceId = :instanceId', { instanceId: filter.instanceId });
+    if (filter.backupId) query.andWhere('r.backupId = :backupId', { backupId: filter.backupId });
+    return query;
+  };
+  return {
+    async get({ projectId }, id) {
+      const entity = await manager.findOneBy(RestoreEntity, { projectId, id });
+      return entity ? toRecord(entity) : null;
+    },
+    getMany: async ({ projectId }, ids) => (await manager.findBy(RestoreEntity, { projectId, id: In([...ids]) })).map(toRecord),
+    list: (scope, filter, page) => fetchPage(filtered(scope, filter), page, toRecord),
+    count: (scope, filter) => filtered(scope, filter).getCount(),
+    async insert(restore) {
+      await manager.insert(RestoreEntity, { ...restore, acceptedWarnings: [...restore.acceptedWarnings] });
+    },
+    async change({ projectId }, id, change) {
+      await manager.update(RestoreEntity, { projectId, id }, change as Partial<RestoreEntity>);
+    },
+    async undoRecord({ projectId }, id) {
+      const entity = await manager.findOneBy(RestoreEntity, { projectId, id });
+      return entity?.undoRecord ?? null;
+    },
+  };
+};

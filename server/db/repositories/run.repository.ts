@@ -1,0 +1,76 @@
+import { type EntityManager } from 'typeorm';
+import { type RunRepository } from '../../services/ports.js';
+import { JobEntity } from '../entities/job.entity.js';
+import { type AppendEvent, toJobRecord } from './job.repository.js';
+
+const OWNED = `id = $1 AND fence = $2 AND state = 'RUNNING' AND lease_until > clock_timestamp()`;
+const MILLIS = `interval '1 millisecond'`;
+
+/** Writes that bring an event belong into a transaction; the others are one statement each. */
+export const createRunRepository = (manager: EntityManager, append: AppendEvent): RunRepository => {
+  const update = async (sql: string, parameters: readonly unknown[]): Promise<Record<string, unknown>[]> => {
+    const [rows]: [Record<string, unknown>[], number] = await manager.query(sql, [...parameters]);
+    return rows;
+  };
+  const withEvent = async (id: string, at: Date): Promise<JobEntity> => {
+    const entity = await manager.findOneByOrFail(JobEntity, { id });
+    await append(manager, toJobRecord(entity), { kind: 'STATE', at });
+    return entity;
+  };
+  const backToQueue = async (where: string, [id, fence]: [string, number], waitMs: number, at: Date): Promise<boolean> => {
+    const rows = await update(
+      `UPDATE jobs SET state = 'QUEUED', fence = fence + 1, sequence = sequence + 1, lease_until = NULL, worker = NULL,
+         not_before = clock_timestamp() + $3 * ${MILLIS} WHERE ${where} RETURNING id`,
+      [id, fence, waitMs],
+    );
+    if (rows.length === 0) return false;
+    await withEvent(id, at);
+    return true;
+  };
+  return {
+    async claim(jobId, worker, leaseMs, at) {
+      const rows = await update(
+        `UPDATE jobs SET state = 'RUNNING', fence = fence + 1, attempt = attempt + 1, sequence = sequence + 1, worker = $2,
+           lease_until = clock_timestamp() + $3 * ${MILLIS}, started_at = coalesce(started_at, $4)
+         WHERE id = $1 AND state = 'QUEUED' AND (not_before IS NULL OR not_before <= clock_timestamp()) RETURNING id`,
+        [jobId, worker, leaseMs, at],
+      );
+      if (rows.length === 0) return null;
+      const entity = await withEvent(jobId, at);
+      return { job: toJobRecord(entity), fence: entity.fence, serverRunId: entity.serverRunId, maxAttempts: entity.maxAttempts };
+    },
+    async renew(jobId, fence, leaseMs) {
+      const [row] = await update(
+        `UPDATE jobs SET lease_until = clock_timestamp() + $3 * ${MILLIS} WHERE ${OWNED} RETURNING cancel_requested_at IS NOT NULL AS cancelled`,
+        [jobId, fence, leaseMs],
+      );
+      return row ? { cancelRequested: row['cancelled'] === true } : null;
+    },
+    async owns(jobId, fence) {
+      const rows: unknown[] = await manager.query(`SELECT 1 FROM jobs WHERE ${OWNED}`, [jobId, fence]);
+      return rows.length > 0;
+    },
+    async bindServer(jobId, fence, runId) {
+      // Checked first so that the usual refusal is no fault of a statement; the unique index decides a race.
+      const rows = await update(
+        `UPDATE jobs SET server_run_id = $3 WHERE ${OWNED} AND NOT EXISTS (
+           SELECT 1 FROM jobs o WHERE o.server_run_id = $3 AND o.id <> $1 AND o.state <> 'COMPLETED' AND o.kind IN ('BACKUP', 'RESTORE')) RETURNING id`,
+        [jobId, fence, runId],
+      );
+      return rows.length > 0;
+    },
+    giveBack: (jobId, fence, waitMs, at) => backToQueue(OWNED, [jobId, fence], waitMs, at),
+    async expired(limit) {
+      return manager.query(`SELECT id, fence, attempt FROM jobs WHERE state = 'RUNNING' AND lease_until <= clock_timestamp() ORDER BY lease_until LIMIT $1`, [limit]);
+    },
+    takeBack: (jobId, fence, waitMs, at) =>
+      backToQueue(`id = $1 AND fence = $2 AND state = 'RUNNING' AND lease_until <= clock_timestamp()`, [jobId, fence], waitMs, at),
+    async waiting(limit) {
+      const rows: { id: string }[] = await manager.query(
+        `SELECT id FROM jobs WHERE state = 'QUEUED' AND (not_before IS NULL OR not_before <= clock_timestamp()) ORDER BY created_at LIMIT $1`,
+        [limit],
+      );
+      return rows.map(({ id }) => id);
+    },
+  };
+};

@@ -1,0 +1,91 @@
+import { Client } from 'pg';
+import { type Log } from '../engine/ports.js';
+import { EVENTS_CHANNEL } from './job-log.js';
+
+const RECONNECT_MS = 1_000;
+
+/** Called when something happened on a topic, or when something may have been missed. Carries no data: the reader looks for itself. */
+export type Wake = () => void;
+
+/** Learns of new events from every node and wakes who waits for them. */
+export interface EventHub {
+  start(): Promise<void>;
+  stop(): Promise<void>;
+  /** @param topic a job's or a project's id. Returns the way to stop. */
+  onEvent(topic: string, wake: Wake): () => void;
+  /** Whether announcements arrive right now; readers poll in any case. */
+  readonly listening: boolean;
+}
+
+/**
+ * One LISTEN connection per process. A dropped one is opened again, and everybody is woken then, since announcements of the time in
+ * between are lost.
+ */
+export const createEventHub = (options: { url: string; log: Log }): EventHub => {
+  const wakes = new Map<string, Set<Wake>>();
+  let client: Client | undefined;
+  let timer: NodeJS.Timeout | undefined;
+  let stopped = false;
+
+  const wake = (topic: string): void => {
+    for (const listener of wakes.get(topic) ?? []) listener();
+  };
+
+  const connect = async (): Promise<void> => {
+    const next = new Client({ connectionString: options.url, application_name: 'snapback events', keepAlive: true });
+    const lost = (error?: Error): void => {
+      if (client !== next) return;
+      client = undefined;
+      if (stopped) return;
+      options.log.warn('Lost the connection that announces job events; readers poll until it is back.', { error: error?.message });
+      retry();
+    };
+    next.on('error', lost);
+    next.on('end', () => lost());
+    next.on('notification', ({ payload }) => (payload ?? '').split(' ').forEach(wake));
+    try {
+      await next.connect();
+      await next.query(`LISTEN ${EVENTS_CHANNEL}`);
+    } catch (error) {
+      await next.end().catch(() => undefined);
+      throw error;
+    }
+    if (stopped) {
+      await next.end();
+      return;
+    }
+    client = next;
+    for (const topic of wakes.keys()) wake(topic);
+  };
+
+  const retry = (): void => {
+    timer = setTimeout(() => {
+      connect().catch((error: unknown) => {
+        options.log.debug('Job events cannot be announced yet.', { error: String(error) });
+        if (!stopped) retry();
+      });
+    }, RECONNECT_MS);
+  };
+
+  return {
+    start: connect,
+    async stop() {
+      stopped = true;
+      clearTimeout(timer);
+      const open = client;
+      client = undefined;
+      await open?.end();
+    },
+    onEvent(topic, listener) {
+      const listeners = wakes.get(topic) ?? new Set();
+      wakes.set(topic, listeners.add(listener));
+      return () => {
+        listeners.delete(listener);
+        if (listeners.size === 0 && wakes.get(topic) === listeners) wakes.delete(topic);
+      };
+    },
+    get listening() {
+      return client !== undefined;
+    },
+  };
+};

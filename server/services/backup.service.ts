@@ -1,0 +1,133 @@
+import { DomainError } from '../domain/errors.js';
+import { authorise } from '../domain/principal.js';
+import { type Clock } from '../engine/ports.js';
+import { type BackupApi } from './api.js';
+import { type BackupStarter } from './backup-start.js';
+import { downloadName } from './file-name.js';
+import { once, recalled } from './idempotency.js';
+import { protectedInstance } from './instance.service.js';
+import { checkName } from './names.js';
+import { inOrder } from './order.js';
+import { pageQuery, toPage } from './pagination.js';
+import { type Database, type Ids, type LinkSigner, type Repositories, type Scope, type WorkQueue } from './ports.js';
+import { type BackupRecord } from './records.js';
+
+export const DOWNLOAD_LINK_SECONDS = { min: 60, max: 7 * 24 * 3600 } as const;
+
+export interface BackupServiceDeps {
+  db: Database;
+  ids: Ids;
+  clock: Clock;
+  queue: WorkQueue;
+  starter: BackupStarter;
+  links: LinkSigner;
+  /** What clients reach this service by, without a slash at the end; known once it listens. */
+  publicUrl: () => string;
+}
+
+/** A backup that can be read, or BACKUP_NOT_AVAILABLE, BACKUP_DAMAGED, NOT_FOUND. */
+export const readableBackup = (backup: BackupRecord | null, id: string): BackupRecord & { sizeBytes: bigint; sha256: string } => {
+  if (!backup || backup.state === 'DELETED') throw new DomainError('NOT_FOUND', `There is no backup ${id}.`, { field: ['backupId'] });
+  if (backup.state === 'DAMAGED') {
+    throw new DomainError('BACKUP_DAMAGED', `Backup "${backup.name}" is damaged.`, { hint: 'Use another backup.', field: ['backupId'] });
+  }
+  const { sizeBytes, sha256 } = backup;
+  if (backup.state !== 'AVAILABLE' || sizeBytes === null || sha256 === null) {
+    throw new DomainError('BACKUP_NOT_AVAILABLE', `Backup "${backup.name}" is ${backup.state}.`, {
+      hint: backup.state === 'CREATING' ? 'Wait until it is complete.' : 'Use another backup.', field: ['backupId'],
+    });
+  }
+  return { ...backup, sizeBytes, sha256 };
+};
+
+export const createBackupService = ({ db, ids, clock, queue, starter, links, publicUrl }: BackupServiceDeps): BackupApi => ({
+  async get(caller, id) {
+    authorise(caller, 'read');
+    return db.read.backups.get(caller, id);
+  },
+
+  async getMany(caller, idList) {
+    authorise(caller, 'read');
+    return inOrder(idList, await db.read.backups.getMany(caller, idList), ({ id }) => id);
+  },
+
+  async latestByInstance(caller, instanceIds) {
+    authorise(caller, 'read');
+    return inOrder(instanceIds, await db.read.backups.latestByInstance(caller, instanceIds), ({ instanceId }) => instanceId);
+  },
+
+  async list(caller, filter, page) {
+    authorise(caller, 'read');
+    const query = pageQuery('backups', page);
+    return toPage('backups', query, await db.read.backups.list(caller, filter, query), () => db.read.backups.count(caller, filter));
+  },
+
+  async backupNow(caller, { instanceId, name, idempotencyKey }) {
+    authorise(caller, 'operate');
+    checkName(name);
+    const at = clock.now();
+    const made = { backup: ids.make('backup'), job: ids.make('job') };
+    const result = await db.transaction((tx) =>
+      once(tx, caller, { mutation: 'backupNow', key: idempotencyKey, input: { instanceId, name }, ids: made, at }, async () => {
+        const instance = await protectedInstance(tx, caller, instanceId);
+        return starter.start(tx, { instance, backupId: made.backup, jobId: made.job, name, trigger: 'MANUAL', at });
+      }, (earlier) => recall(tx, caller, earlier)),
+    );
+    if (result.job.state === 'QUEUED') await queue.enqueueJob(result.job.id);
+    return result;
+  },
+
+  async delete(caller, { backupId, force, idempotencyKey }) {
+    authorise(caller, 'operate');
+    const at = clock.now();
+    const made = { backup: backupId, job: ids.make('job') };
+    const result = await db.transaction((tx) =>
+      once(tx, caller, { mutation: 'deleteBackup', key: idempotencyKey, input: { backupId, force }, ids: made, at }, async () => {
+        const backup = await deletable(tx, caller, backupId, force);
+        await tx.backups.change(caller, backupId, [backup.state], { state: 'DELETING' });
+        const job = await starter.startDeletion(tx, backup, made.job, at);
+        return { backup: { ...backup, state: 'DELETING' as const, retainedBecause: null }, job };
+      }, (earlier) => recall(tx, caller, earlier)),
+    );
+    if (result.job.state === 'QUEUED') await queue.enqueueJob(result.job.id);
+    return result;
+  },
+
+  async createDownloadLink(caller, { backupId, expiresInSeconds }) {
+    authorise(caller, 'operate');
+    const { min, max } = DOWNLOAD_LINK_SECONDS;
+    if (expiresInSeconds < min || expiresInSeconds > max) {
+      throw new DomainError('BAD_INPUT', `A download link lives from ${min} seconds to ${max} seconds.`, { field: ['expiresInSeconds'] });
+    }
+    const backup = readableBackup(await db.read.backups.get(caller, backupId), backupId);
+    // Whole seconds: that is what the link carries.
+    const expiresAt = new Date(Math.floor(clock.now().getTime() / 1000 + expiresInSeconds) * 1000);
+    const token = links.sign({ backupId, projectId: caller.projectId, expiresAt });
+    return { url: `${publicUrl()}/downloads/${token}`, expiresAt, fileName: downloadName(backup), sizeBytes: backup.sizeBytes, sha256: backup.sha256 };
+  },
+});
+
+const recall = async (tx: Repositories, scope: Scope, earlier: Record<string, string>) => ({
+  backup: recalled(await tx.backups.get(scope, earlier['backup'] ?? '')),
+  job: recalled(await tx.jobs.get(scope, earlier['job'] ?? '')),
+});
+
+/** The backup, locked, when it can be deleted now. */
+const deletable = async (tx: Repositories, scope: Scope, id: string, force: boolean): Promise<BackupRecord> => {
+  const backup = await tx.backups.lock(scope, id);
+  const field = ['backupId'];
+  if (!backup || backup.state === 'DELETED') throw new DomainError('NOT_FOUND', `There is no backup ${id}.`, { field });
+  if (backup.state === 'CREATING') {
+    throw new DomainError('CONFLICT', `Backup "${backup.name}" is being taken.`, { hint: 'Cancel its job instead.', field });
+  }
+  if (backup.state === 'DELETING') throw new DomainError('CONFLICT', `Backup "${backup.name}" is being deleted already.`, { field });
+  if (await tx.leases.isRead(scope, id)) {
+    throw new DomainError('BACKUP_IN_USE', `A restore or download reads backup "${backup.name}".`, { hint: 'Try again when it has ended.', field });
+  }
+  if (backup.retainedBecause === 'NEWEST_GOOD' && !force) {
+    throw new DomainError('CONFLICT', `"${backup.name}" is the newest good backup of a protected instance.`, {
+      hint: 'Take another backup first, or pass force: true.', field: ['force'],
+    });
+  }
+  return backup;
+};

@@ -1,0 +1,116 @@
+import { DomainError } from '../domain/errors.js';
+import { nextRun } from '../domain/schedule.js';
+import { type Clock, type Log } from '../engine/ports.js';
+import { type BackupStarter } from './backup-start.js';
+import { type Database, type Ids, type Repositories, type SlotRow, type WorkQueue } from './ports.js';
+import { type InstanceRecord, type PolicyRecord } from './records.js';
+
+const BATCH = 100;
+
+export interface DispatchDeps {
+  db: Database;
+  ids: Ids;
+  clock: Clock;
+  log: Log;
+  queue: WorkQueue;
+  starter: BackupStarter;
+  /** How long a slot may wait, after downtime or for a busy server, in ms. */
+  catchUpMs: number;
+}
+
+/**
+ * Turns planned runs into jobs. Not for callers: the clock calls it, over all tenants. The slot's unique `(policy, instant)` row makes a
+ * run happen once, however often and on however many nodes this is called.
+ */
+export interface Dispatcher {
+  /** The instant of this policy has come, or may have. */
+  policyDue(policyId: string): Promise<void>;
+  /** The net: whatever is due and nobody was woken for. */
+  dispatchDue(): Promise<void>;
+}
+
+interface Decision {
+  /** To be told to the queue after the commit. */
+  nextRunAt: Date | null;
+  jobId: string | null;
+}
+
+export const createDispatcher = ({ db, ids, clock, log, queue, starter, catchUpMs }: DispatchDeps): Dispatcher => {
+  const missed = (slot: SlotRow, reason: string): SlotRow => {
+    log.warn('A planned backup was missed.', { policyId: slot.policyId, plannedAt: slot.plannedAt.toISOString(), reason });
+    return { ...slot, state: 'MISSED', reason };
+  };
+
+  /** What becomes of a slot now; a busy server leaves it DUE until its catch-up time ends. */
+  const attempt = async (tx: Repositories, slot: SlotRow, instance: InstanceRecord | null, now: Date): Promise<SlotRow> => {
+    if (!instance || instance.removedAt !== null) return missed(slot, 'The instance was removed.');
+    const late = now.getTime() - slot.plannedAt.getTime() > catchUpMs;
+    if (late) return missed(slot, slot.reason ?? 'The service was not running in time.');
+    const running = await tx.jobs.runningOnServer(instance.server.runId);
+    if (running) return { ...slot, reason: 'The server was busy until the catch-up time ended.' };
+    try {
+      const name = `${instance.name} ${slot.plannedAt.toISOString().slice(0, 16).replace('T', ' ')} UTC`;
+      const { job } = await starter.start(tx, { instance, backupId: ids.make('backup'), jobId: ids.make('job'), name: [...name].slice(-128).join(''), trigger: 'SCHEDULED', at: now });
+      return { ...slot, state: 'STARTED', jobId: job.id, reason: null };
+    } catch (error) {
+      if (!(error instanceof DomainError)) throw error;
+      // Lost a race for the server: the slot waits as for any other busy one.
+      if (error.code === 'INSTANCE_BUSY') return { ...slot, reason: 'The server was busy until the catch-up time ended.' };
+      return missed(slot, error.message);
+    }
+  };
+
+  /** Takes a policy's due run, if it still is one, and plans the next. `policy` is locked by the caller's transaction. */
+  const run = async (tx: Repositories, policy: PolicyRecord, now: Date): Promise<Decision> => {
+    const plannedAt = policy.nextRunAt;
+    if (plannedAt === null || plannedAt > now) return { nextRunAt: plannedAt, jobId: null };
+    // From now on, not from the missed instant: after downtime several missed slots give one run.
+    const nextRunAt = nextRun(policy, policy.instanceId, now);
+    await tx.policies.save({ ...policy, nextRunAt });
+    const slot: SlotRow = {
+      id: ids.make('slot'), projectId: policy.projectId, policyId: policy.id, instanceId: policy.instanceId, plannedAt, state: 'DUE', jobId: null, reason: null,
+    };
+    if (!(await tx.slots.insert(slot))) return { nextRunAt, jobId: null };
+    const decided = await attempt(tx, slot, await tx.instances.get(policy, policy.instanceId), now);
+    await tx.slots.save(decided);
+    return { nextRunAt, jobId: decided.jobId };
+  };
+
+  const announce = async (policyId: string, { nextRunAt, jobId }: Decision): Promise<void> => {
+    await queue.schedulePolicy(policyId, nextRunAt);
+    if (jobId !== null) await queue.enqueueJob(jobId);
+  };
+
+  const runWaiting = async (): Promise<void> => {
+    const started = await db.transaction(async (tx) => {
+      const jobs: string[] = [];
+      for (const slot of await tx.slots.claimWaiting(BATCH)) {
+        const decided = await attempt(tx, slot, await tx.instances.get(slot, slot.instanceId), clock.now());
+        await tx.slots.save(decided);
+        if (decided.jobId !== null) jobs.push(decided.jobId);
+      }
+      return jobs;
+    });
+    for (const jobId of started) await queue.enqueueJob(jobId);
+  };
+
+  return {
+    async policyDue(policyId) {
+      const decision = await db.transaction(async (tx) => {
+        const policy = await tx.policies.lock(policyId);
+        return policy ? run(tx, policy, clock.now()) : undefined;
+      });
+      if (decision) await announce(policyId, decision);
+    },
+    async dispatchDue() {
+      const decisions = await db.transaction(async (tx) => {
+        const now = clock.now();
+        const made: [string, Decision][] = [];
+        for (const policy of await tx.policies.claimDue(now, BATCH)) made.push([policy.id, await run(tx, policy, now)]);
+        return made;
+      });
+      for (const [policyId, decision] of decisions) await announce(policyId, decision);
+      await runWaiting();
+    },
+  };
+};

@@ -1,0 +1,101 @@
+import { DomainError } from '../domain/errors.js';
+import { authorise } from '../domain/principal.js';
+import { type Clock } from '../engine/ports.js';
+import { type JobApi } from './api.js';
+import { feedCursor, parseFeedCursor } from './cursor.js';
+import { inOrder } from './order.js';
+import { pageQuery, toPage } from './pagination.js';
+import { type Database, type EventFeed } from './ports.js';
+import { type JobEventRecord, type JobRecord } from './records.js';
+
+const missing = (id: string): DomainError => new DomainError('NOT_FOUND', `There is no job ${id}.`, { field: ['jobId'] });
+
+export const createJobService = ({ db, feed, clock }: { db: Database; feed: EventFeed; clock: Clock }): JobApi => ({
+  async get(caller, id) {
+    authorise(caller, 'read');
+    return db.read.jobs.get(caller, id);
+  },
+
+  async getMany(caller, ids) {
+    authorise(caller, 'read');
+    return inOrder(ids, await db.read.jobs.getMany(caller, ids), ({ id }) => id);
+  },
+
+  async runningByInstance(caller, instanceIds) {
+    authorise(caller, 'read');
+    return inOrder(instanceIds, await db.read.jobs.runningByInstance(caller, instanceIds), ({ instanceId }) => instanceId ?? '');
+  },
+
+  async list(caller, filter, page) {
+    authorise(caller, 'read');
+    const query = pageQuery('jobs', page);
+    return toPage('jobs', query, await db.read.jobs.list(caller, filter, query), () => db.read.jobs.count(caller, filter));
+  },
+
+  async cancel(caller, { jobId }) {
+    authorise(caller, 'operate');
+    const at = clock.now();
+    return db.transaction(async (tx) => {
+      const job = await tx.jobs.get(caller, jobId);
+      if (!job) throw missing(jobId);
+      if (job.state === 'COMPLETED' || job.cancelRequestedAt !== null) return job;
+      // One step, judged by the row as it is now: the worker may pass the point of no return at the same moment.
+      const asked = await tx.jobs.change(jobId, { states: ['QUEUED', 'RUNNING'], cancellable: true }, { cancelRequestedAt: at }, { kind: 'STATE', at });
+      if (asked) return asked;
+      const now = await tx.jobs.get(caller, jobId);
+      if (!now) throw missing(jobId);
+      if (now.state === 'COMPLETED') return now;
+      throw new DomainError('CONFLICT', `This ${now.kind.toLowerCase()} can no longer be cancelled.`, {
+        hint: now.kind === 'RESTORE' ? 'The target is loading the data; to go back, restore the safety backup afterwards.' : 'Wait until it has ended.',
+        field: ['jobId'],
+      });
+    });
+  },
+
+  async progress(caller, { jobId, afterSequence }) {
+    authorise(caller, 'read');
+    if (afterSequence != null && afterSequence < 0) throw new DomainError('BAD_INPUT', '"afterSequence" must not be negative.', { field: ['afterSequence'] });
+    const job = await db.read.jobs.get(caller, jobId);
+    if (!job) throw missing(jobId);
+    const resumed = afterSequence != null && afterSequence < job.sequence;
+    const events = feed.job(caller, jobId, resumed ? afterSequence : job.sequence);
+    return untilEnd(events, resumed ? null : snapshot(job, clock.now()));
+  },
+
+  async events(caller, { filter, after }) {
+    authorise(caller, 'read');
+    if (after != null) parseFeedCursor(after, 'after');
+    return feed.project(caller, filter, after ?? null);
+  },
+});
+
+const snapshot = (job: JobRecord, at: Date): JobEventRecord => ({
+  cursor: feedCursor('0'), sequence: job.sequence, kind: 'SNAPSHOT', at, job, notice: null,
+});
+
+/** The first event, then the feed up to the event that ends the job. */
+const untilEnd = (events: AsyncIterableIterator<JobEventRecord>, first: JobEventRecord | null): AsyncIterableIterator<JobEventRecord> => {
+  let pending = first;
+  let over = false;
+  return {
+    [Symbol.asyncIterator]() {
+      return this;
+    },
+    async next() {
+      if (over) return { done: true, value: undefined };
+      const result: IteratorResult<JobEventRecord> = pending ? { done: false, value: pending } : await events.next();
+      pending = null;
+      if (result.done) over = true;
+      else if (result.value.job.state === 'COMPLETED') {
+        over = true;
+        await events.return?.();
+      }
+      return result;
+    },
+    async return() {
+      over = true;
+      await events.return?.();
+      return { done: true, value: undefined };
+    },
+  };
+};

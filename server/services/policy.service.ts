@@ -1,0 +1,56 @@
+import { DomainError } from '../domain/errors.js';
+import { authorise } from '../domain/principal.js';
+import { nextRun, upcomingRuns, validatePolicy, WEEKDAYS } from '../domain/schedule.js';
+import { type Clock } from '../engine/ports.js';
+import { type PolicyApi } from './api.js';
+import { protectedInstance } from './instance.service.js';
+import { inOrder } from './order.js';
+import { type Database, type WorkQueue } from './ports.js';
+import { type PolicyRecord } from './records.js';
+
+export const createPolicyService = ({ db, clock, queue }: { db: Database; clock: Clock; queue: WorkQueue }): PolicyApi => ({
+  async get(caller, id) {
+    authorise(caller, 'read');
+    return db.read.policies.get(caller, id);
+  },
+
+  async getManyByInstance(caller, instanceIds) {
+    authorise(caller, 'read');
+    return inOrder(instanceIds, await db.read.policies.getByInstances(caller, instanceIds), ({ instanceId }) => instanceId);
+  },
+
+  async set(caller, input) {
+    authorise(caller, 'operate');
+    const now = clock.now();
+    const saved = await db.transaction(async (tx) => {
+      await protectedInstance(tx, caller, input.instanceId);
+      const [found] = await tx.policies.getByInstances(caller, [input.instanceId]);
+      // A run that comes due just now is decided by the policy as it was: wait for it.
+      const policy = found && (await tx.policies.lock(found.id));
+      if (!policy) throw new DomainError('NOT_FOUND', `Instance ${input.instanceId} has no policy.`, { field: ['instanceId'] });
+      const weekdays = input.weekdays ?? policy.weekdays;
+      const changed: PolicyRecord = {
+        ...policy,
+        enabled: input.enabled ?? policy.enabled,
+        weekdays: WEEKDAYS.filter((day) => weekdays.includes(day)),
+        startTime: input.startTime ?? policy.startTime,
+        windowMinutes: input.windowMinutes ?? policy.windowMinutes,
+        timeZone: input.timeZone ?? policy.timeZone,
+        updatedAt: now,
+      };
+      const [issue, ...others] = validatePolicy(changed);
+      if (issue) throw new DomainError('BAD_INPUT', [issue, ...others].map(({ message }) => message).join(' '), { field: issue.field });
+      changed.nextRunAt = nextRun(changed, changed.instanceId, now);
+      await tx.policies.save(changed);
+      return changed;
+    });
+    await queue.schedulePolicy(saved.id, saved.nextRunAt);
+    return saved;
+  },
+
+  upcomingRuns(caller, policy, first) {
+    authorise(caller, 'read');
+    if (first < 1 || first > 100) throw new DomainError('BAD_INPUT', '"first" must be from 1 to 100.', { field: ['first'] });
+    return upcomingRuns(policy, policy.instanceId, clock.now(), first).map(({ plannedAt, windowStart, windowEnd, weekday }) => ({ plannedAt, windowStart, windowEnd, weekday }));
+  },
+});

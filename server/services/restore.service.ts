@@ -1,0 +1,166 @@
+import { type EngineGate } from '../domain/capability.js';
+import { DomainError } from '../domain/errors.js';
+import { authorise, type Principal } from '../domain/principal.js';
+import { type Clock } from '../engine/ports.js';
+import { type TargetFindings } from '../engine/target/check.js';
+import { type RestoreApi } from './api.js';
+import { instanceBusy } from './backup-start.js';
+import { readableBackup } from './backup.service.js';
+import { openEndpoint } from './endpoint.js';
+import { once, recalled } from './idempotency.js';
+import { protectedInstance } from './instance.service.js';
+import { inOrder } from './order.js';
+import { pageQuery, toPage } from './pagination.js';
+import { type Database, type EnginePort, type Ids, type PlanRow, type Vault, type WorkQueue } from './ports.js';
+import { type BackupRecord, type BlockerRecord, type InstanceRecord, type RestorePlanRecord, type WarningRecord } from './records.js';
+
+export const PLAN_SECONDS = 600;
+/** A restore is not repeated; further attempts settle what the first one left behind. */
+const MAX_ATTEMPTS = 10;
+
+export interface RestoreServiceDeps {
+  db: Database;
+  engine: EnginePort;
+  vault: Vault;
+  gate: EngineGate;
+  ids: Ids;
+  clock: Clock;
+  queue: WorkQueue;
+}
+
+const shown = ({ keyId: _keyId, usedAt, ...plan }: PlanRow, now: Date): RestorePlanRecord => ({
+  ...plan,
+  state: usedAt !== null ? 'USED' : plan.expiresAt <= now ? 'EXPIRED' : plan.state,
+});
+
+/** What the service knows besides what the engine found at the target. */
+const ownBlockers = (gate: EngineGate, { facts }: TargetFindings): BlockerRecord[] =>
+  gate.isOff(facts.engine, facts.version)
+    ? [{ name: 'ENGINE_SWITCHED_OFF', code: 'ENGINE_UNSUPPORTED', message: `The operator of this service has switched ${facts.engine} ${facts.version} off.`, hint: 'Ask the operator, or restore into another server.' }]
+    : [];
+
+const ownWarnings = (backup: BackupRecord): WarningRecord[] =>
+  backup.coverage.kind === 'SHARD'
+    ? [{ name: 'PARTIAL_BACKUP', mustAccept: true, message: 'The backup holds one node of a cluster, not the whole database.', hint: 'Restore the other nodes\' backups elsewhere too.' }]
+    : [];
+
+export const createRestoreService = ({ db, engine, vault, gate, ids, clock, queue }: RestoreServiceDeps): RestoreApi => ({
+  async getPlan(caller, id) {
+    authorise(caller, 'read');
+    const plan = await db.read.plans.get(caller, id);
+    return plan ? shown(plan, clock.now()) : null;
+  },
+
+  async get(caller, id) {
+    authorise(caller, 'read');
+    return db.read.restores.get(caller, id);
+  },
+
+  async getMany(caller, idList) {
+    authorise(caller, 'read');
+    return inOrder(idList, await db.read.restores.getMany(caller, idList), ({ id }) => id);
+  },
+
+  async list(caller, filter, page) {
+    authorise(caller, 'read');
+    const query = pageQuery('restores', page);
+    return toPage('restores', query, await db.read.restores.list(caller, filter, query), () => db.read.restores.count(caller, filter));
+  },
+
+  async createPlan(caller, { backupId, instanceId, safetyBackup, pauseWrites, idempotencyKey }) {
+    authorise(caller, 'operate');
+    const backup = readableBackup(await db.read.backups.get(caller, backupId), backupId);
+    const instance = await protectedInstance(db.read, caller, instanceId);
+    const findings = await engine.inspectTarget(await openEndpoint(vault, db.read, instance), backupId, { safetyBackup, pauseWrites });
+    const at = clock.now();
+    const { facts } = findings;
+    const blockers = [...ownBlockers(gate, findings), ...findings.blockers.map(({ name, code, message, hint }) => ({ name, code, message, hint }))];
+    const plan: PlanRow = {
+      id: ids.make('restorePlan'), projectId: caller.projectId, keyId: caller.keyId, usedAt: null,
+      state: 'READY', backupId, instanceId, safetyBackup, pauseWrites,
+      method: blockers.length > 0 ? null : 'REPLICATION_LINK',
+      targetEngine: facts.engine, targetVersion: facts.version, targetRunId: facts.runId,
+      keysNow: facts.keysNow, keysAfter: findings.keysAfter,
+      compatibility: findings.compatibility,
+      memory: { usedBytes: facts.usedMemory, maxBytes: facts.maxMemory, estimatedBytes: findings.estimatedMemory },
+      blockers,
+      warnings: [...ownWarnings(backup), ...findings.warnings.map(({ name, message, hint, mustAccept }) => ({ name, message, hint, mustAccept }))],
+      confirmationText: instance.name,
+      jobId: null, createdAt: at, expiresAt: new Date(at.getTime() + PLAN_SECONDS * 1000),
+    };
+    const input = { backupId, instanceId, safetyBackup, pauseWrites };
+    return db.transaction((tx) =>
+      once(tx, caller, { mutation: 'createRestorePlan', key: idempotencyKey, input, ids: { plan: plan.id }, at }, async () => {
+        await tx.plans.insert(plan);
+        return shown(plan, at);
+      }, async (earlier) => shown(recalled(await tx.plans.get(caller, earlier['plan'] ?? '')), at)),
+    );
+  },
+
+  async restoreBackup(caller, { planId, confirmation, acceptedWarnings, idempotencyKey }) {
+    authorise(caller, 'operate');
+    const at = clock.now();
+    const made = { restore: ids.make('restore'), job: ids.make('job') };
+    const input = { planId, confirmation, acceptedWarnings: [...acceptedWarnings].sort() };
+    const result = await db.transaction((tx) =>
+      once(tx, caller, { mutation: 'restoreBackup', key: idempotencyKey, input, ids: made, at }, async () => {
+        const plan = await tx.plans.get(caller, planId);
+        if (!plan) throw new DomainError('NOT_FOUND', `There is no restore plan ${planId}.`, { field: ['planId'] });
+        const instance = await protectedInstance(tx, caller, plan.instanceId);
+        confirmed(plan, { caller, instance, confirmation, acceptedWarnings, at });
+        readableBackup(await tx.backups.get(caller, plan.backupId), plan.backupId);
+        if (!(await tx.plans.use(caller, planId, at))) throw used();
+        const job = await tx.jobs.insert({
+          id: made.job, projectId: caller.projectId, kind: 'RESTORE', createdAt: at, instanceId: instance.id, backupId: plan.backupId,
+          restoreId: made.restore, serverRunId: plan.targetRunId, cancellable: true, maxAttempts: MAX_ATTEMPTS,
+        });
+        if (!job) throw instanceBusy(instance, await tx.jobs.runningOnServer(plan.targetRunId));
+        await tx.restores.insert({
+          id: made.restore, projectId: caller.projectId, planId, backupId: plan.backupId, instanceId: instance.id, method: 'REPLICATION_LINK',
+          safetyBackupId: null, dataNow: 'OLD', unsavedWriteBytes: null, report: null, acceptedWarnings: [...acceptedWarnings], jobId: job.id, createdAt: at,
+          completedAt: null,
+        });
+        return { restore: recalled(await tx.restores.get(caller, made.restore)), job };
+      }, async (earlier) => ({
+        restore: recalled(await tx.restores.get(caller, earlier['restore'] ?? '')),
+        job: recalled(await tx.jobs.get(caller, earlier['job'] ?? '')),
+      })),
+    );
+    if (result.job.state === 'QUEUED') await queue.enqueueJob(result.job.id);
+    return result;
+  },
+});
+
+const used = (): DomainError => new DomainError('CONFIRMATION_REQUIRED', 'This plan was used already.', { hint: 'Make a new plan.', field: ['planId'] });
+
+interface Confirmation {
+  caller: Principal;
+  instance: InstanceRecord;
+  confirmation: string;
+  acceptedWarnings: readonly string[];
+  at: Date;
+}
+
+/** Whether the plan may be carried out by this caller, now, as confirmed. What only the target itself can tell is looked at again by the job. */
+const confirmed = (plan: PlanRow, { caller, instance, confirmation, acceptedWarnings, at }: Confirmation): void => {
+  const required = (message: string, field: string, hint = 'Make a new plan.'): DomainError => new DomainError('CONFIRMATION_REQUIRED', message, { hint, field: [field] });
+  if (plan.keyId !== caller.keyId) throw required('This plan was made by another caller.', 'planId', 'Make a plan of your own.');
+  if (plan.usedAt !== null) throw used();
+  if (plan.expiresAt <= at) throw required('This plan has expired.', 'planId');
+  const [blocker] = plan.blockers;
+  if (blocker) {
+    throw new DomainError('TARGET_BLOCKED', plan.blockers.map(({ name, message }) => `${name}: ${message}`).join(' '), {
+      hint: `${blocker.hint ?? 'Remove what stands in the way.'} Then make a new plan.`, field: ['planId'],
+    });
+  }
+  if (instance.server.runId !== plan.targetRunId || instance.server.version !== plan.targetVersion) {
+    throw required('The target has been restarted or replaced since this plan was made.', 'planId');
+  }
+  if (confirmation !== instance.name) {
+    throw required('The confirmation is not the name of the target instance.', 'confirmation', `Type the name of the instance that will be overwritten: "${instance.name}".`);
+  }
+  const open = plan.warnings.filter(({ name, mustAccept }) => mustAccept && !acceptedWarnings.includes(name));
+  if (open.length > 0) {
+    throw required(`These warnings must be accepted by name: ${open.map(({ name }) => name).join(', ')}.`, 'acceptedWarnings', 'Read them in the plan and name them in acceptedWarnings.');
+  }
+};

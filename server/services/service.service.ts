@@ -1,0 +1,57 @@
+import { type EngineGate } from '../domain/capability.js';
+import { type Engine } from '../domain/backup.js';
+import { DomainError } from '../domain/errors.js';
+import { authorise } from '../domain/principal.js';
+import { RETENTION_DAYS } from '../domain/retention.js';
+import { type ServiceApi } from './api.js';
+import { DOWNLOAD_LINK_SECONDS } from './backup.service.js';
+import { IDEMPOTENCY_SECONDS } from './idempotency.js';
+import { MAX_NAME_LENGTH } from './names.js';
+import { MAX_PAGE_SIZE } from './pagination.js';
+import { type Database, type EnginePort } from './ports.js';
+import { PLAN_SECONDS } from './restore.service.js';
+
+export interface ServiceServiceDeps {
+  db: Database;
+  engine: EnginePort;
+  gate: EngineGate;
+  version: string;
+  defaultTimeZone: string;
+  concurrentJobs: number;
+}
+
+const OLDEST: Readonly<Record<Engine, string>> = { REDIS: '2.8', VALKEY: '7.2' };
+
+export const createServiceService = ({ db, engine, gate, version, defaultTimeZone, concurrentJobs }: ServiceServiceDeps): ServiceApi => ({
+  async viewer(caller) {
+    authorise(caller, 'read');
+    const [key, project] = await Promise.all([db.read.apiKeys.findForLogin(caller.keyId), db.read.projects.get(caller.projectId)]);
+    if (!key || !project) throw new DomainError('UNAUTHENTICATED', 'The API key of this request is no longer there.');
+    return { keyId: key.id, keyName: key.name, role: caller.role, project };
+  },
+
+  async project(caller, id) {
+    authorise(caller, 'read');
+    return id === caller.projectId ? db.read.projects.get(id) : null;
+  },
+
+  async service(caller) {
+    authorise(caller, 'read');
+    const disabled = (name: string): string[] =>
+      gate.rules.flatMap((rule) => (rule.startsWith(name) ? [rule.slice(name.length).trim() || '*'] : []));
+    return {
+      version,
+      defaultTimeZone,
+      retentionDays: RETENTION_DAYS,
+      store: { kind: 'FILE_SYSTEM', ...(await engine.storeHealth()) },
+      limits: {
+        maxPageSize: MAX_PAGE_SIZE, maxNameLength: MAX_NAME_LENGTH, minDownloadLinkSeconds: DOWNLOAD_LINK_SECONDS.min,
+        maxDownloadLinkSeconds: DOWNLOAD_LINK_SECONDS.max, restorePlanSeconds: PLAN_SECONDS, idempotencyKeySeconds: IDEMPOTENCY_SECONDS, concurrentJobs,
+      },
+      engines: [
+        { engine: 'REDIS', minVersion: OLDEST.REDIS, disabledVersions: disabled('redis') },
+        { engine: 'VALKEY', minVersion: OLDEST.VALKEY, disabledVersions: disabled('valkey') },
+      ],
+    };
+  },
+});
