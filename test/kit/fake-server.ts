@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
+import { type AddressInfo, createServer, type Socket } from 'node:net';
 
 /** One client's connection to a scripted server. */
 export interface FakeLink {
@@ -57,7 +57,13 @@ export const startFakeServer = async (options: FakeServerOptions = {}): Promise<
   const sockets = new Set<Socket>();
   const runId = randomBytes(20).toString('hex');
   const replicationId = randomBytes(20).toString('hex');
-  let listener: Server;
+  const listener = createServer((socket) => {
+    sockets.add(socket);
+    socket.on('error', () => undefined);
+    socket.once('close', () => sockets.delete(socket));
+    if (options.raw) options.raw(socket);
+    else serve(socket, options, fake, commands);
+  });
   const fake: FakeServer = {
     host: '127.0.0.1',
     get port() { return (listener.address() as AddressInfo).port; },
@@ -68,13 +74,6 @@ export const startFakeServer = async (options: FakeServerOptions = {}): Promise<
       for (const socket of sockets) socket.destroy();
     }),
   };
-  listener = createServer((socket) => {
-    sockets.add(socket);
-    socket.on('error', () => undefined);
-    socket.once('close', () => sockets.delete(socket));
-    if (options.raw) options.raw(socket);
-    else serve(socket, options, fake, commands);
-  });
   await new Promise<void>((done, fail) => {
     listener.once('error', fail);
     listener.listen(0, '127.0.0.1', done);

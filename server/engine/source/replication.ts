@@ -140,6 +140,7 @@ class Link {
       this.rdbOnly
         ? { memoryBytes: 2 * TRICKLE_UNTIL, fileBytes: 0 }
         : { memoryBytes: SPILL_MEMORY, fileBytes: this.options.spillBytes ?? 4 * 1024 ** 3, directory: this.options.spillDirectory },
+      (error) => this.fail(error),
     );
     if (this.failure !== undefined) throw this.failure;
     this.watch = new TransferWatch(this.address, this.limits, () => this.socket.isPaused(), (error) => this.fail(error));

@@ -31,7 +31,8 @@ export class SpillQueue {
   private failure: unknown;
   private wake: (() => void) | undefined;
 
-  constructor(private readonly options: SpillOptions) {}
+  /** @param onFailure called once with the first failure, so that its producer can stop at once */
+  constructor(private readonly options: SpillOptions, private readonly onFailure: (error: unknown) => void = () => undefined) {}
 
   /** Bytes pushed and not yet taken. */
   get pendingBytes(): number {
@@ -74,8 +75,10 @@ export class SpillQueue {
 
   /** The next `take` fails with `error`; what is queued is dropped. The first failure counts. */
   fail(error: unknown): void {
-    this.failure ??= error;
+    if (this.failure !== undefined) return;
+    this.failure = error;
     this.notify();
+    this.onFailure(error);
   }
 
   /** The next bytes, or undefined at the end. Waits for them. */

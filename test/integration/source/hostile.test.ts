@@ -2,13 +2,14 @@ import { createServer } from 'node:http';
 import { type AddressInfo } from 'node:net';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { type SourceLimits } from '../../../server/engine/source/limits.js';
+import { type ReceivedRdb, type ReceiveOptions, receiveRdb, type Sink } from '../../../server/engine/source/replication.js';
 import { type FakeServer, type FakeServerOptions, startFakeServer } from '../../kit/fake-server.js';
 import {
   drip, endless, fullResync, mark, newlinesForEver, type Psync, sendInPieces, silentAfter, soundRdb, withLength, withMark,
 } from '../../kit/hostile/sources.js';
 import { lengthBytes, RdbBuilder, stringBytes } from '../../kit/rdb-builder.js';
 import { waitFor } from '../../kit/wait.js';
-import { BACKUP_ID, backUp, makeShelf, type Shelf } from './kit.js';
+import { BACKUP_ID, backUp, dial, makeShelf, quiet, type Shelf } from './kit.js';
 
 let shelf: Shelf;
 const fakes: FakeServer[] = [];
@@ -202,4 +203,41 @@ test('an attempt that died between data and manifest is in nobody\'s way', async
   expect(plainBytes).toBe(BigInt(sound.length));
   await expect(backUp(fake, shelf)).rejects.toMatchObject({ code: 'CONFLICT' });
   expect(manifest.artifacts[0].plainSize).toBe(plainBytes);
+});
+
+describe('a source that cannot be made to wait', () => {
+  const big = soundRdb(24 * 1024 * 1024);
+
+  /** Sends all at once and says when the last byte was taken from it. */
+  const eager = (): { psync: Psync; taken: () => boolean; options: FakeServerOptions } => {
+    let all = false;
+    const psync: Psync = async (link, server) => {
+      await link.send(`${fullResync(server)}$${String(big.length)}\r\n`);
+      all = await link.send(big);
+    };
+    return { psync, taken: () => all, options: { commands: { 'REPLCONF rdb-only': '-ERR Unrecognized REPLCONF option: rdb-only\r\n' }, psync } };
+  };
+  const take = async (fake: FakeServer, options: Partial<ReceiveOptions>, sink: Sink): Promise<ReceivedRdb> =>
+    receiveRdb({ host: fake.host, port: fake.port }, { dial, log: quiet }, { engine: 'REDIS', version: '5.0.14', limits: LIMITS_FOR_BIG, ...options }, new AbortController().signal, sink);
+  const LIMITS_FOR_BIG = { idleMs: 5_000 };
+
+  test('is read at full speed into a file while the sink is busy', async () => {
+    const { taken, options } = eager();
+    const fake = await start(options);
+    const pieces: Buffer[] = [];
+    const received = await take(fake, { spillDirectory: shelf.root }, async (piece) => {
+      if (pieces.length === 0) await waitFor(taken, { message: 'the source to have sent everything' });
+      pieces.push(Buffer.from(piece));
+    });
+    expect(received).toMatchObject({ rdbOnly: false, framing: 'LENGTH', bytes: BigInt(big.length) });
+    expect(Buffer.concat(pieces).equals(big)).toBe(true);
+    expect(shelf.files()).toEqual([]);
+  });
+
+  test('ends with SOURCE_BUFFER_LIMIT when there is no room for it', async () => {
+    const { options } = eager();
+    const fake = await start(options);
+    const taking = take(fake, {}, async () => { await waitFor(() => fake.openConnections === 0, { message: 'the connection to be given up' }); });
+    await expect(taking).rejects.toMatchObject({ code: 'SOURCE_BUFFER_LIMIT' });
+  });
 });
