@@ -32,7 +32,8 @@ export const probe = async (endpoint: Endpoint, deps: ControlDeps, options: Prob
   const signal = options.signal ? AbortSignal.any([options.signal, late.signal]) : late.signal;
   let control: Control | undefined;
   try {
-    control = await openControl(endpoint, deps, { signal, timeoutMs });
+    // A little less than the whole, so that a server that cannot be reached is told apart from one that is only slow.
+    control = await openControl(endpoint, deps, { signal, timeoutMs: Math.ceil(timeoutMs * 0.9) });
     return await look(control, address, endpoint.username);
   } finally {
     clearTimeout(timer);
