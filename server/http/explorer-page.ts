@@ -1,6 +1,7 @@
 /*
- * The page at `/`. It is public and holds nothing secret: it asks for an API key, keeps it in the tab's memory only, and hands it to the
- * explorer (Altair) as the header of its requests and the connection parameter of its subscriptions.
+ * The page at `/`. It is public and holds nothing secret: it asks for an API key and keeps it in the tab's memory. The explorer (Altair)
+ * writes all its state, headers included, to IndexedDB; so it never gets the key. The page adds it to what leaves for `/graphql`: as the
+ * header of requests and as the connection parameter of sockets, unless the user has set one there.
  */
 
 /** @param nonce for the styles that the explorer adds at run time; new for every answer */
@@ -43,6 +44,7 @@ export const BOOT_CSS = `
 #sign-in input:focus-visible, #sign-in button:focus-visible { outline: 3px solid #7db4f5; outline-offset: 1px; }
 #sign-in #problem { color: #b3261e; min-height: 1.5em; margin: .6rem 0; }
 #sign-in .note { color: #52606d; font-size: .9rem; }
+app-banner-container, .query-result__none-subtext { display: none; }
 @media (prefers-color-scheme: dark) {
   body { background: #12181f; }
   #sign-in { color: #e4eaf0; }
@@ -58,6 +60,9 @@ const section = document.getElementById('sign-in');
 const form = section.querySelector('form');
 const problem = document.getElementById('problem');
 const button = form.querySelector('button');
+
+// What an earlier visit left behind: results may hold download links.
+indexedDB.deleteDatabase('AltairDB');
 
 const ask = async (key) => {
   const response = await fetch('/graphql', {
@@ -88,7 +93,7 @@ query Overview {
 }
 \`;
 
-const BACK_UP = \`# Takes a backup now: put an instance's id below. Then follow its job in the next tab.
+const BACK_UP = \`# Takes a backup now: put an instance's id into the variables. "Live jobs" shows how it goes.
 mutation BackUp($input: BackupNowInput!) {
   backupNow(input: $input) {
     backup { id state }
@@ -98,7 +103,7 @@ mutation BackUp($input: BackupNowInput!) {
 }
 \`;
 
-const FEED = \`# Live: every change of every job. Start it, then take a backup in the tab before.
+const FEED = \`# Live: every change of every job. Start it, then take a backup.
 subscription Feed {
   jobEvents {
     kind
@@ -108,28 +113,66 @@ subscription Feed {
 }
 \`;
 
+const carry = (authorization) => {
+  const ours = (url) => new URL(url, location.href).href.startsWith(location.origin + '/graphql');
+
+  const plainFetch = window.fetch;
+  window.fetch = (input, init) => {
+    const request = new Request(input, init);
+    if (ours(request.url) && !request.headers.has('authorization')) request.headers.set('authorization', authorization);
+    return plainFetch(request);
+  };
+
+  const { open, setRequestHeader, send } = XMLHttpRequest.prototype;
+  const plain = new WeakSet();
+  XMLHttpRequest.prototype.open = function (method, url, ...rest) {
+    plain.delete(this);
+    if (ours(url)) plain.add(this);
+    return open.call(this, method, url, ...rest);
+  };
+  XMLHttpRequest.prototype.setRequestHeader = function (name, value) {
+    if (name.toLowerCase() === 'authorization') plain.delete(this);
+    return setRequestHeader.call(this, name, value);
+  };
+  XMLHttpRequest.prototype.send = function (body) {
+    if (plain.has(this)) setRequestHeader.call(this, 'authorization', authorization);
+    return send.call(this, body);
+  };
+
+  window.WebSocket = class extends WebSocket {
+    send(data) {
+      const message = typeof data === 'string' && new URL(this.url).host === location.host ? JSON.parse(data) : {};
+      super.send(message.type === 'connection_init' ? JSON.stringify({ ...message, payload: { authorization, ...message.payload } }) : data);
+    }
+  };
+};
+
 const open = async (key) => {
-  const styles = Object.assign(document.createElement('link'), { rel: 'stylesheet', href: 'styles.css' });
-  document.head.append(styles);
+  carry('Bearer ' + key);
+  document.head.append(Object.assign(document.createElement('link'), { rel: 'stylesheet', href: 'styles.css' }));
   await import('./polyfills.js');
   await import('./main.js');
   section.remove();
   document.querySelector('app-root').hidden = false;
-  const socket = (location.protocol === 'https:' ? 'wss://' : 'ws://') + location.host + '/graphql';
   const tab = (initialName, initialQuery, initialVariables = '{}') => ({
     initialName, initialQuery, initialVariables,
     endpointURL: location.origin + '/graphql',
-    subscriptionsEndpoint: socket,
-    initialHeaders: { Authorization: 'Bearer ' + key },
+    subscriptionsEndpoint: location.origin.replace(/^http/, 'ws') + '/graphql',
     initialSubscriptionRequestHandlerId: 'graphql-ws',
-    initialSubscriptionsPayload: { authorization: 'Bearer ' + key },
   });
-  const [first, ...others] = [
-    tab('Overview', OVERVIEW),
-    tab('Back up now', BACK_UP, JSON.stringify({ input: { instanceId: 'ins_…', name: 'before the upgrade' } }, null, 2)),
-    tab('Live jobs', FEED),
-  ];
-  window.AltairGraphQL.init({ ...first, initialWindows: others, preserveState: false, disableAccount: true, cspNonce: nonce });
+  window.AltairGraphQL.init({
+    ...tab('Query', ''),
+    // The last one is shown first.
+    initialWindows: [
+      tab('Live jobs', FEED),
+      tab('Back up now', BACK_UP, JSON.stringify({ input: { instanceId: 'ins_…', name: 'before the upgrade' } }, null, 2)),
+      tab('Overview', OVERVIEW),
+    ],
+    initialSettings: { 'schema.reloadOnStart': true, 'alert.disableUpdateNotification': true, disablePushNotification: true },
+    preserveState: false,
+    disableAccount: true,
+    cspNonce: nonce,
+  });
 };
 
 form.addEventListener('submit', async (event) => {

@@ -72,10 +72,11 @@ export class RestoreReport implements RestoreReportRecord {
   @Field(() => [String]) notices!: readonly string[];
 }
 
-type RestoreLinks = 'projectId' | 'planId' | 'backupId' | 'instanceId' | 'safetyBackupId' | 'jobId';
+/** What links to other objects has resolvers; what the contract does not show has nothing. */
+type Unshown = 'projectId' | 'planId' | 'backupId' | 'instanceId' | 'safetyBackupId' | 'jobId' | 'acceptedWarnings';
 
 @PlainNode()
-export class Restore extends Node implements Omit<RestoreRecord, RestoreLinks> {
+export class Restore extends Node implements Omit<RestoreRecord, Unshown> {
   @Field(() => RestoreMethodEnum) method!: 'REPLICATION_LINK';
   @Field(() => DataNowEnum) dataNow!: 'OLD' | 'NEW' | 'UNKNOWN';
   @Field(() => BigIntScalar, { nullable: true }) unsavedWriteBytes!: bigint | null;
