@@ -32,7 +32,7 @@ export interface OperationHead {
 export const operationHead = (document: string): OperationHead => {
   const text = document.replace(NOT_STRUCTURE, ' ');
   let depth = 0;
-  for (const [token, kind, name] of text.matchAll(/[{}]|\b(query|mutation|subscription|fragment)\b(?:\s+([A-Za-z_]\w*))?/g)) {
+  for (const [token, kind, name] of text.matchAll(/[{}]|(?<![@$])\b(query|mutation|subscription|fragment)\b(?:\s+([A-Za-z_]\w*))?/g)) {
     if (token === '{') depth += 1;
     else if (token === '}') depth -= 1;
     else if (depth === 0 && kind !== 'fragment') return { kind: kind as OperationHead['kind'], name };
