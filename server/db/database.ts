@@ -1,6 +1,6 @@
 import { type DataSource, type EntityManager } from 'typeorm';
 import { type Database, type Repositories } from '../services/ports.js';
-import { createApiKeyRepository, createIdempotencyRepository, createProjectRepository } from './repositories/access.repository.js';
+import { createApiKeyRepository, createIdempotencyRepository, createProjectRepository, createSettingRepository } from './repositories/access.repository.js';
 import { createBackupRepository, createLeaseRepository } from './repositories/backup.repository.js';
 import { createInstanceRepository } from './repositories/instance.repository.js';
 import { type AppendEvent, createJobRepository } from './repositories/job.repository.js';
@@ -9,6 +9,7 @@ import { createRunRepository } from './repositories/run.repository.js';
 import { createPlanRepository, createRestoreRepository } from './repositories/restore.repository.js';
 
 export const createRepositories = (manager: EntityManager, append: AppendEvent): Repositories => ({
+  settings: createSettingRepository(manager),
   projects: createProjectRepository(manager),
   apiKeys: createApiKeyRepository(manager),
   instances: createInstanceRepository(manager),

@@ -3,8 +3,11 @@ import { richJson } from '../db/json.js';
 import { type JobEventDraft } from '../services/ports.js';
 import { type JobRecord } from '../services/records.js';
 
-/** Channel on which other nodes are told of new events; the payload is `<project id> <job id>`. */
+/** Channel on which other nodes are told of new events; the payload is the topics, separated by blanks. */
 export const EVENTS_CHANNEL = 'snapback_events';
+
+/** Topic of a job's changes of state only, such as a request to cancel it: what its own progress does not touch. */
+export const stateTopic = (jobId: string): string => `${jobId}!`;
 
 /** Held from before a position is drawn until the commit: positions become visible in their order, so "after this cursor" skips none. */
 const FEED_LOCK = 5_277_632_002;
@@ -23,7 +26,7 @@ export const appendJobEvent = async (manager: EntityManager, job: JobRecord, eve
      SELECT pg_notify('${EVENTS_CHANNEL}', $11)`,
     [
       job.id, job.projectId, job.instanceId, job.sequence, event.kind, job.kind, job.state, event.at, JSON.stringify(richJson.to(job)),
-      event.notice ? JSON.stringify(event.notice) : null, `${job.projectId} ${job.id}`,
+      event.notice ? JSON.stringify(event.notice) : null, [job.projectId, job.id, ...(event.kind === 'STATE' ? [stateTopic(job.id)] : [])].join(' '),
     ],
   );
 };

@@ -224,7 +224,7 @@ export interface JobRepository {
    * Changes a job and appends the event that describes the change, in the caller's transaction. With `fence`, only while that run still
    * owns the job. null when the condition does not hold: then nothing is changed.
    */
-  change(id: string, expected: { fence?: number; states?: readonly JobState[]; cancellable?: true }, change: JobChange, event: JobEventDraft): Promise<JobRecord | null>;
+  change(id: string, expected: { fence?: number; states?: readonly JobState[]; cancellable?: true; uncancelled?: true }, change: JobChange, event: JobEventDraft): Promise<JobRecord | null>;
 }
 
 export interface PlanRow extends RestorePlanRecord {
@@ -292,7 +292,17 @@ export interface RunRepository {
   waiting(limit: number): Promise<string[]>;
 }
 
+export type SettingName = 'first-key' | 'master-key-id' | 'store-id' | 'sample-instance';
+
+/** Facts about this installation that are set once. */
+export interface SettingRepository {
+  /** Sets a fact unless it is set already; the answer is what stands now. A racing second call waits for the first one's commit. */
+  claim(name: SettingName, value: string): Promise<{ value: string; first: boolean }>;
+  get(name: SettingName): Promise<string | null>;
+}
+
 export interface Repositories {
+  settings: SettingRepository;
   projects: ProjectRepository;
   apiKeys: ApiKeyRepository;
   instances: InstanceRepository;

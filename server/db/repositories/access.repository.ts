@@ -1,7 +1,8 @@
 import { type EntityManager } from 'typeorm';
-import { type ApiKeyRepository, type IdempotencyRepository, type ProjectRepository } from '../../services/ports.js';
+import { type ApiKeyRepository, type IdempotencyRepository, type ProjectRepository, type SettingRepository } from '../../services/ports.js';
 import { ApiKeyEntity } from '../entities/api-key.entity.js';
 import { ProjectEntity } from '../entities/project.entity.js';
+import { ServiceSettingEntity } from '../entities/service-setting.entity.js';
 
 export const createProjectRepository = (manager: EntityManager): ProjectRepository => ({
   get: (id) => manager.findOneBy(ProjectEntity, { id }),
@@ -40,3 +41,14 @@ export const createIdempotencyRepository = (manager: EntityManager): Idempotency
     return { inputHash: row.input_hash, result: row.result };
   },
 });
+
+export const createSettingRepository = (manager: EntityManager): SettingRepository => {
+  const get = async (name: string): Promise<string | null> => (await manager.findOneBy(ServiceSettingEntity, { name }))?.value ?? null;
+  return {
+    get,
+    async claim(name, value) {
+      const inserted: unknown[] = await manager.query('INSERT INTO service_settings (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING RETURNING 1', [name, value]);
+      return { value: (await get(name)) ?? value, first: inserted.length > 0 };
+    },
+  };
+};

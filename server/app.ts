@@ -1,0 +1,253 @@
+import { randomBytes, randomUUID } from 'node:crypto';
+import { mkdir } from 'node:fs/promises';
+import { hostname } from 'node:os';
+import { join } from 'node:path';
+import { type Config } from './config/config.js';
+import { createDatabase } from './db/database.js';
+import { createDataSource } from './db/data-source.js';
+import { migrate } from './db/migrate.js';
+import { engineGate } from './domain/capability.js';
+import { DomainError } from './domain/errors.js';
+import { makeId } from './domain/ids.js';
+import { openArchive, readManifest } from './engine/archive/archive.js';
+import { openControl } from './engine/control.js';
+import { type Clock } from './engine/ports.js';
+import { probe } from './engine/probe/probe.js';
+import { openFilesystemStore } from './engine/store/filesystem.js';
+import { type Store } from './engine/store/store.js';
+import { rdbFactsOf } from './engine/target/archive-source.js';
+import { inspectTarget, type LinkPlace } from './engine/target/check.js';
+import { createEventFeed } from './events/feed.js';
+import { createEventHub } from './events/hub.js';
+import { appendJobEvent, stateTopic } from './events/job-log.js';
+import { buildServedSchema } from './graphql/schema.js';
+import { createHttpApp } from './http/app.js';
+import { AgendaClock } from './jobs/agenda-clock.js';
+import { collectExpired, wakeWaiting } from './jobs/reconcile.js';
+import { createRunner } from './jobs/runner.js';
+import { createBackupTask } from './jobs/tasks/backup.task.js';
+import { createDeleteTask } from './jobs/tasks/delete.task.js';
+import { createRestoreTask } from './jobs/tasks/restore.task.js';
+import { createAuthenticator } from './security/api-keys.js';
+import { ALLOW_EVERYTHING, createDial } from './security/dial.js';
+import { ensureFirstKey, type FirstKey } from './security/first-key.js';
+import { createLinkSigner } from './security/links.js';
+import { masterKeyFromFile, masterKeyFromText, type MasterKey } from './security/master-key.js';
+import { createVault } from './security/vault.js';
+import { type Services } from './services/api.js';
+import { createBackupStarter } from './services/backup-start.js';
+import { createBackupService } from './services/backup.service.js';
+import { createDispatcher, type Dispatcher } from './services/dispatch.service.js';
+import { createDownloadService } from './services/download.service.js';
+import { createInstanceService } from './services/instance.service.js';
+import { createJobService } from './services/job.service.js';
+import { createPolicyService } from './services/policy.service.js';
+import { type Database, type EnginePort, type Ids } from './services/ports.js';
+import { createRestoreService } from './services/restore.service.js';
+import { createServiceService } from './services/service.service.js';
+import { type Logger } from './telemetry/logger.js';
+import { createMetrics } from './telemetry/metrics.js';
+import { VERSION } from './version.js';
+
+/** Expired leases are looked for this often. */
+const COLLECT_EVERY_MS = 5_000;
+
+export interface AppOptions {
+  config: Config;
+  /** PostgreSQL; the configured one or the embedded one's. */
+  databaseUrl: string;
+  log: Logger;
+  clock?: Clock;
+  /** Keeps the first admin key for its owner; called once in the life of a database. */
+  keepFirstKey: (text: string) => Promise<void>;
+  /** Measures the whole process too; once per process. */
+  processMetrics?: boolean;
+}
+
+export interface App {
+  /** http://host:port as this process listens. */
+  readonly url: string;
+  readonly services: Services;
+  readonly db: Database;
+  /** What the clock calls; tests with a clock of their own call it themselves. */
+  readonly dispatcher: Dispatcher;
+  /** Set at the very first start. */
+  readonly firstKey: FirstKey | null;
+  /** Whether any instance is registered, in any project. */
+  hasInstances(): Promise<boolean>;
+  /** Takes no more work, lets running jobs end for the drain time, hands over the rest, closes everything. May be called twice. */
+  stop(): Promise<void>;
+}
+
+const systemClock: Clock = { now: () => new Date() };
+
+/** The key of this installation. Another one than the database was set up with is refused before anything is written. */
+const openMasterKey = async (config: Config, db: Database, log: Logger): Promise<MasterKey> => {
+  const known = await db.read.settings.get('master-key-id');
+  const { key, created } = config.masterKey !== null
+    ? { key: masterKeyFromText(config.masterKey), created: false }
+    : await masterKeyFromFile(config.masterKeyFile, { create: known === null });
+  if (created) log.info(`Made a master key in ${config.masterKeyFile}. Keep a copy of it elsewhere: without it no stored password can be read.`);
+  const { value } = await db.transaction((tx) => tx.settings.claim('master-key-id', key.id));
+  if (value !== key.id) {
+    throw new DomainError('KEY_UNAVAILABLE', `This database was set up with master key ${value}; the configured one is ${key.id}.`, {
+      hint: 'Start the service with MASTER_KEY or MASTER_KEY_FILE as it was then.',
+    });
+  }
+  return key;
+};
+
+/** The store of this installation. Made at the first start only: later, a missing marker means a volume that is not mounted. */
+const openStore = async (config: Config, db: Database): Promise<Store> => {
+  const known = await db.read.settings.get('store-id');
+  const store = await openFilesystemStore({ root: config.storeRoot, create: known === null });
+  const { value } = await db.transaction((tx) => tx.settings.claim('store-id', store.id));
+  if (value !== store.id) {
+    throw new DomainError('STORAGE_IO', `The store in ${config.storeRoot} is another one (${store.id}) than this database knows (${value}).`, {
+      hint: 'Check STORE_URL, and whether the right volume is mounted.',
+    });
+  }
+  return store;
+};
+
+const createEnginePort = (deps: { dial: ReturnType<typeof createDial>; log: Logger; store: Store; link: LinkPlace }): EnginePort => ({
+  probe: (endpoint) => probe(endpoint, deps),
+  async inspectTarget(endpoint, backupId, options) {
+    const manifest = await readManifest(deps.store, backupId);
+    const control = await openControl(endpoint, deps);
+    try {
+      return await inspectTarget(control, rdbFactsOf(manifest), { ...options, link: deps.link });
+    } finally {
+      control.close();
+    }
+  },
+  async storeHealth() {
+    const { writable, freeBytes } = await deps.store.check();
+    return { writable, freeBytes };
+  },
+  async openArchive(backupId) {
+    const archive = await openArchive(deps.store, backupId);
+    return { read: (range, signal) => archive.read({ ...range, signal }), close: () => archive.close() };
+  },
+});
+
+/** Builds every object by hand, starts them in order, and answers with the running service. What was started before a fault is stopped again. */
+export const startApp = async (options: AppOptions): Promise<App> => {
+  const started: (() => Promise<void>)[] = [];
+  try {
+    return await build(options, started);
+  } catch (error) {
+    for (const stop of started.reverse()) await stop().catch((cause: unknown) => options.log.debug('A part could not be stopped after a failed start.', { error: String(cause) }));
+    throw error;
+  }
+};
+
+const build = async ({ config, databaseUrl, log, clock = systemClock, keepFirstKey, processMetrics }: AppOptions, started: (() => Promise<void>)[]): Promise<App> => {
+  const ran = await migrate(databaseUrl);
+  if (ran.length > 0) log.debug('Migrated the database.', { migrations: ran });
+  const source = createDataSource({ url: databaseUrl, poolSize: 10 + config.concurrentJobs, onPoolError: (error) => log.warn('A database connection broke.', { error: error.message }) });
+  await source.initialize();
+  started.push(() => source.destroy());
+  const db = createDatabase(source, appendJobEvent);
+
+  const master = await openMasterKey(config, db, log);
+  const store = await openStore(config, db);
+  const spillDirectory = join(config.dataDir, 'spill');
+  await mkdir(spillDirectory, { recursive: true, mode: 0o700 });
+
+  const hub = createEventHub({ url: databaseUrl, log });
+  await hub.start();
+  started.push(() => hub.stop());
+  const feed = createEventFeed(source, hub);
+
+  const worker = `${hostname()}-${process.pid}-${randomUUID().slice(0, 8)}`;
+  const queue = await AgendaClock.open({ databaseUrl, mongoUrl: config.mongodbUrl ?? undefined, name: worker, concurrency: config.concurrentJobs, log });
+  const drain = (): Promise<void> => queue.stop({ signal: AbortSignal.timeout(config.drainMs) });
+  started.push(drain);
+
+  const ids: Ids = { make: (kind) => makeId(kind, clock.now(), randomBytes(10)) };
+  const gate = engineGate(config.disabledEngines);
+  const vault = createVault(master);
+  const links = createLinkSigner(master);
+  const dial = createDial(ALLOW_EVERYTHING);
+  const link: LinkPlace = { advertisedHost: config.replication.advertiseHost ?? undefined, ports: config.replication.ports ?? undefined };
+  const engine = createEnginePort({ dial, log, store, link });
+  const starter = createBackupStarter(ids);
+  const metrics = createMetrics({ processMetrics: processMetrics ?? false });
+  let url = '';
+
+  const services: Services = {
+    instances: createInstanceService({ db, engine, vault, gate, ids, clock, queue, backups: starter, defaultTimeZone: config.defaultTimeZone }),
+    policies: createPolicyService({ db, clock, queue }),
+    backups: createBackupService({ db, ids, clock, queue, starter, links, publicUrl: () => config.publicUrl ?? url }),
+    restores: createRestoreService({ db, engine, vault, gate, ids, clock, queue }),
+    jobs: createJobService({ db, feed, clock }),
+    service: createServiceService({ db, engine, gate, version: VERSION, defaultTimeZone: config.defaultTimeZone, concurrentJobs: config.concurrentJobs }),
+  };
+
+  const taskDeps = {
+    db, vault, gate, engine, ids, link, spillDirectory, softwareVersion: VERSION, backupDeps: { dial, store, clock, log },
+    limits: { maxBytes: config.limits.maxBackupBytes, totalMs: config.limits.maxBackupMs, idleMs: config.limits.sourceIdleMs },
+  };
+  const runner = createRunner({
+    db, clock, log, worker, lease: config.lease, observe: (run) => metrics.jobEnded(run),
+    onJobEvent: (jobId, wake) => hub.onEvent(stateTopic(jobId), wake),
+    tasks: { BACKUP: createBackupTask(taskDeps), RESTORE: createRestoreTask(taskDeps), DELETE: createDeleteTask({ store }) },
+  });
+  const dispatcher = createDispatcher({ db, ids, clock, log, queue, starter, catchUpMs: config.catchUpMs });
+
+  const firstKey = await ensureFirstKey({ db, ids, clock }, keepFirstKey);
+  const schema = await buildServedSchema();
+  const http = await createHttpApp({
+    schema, services, authenticate: createAuthenticator(db.read.apiKeys, () => clock.now()), log,
+    downloads: createDownloadService({ db, engine, links, clock, log }),
+    readiness: async () => {
+      const database = await source.query('SELECT 1').then(() => undefined, (error: unknown) => String(error));
+      const health = await store.check().catch((error: unknown) => ({ writable: false, problem: error instanceof Error ? error : undefined }));
+      return [
+        { name: 'database', ok: database === undefined, reason: database === undefined ? undefined : 'The database does not answer.' },
+        { name: 'store', ok: health.writable, reason: health.writable ? undefined : 'The store takes no data.' },
+        { name: 'events', ok: hub.listening, reason: hub.listening ? undefined : 'Events are polled for: the listening connection is down.' },
+      ];
+    },
+    metrics: () => metrics.text(),
+    introspection: config.introspection, allowedOrigins: config.allowedOrigins, observe: (request) => metrics.httpRequest(request),
+  });
+  const { port } = await http.listen(config.port, config.host);
+  started.push(() => http.stop(1_000));
+  url = `http://${config.host.includes(':') ? `[${config.host}]` : config.host}:${port}`;
+
+  await queue.start({
+    runJob: (jobId) => runner.runJob(jobId),
+    policyDue: (policyId) => dispatcher.policyDue(policyId),
+    async tick() {
+      await dispatcher.dispatchDue();
+      await wakeWaiting({ db, queue });
+    },
+  });
+  for (const { id, nextRunAt } of await db.read.policies.planned()) await queue.schedulePolicy(id, nextRunAt);
+  const collecting = setInterval(() => {
+    collectExpired({ db, clock, log, queue }).catch((error: unknown) => log.warn('Expired leases could not be looked for; they are at the next pass.', { error: String(error) }));
+  }, COLLECT_EVERY_MS);
+
+  let stopping: Promise<void> | undefined;
+  const shutDown = async (): Promise<void> => {
+    clearInterval(collecting);
+    await http.stop(Math.min(config.drainMs, 10_000));
+    await drainJobs();
+    await hub.stop();
+    await source.destroy();
+  };
+  /** Running jobs get the drain time; what still runs then is interrupted and goes back to the queue. */
+  const drainJobs = async (): Promise<void> => {
+    const late = setTimeout(() => runner.interrupt(), config.drainMs);
+    await queue.stop({ signal: AbortSignal.timeout(config.drainMs + 5_000) });
+    clearTimeout(late);
+  };
+
+  return {
+    url, services, db, dispatcher, firstKey,
+    hasInstances: async () => (await db.read.instances.countAll()) > 0,
+    stop: () => (stopping ??= shutDown()),
+  };
+};

@@ -1,0 +1,111 @@
+import { type JobProgress, type Phase, type PhaseRecord } from '../domain/job.js';
+import { type Clock, type EngineProgress, type OnProgress } from '../engine/ports.js';
+import { type ClaimedJob, type Database, type JobChange, type JobEventDraft } from '../services/ports.js';
+import { Rate } from './rate.js';
+
+/** At most four progress events a second. */
+const PROGRESS_EVERY_MS = 250;
+
+type Write = { change: JobChange; event: JobEventDraft };
+
+const NONE: JobProgress = { bytesDone: 0n, bytesTotal: null, keysDone: 0n, keysTotal: null, bytesPerSecond: null, remainingSeconds: null };
+
+/**
+ * Writes what a run reports into its job: row and event in one transaction, only while the run's fence holds, in the order reported.
+ * Phases and notices are never dropped; of progress only the newest is written. A refused write means that the lease is lost: `onLost`
+ * is called once, and nothing is written from then on.
+ */
+export class JobJournal {
+  phase: Phase | null;
+  phases: PhaseRecord[];
+  progress: JobProgress | null = null;
+  private readonly rate = new Rate();
+  private tail: Promise<void> = Promise.resolve();
+  private timer: NodeJS.Timeout | undefined;
+  private writtenAt = 0;
+  private lost = false;
+
+  constructor(
+    private readonly claimed: ClaimedJob,
+    private readonly deps: { db: Database; clock: Clock; onLost: (cause: unknown) => void },
+  ) {
+    this.phase = claimed.job.phase;
+    this.phases = [...claimed.job.phases];
+  }
+
+  readonly onProgress: OnProgress = (report) => this.report(report);
+
+  /** Waits for everything reported so far, the last progress included. */
+  async flush(): Promise<void> {
+    if (this.timer) this.writeProgress();
+    await this.tail;
+  }
+
+  /** As the job's row is to have them at its end. */
+  closedPhases(at: Date): PhaseRecord[] {
+    return this.phases.map((record) => (record.endedAt ? record : { ...record, endedAt: at }));
+  }
+
+  private report(report: EngineProgress): void {
+    const at = this.deps.clock.now();
+    if (report.kind === 'phase') {
+      if (report.phase === this.phase && this.phases.at(-1)?.endedAt === null) return;
+      this.phases = [...this.closedPhases(at), { phase: report.phase, startedAt: at, endedAt: null }];
+      this.phase = report.phase;
+      this.progress = NONE;
+      this.rate.reset();
+      this.cancelTimer();
+      this.write({ change: { phase: this.phase, phases: this.phases, progress: NONE }, event: { kind: 'PHASE', at } });
+    } else if (report.kind === 'notice') {
+      this.write({ change: {}, event: { kind: 'NOTICE', at, notice: { code: report.code, message: report.message } } });
+    } else {
+      this.measure(report);
+      if (!this.timer) {
+        const wait = Math.max(0, this.writtenAt + PROGRESS_EVERY_MS - performance.now());
+        this.timer = setTimeout(() => this.writeProgress(), wait);
+      }
+    }
+  }
+
+  private measure({ bytesDone, bytesTotal, keysDone, keysTotal }: Extract<EngineProgress, { kind: 'amount' }>): void {
+    this.rate.add(performance.now(), bytesDone);
+    const perSecond = this.rate.bytesPerSecond;
+    this.progress = { bytesDone, bytesTotal, keysDone, keysTotal, bytesPerSecond: perSecond === null ? null : Math.round(perSecond), remainingSeconds: null };
+    if (perSecond === null || perSecond <= 0) return;
+    // Without a total of bytes, keys tell how far it is: the server's own count, a little off while it takes writes.
+    const share = keysTotal !== null && keysTotal > 0n ? Math.min(1, Number(keysDone) / Number(keysTotal)) : 0;
+    const bytesLeft = bytesTotal !== null ? Number(bytesTotal - bytesDone) : share > 0.01 ? (Number(bytesDone) * (1 - share)) / share : null;
+    if (bytesLeft !== null) this.progress.remainingSeconds = Math.max(0, Math.round(bytesLeft / perSecond));
+  }
+
+  private cancelTimer(): void {
+    clearTimeout(this.timer);
+    this.timer = undefined;
+  }
+
+  private writeProgress(): void {
+    this.cancelTimer();
+    this.writtenAt = performance.now();
+    this.write(() => ({ change: { progress: this.progress }, event: { kind: 'PROGRESS', at: this.deps.clock.now() } }));
+  }
+
+  private write(write: Write | (() => Write)): void {
+    this.tail = this.tail.then(async () => {
+      if (this.lost) return;
+      try {
+        const { change, event } = typeof write === 'function' ? write() : write;
+        const { job, fence } = this.claimed;
+        const written = await this.deps.db.transaction((tx) => tx.jobs.change(job.id, { fence }, change, event));
+        if (!written) this.lose(undefined);
+      } catch (error) {
+        this.lose(error);
+      }
+    });
+  }
+
+  private lose(cause: unknown): void {
+    if (this.lost) return;
+    this.lost = true;
+    this.deps.onLost(cause);
+  }
+}

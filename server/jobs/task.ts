@@ -1,0 +1,22 @@
+import { type DomainError } from '../domain/errors.js';
+import { type OnProgress } from '../engine/ports.js';
+import { type ClaimedJob, type Repositories } from '../services/ports.js';
+
+export interface TaskContext extends ClaimedJob {
+  /** Aborted when the job is cancelled, the lease lost, or the service drained; the reason is a DomainError. */
+  signal: AbortSignal;
+  onProgress: OnProgress;
+  /** Resolves while this run owns the job; rejects when the lease is lost. Asked before everything that cannot be undone. */
+  assertOwned(): Promise<void>;
+}
+
+/** Written in the same fenced transaction as the end of the job. */
+export type Finish = (tx: Repositories) => Promise<void>;
+
+/** How one kind of job is done. Tasks keep to their fence: what they write for others to see, they write in `Finish` or guarded by `assertOwned`. */
+export interface Task {
+  /** Does the work. A second and later attempt (`job.attempt > 1`) follows a run that died or was handed over. */
+  run(context: TaskContext): Promise<Finish>;
+  /** What a failed or cancelled job leaves in other rows. */
+  fail(job: ClaimedJob, error: DomainError, cancelled: boolean): Finish;
+}

@@ -1,0 +1,23 @@
+import { DomainError } from '../../domain/errors.js';
+import { removeArchive } from '../../engine/archive/archive.js';
+import { type Store } from '../../engine/store/store.js';
+import { type Task } from '../task.js';
+
+/** Manifest first, then the data; every step can be repeated, so a failed deletion stays DELETING and its job can be made again. */
+export const createDeleteTask = ({ store }: { store: Store }): Task => ({
+  async run({ job, signal, assertOwned, onProgress }) {
+    const { backupId } = job;
+    if (backupId === null) throw new DomainError('NOT_FOUND', `Job ${job.id} has no backup.`);
+    onProgress({ kind: 'phase', phase: 'FINALIZING' });
+    await assertOwned();
+    await removeArchive(store, backupId, { signal });
+    return async (tx) => {
+      await tx.backups.change(job, backupId, ['DELETING'], { state: 'DELETED' });
+    };
+  },
+
+  fail: ({ job }) => async (tx) => {
+    // Its manifest may be gone: it must not look AVAILABLE again. DAMAGED rows can be deleted once more.
+    if (job.backupId !== null) await tx.backups.change(job, job.backupId, ['DELETING'], { state: 'DAMAGED' });
+  },
+});

@@ -1,0 +1,34 @@
+export interface Welcome {
+  url: string;
+  /** The admin key; only at the very first start. */
+  key: string | undefined;
+  keyFile: string;
+}
+
+/** What a person reads after the start: where things are, and three things to try. */
+export const nextSteps = ({ url, key, keyFile }: Welcome): string => {
+  const token = key ?? `$(cat ${keyFile})`;
+  return `
+Snapback is running at ${url}
+  GraphQL explorer   ${url}/
+  API                ${url}/graphql
+${key ? `\nAdmin key (shown once; also in ${keyFile}):\n  ${key}\n` : `\nThe admin key is in ${keyFile}.\n`}
+Three things to try:
+
+1. Ask which servers are protected:
+   curl -s ${url}/graphql -H 'Content-Type: application/json' \\
+     -H "Authorization: Bearer ${token}" \\
+     -d '{"query":"{ instances { nodes { id name server { engine version keys } latestBackup { name state } } } }"}'
+
+2. Follow the work live: open ${url}/ , set the header Authorization to the key, and run
+   subscription { jobEvents { kind job { kind state phase progress { bytesDone keysDone } } } }
+
+3. Take a backup with the SDK:
+   import { createClient } from '@snapback/sdk';
+   const snapback = createClient({ url: '${url}', token: process.env.SNAPBACK_KEY });
+   const [instance] = await snapback.instances.list().toArray({ limit: 1 });
+   const { backup } = await snapback.backups.create({ instanceId: instance.id, name: 'first' });
+   console.log(await snapback.backups.wait(backup.id));
+
+`;
+};
