@@ -38,8 +38,8 @@ export class LinkParser {
   private partial: Buffer = Buffer.alloc(0);
   private remaining = 0n;
   private mark: Buffer = Buffer.alloc(0);
-  /** The last bytes received (at most 40): not payload until more bytes follow them. */
-  private tail: Buffer = Buffer.alloc(0);
+  /** The last chunk received, which may end in the mark: payload as soon as 40 more bytes have come. */
+  private held: Buffer = Buffer.alloc(0);
 
   constructor(private readonly address: string, private readonly events: LinkEvents) {}
 
@@ -101,16 +101,19 @@ export class LinkParser {
   /** A mark can only be the end of everything received so far: nothing follows it until we would acknowledge. */
   private takeMarked(chunk: Buffer): Buffer {
     if (chunk.length >= MARK_LENGTH) {
-      this.emit(this.tail);
-      this.emit(chunk.subarray(0, chunk.length - MARK_LENGTH));
-      this.tail = Buffer.from(chunk.subarray(chunk.length - MARK_LENGTH));
+      this.emit(this.held);
+      this.held = chunk;
     } else {
-      const joined = Buffer.concat([this.tail, chunk]);
+      const joined = Buffer.concat([this.held, chunk]);
       const keep = Math.max(0, joined.length - MARK_LENGTH);
       this.emit(joined.subarray(0, keep));
-      this.tail = joined.subarray(keep);
+      this.held = joined.subarray(keep);
     }
-    if (this.tail.equals(this.mark)) this.finish();
+    const end = this.held.length - MARK_LENGTH;
+    if (end >= 0 && this.held.subarray(end).equals(this.mark)) {
+      this.emit(this.held.subarray(0, end));
+      this.finish();
+    }
     return chunk.subarray(chunk.length);
   }
 
