@@ -1,4 +1,3 @@
-import { type DatabaseCount } from '../domain/backup.js';
 import { abortReason, DomainError } from '../domain/errors.js';
 import { type Clock, type Dial, type Endpoint, type Log, type OnProgress } from './ports.js';
 import { inspectTarget, type LinkPlace, type TargetFindings } from './target/check.js';
@@ -8,13 +7,14 @@ import { type LinkProof, type RefusalReason } from './target/handshake.js';
 import { ReplicaLink } from './target/link.js';
 import { openRestoreListener, plainAddress, type RestoreListener } from './target/listener.js';
 import { awaitLoad } from './target/loading.js';
-import { OpenPayload } from './target/payload.js';
+import { checkSource, OpenPayload } from './target/payload.js';
 import { followsUs, removeOneTimeMasterauth, releaseTarget, replicaOf, type Release, type ReleaseDeps } from './target/release.js';
 import { RestoreFailure, type RestoreReport } from './target/report.js';
 import { type RdbSource } from './target/source.js';
 import { DEFAULT_TIMES, type RestoreTimes } from './target/times.js';
 import { randomReplicationId, sha256Hex, storedCounts, type UndoRecord, type UndoRecorder } from './target/undo-record.js';
 import { within } from './target/waiting.js';
+import { assertAsPlanned, leftAlone, problemWith } from './target/verdict.js';
 import { WritePause } from './target/write-pause.js';
 
 export { RestoreFailure, type RestoreReport } from './target/report.js';
@@ -56,11 +56,12 @@ export interface RestoreDeps {
 const MAX_REFUSAL_NOTICES = 5;
 
 /**
- * Restores a backup into a running server by being its replication master, in this order: look again at everything the plan saw
- * (with a blocker nothing is touched); hold back writers and take the safety backup; look again; open a listener for this one target;
- * read its replication id; write the undo record; `REPLICAOF`; serve one proven `PSYNC`; send all but the last bytes; check their
- * digest; pass the point of no return; send the rest; await the acknowledgement; compare the counts per database while the target is
- * still read-only; await its append-only file; `REPLICAOF NO ONE`, if it still follows exactly our listener.
+ * Restores a backup into a running server by being its replication master, in this order: look again at everything the plan saw (with a
+ * blocker nothing is touched); verify the archive, for targets that load from the socket; hold back writers and take the safety
+ * backup; look again; open a listener for this one target; read its replication id; write the undo record; `REPLICAOF`; serve one
+ * proven `PSYNC`; send all but the last bytes; check their digest; pass the point of no return; send the rest; await the
+ * acknowledgement; compare the counts per database while the target is still read-only; await its append-only file;
+ * `REPLICAOF NO ONE`, if it still follows exactly our listener.
  *
  * Aborting the signal cancels until the point of no return (`deps.recorder.pointOfNoReturn`); then the restore goes on to its end
  * unless `deps.assertOwned` rejects.
@@ -101,6 +102,7 @@ class RestoreRun {
   /** Set when it has been kept: from then on the target has to be released. */
   private record: UndoRecord | undefined;
   private releaseFailed = false;
+  private verified = false;
 
   constructor(
     private readonly plan: RestorePlanFacts, private readonly deps: RestoreDeps,
@@ -115,6 +117,8 @@ class RestoreRun {
     this.onProgress({ kind: 'phase', phase: 'PREPARING' });
     this.findings = await this.check();
     this.report.keysBefore = this.findings.facts.keysNow;
+    // Before writers are held back: reading a large archive takes its time.
+    await this.verify(this.findings);
     await this.deps.assertOwned();
     if (this.deps.safetyBackup) {
       if (this.plan.pauseWrites && this.findings.facts.mayPause === true) this.hold = await WritePause.start(this.target, this.times);
@@ -122,6 +126,7 @@ class RestoreRun {
       this.safetyOffset = replicationOffset;
       this.onProgress({ kind: 'phase', phase: 'PREPARING' });
       this.findings = await this.check();
+      await this.verify(this.findings);
       if (this.hold && !this.hold.unbroken) this.notice('PAUSE_BROKEN', 'Writers could not be held back all the time; see unsavedWriteBytes.');
     }
     const control = await this.target.control();
@@ -137,28 +142,25 @@ class RestoreRun {
     await this.keepRecord(this.listener);
   }
 
+  /**
+   * A server that takes a payload straight from the socket ends itself at the first byte it cannot read: for such a one, everything is read
+   * and compared with its digest before. One that takes it into a file never gets the last bytes of a wrong one.
+   */
+  private async verify({ facts }: TargetFindings): Promise<void> {
+    if (this.verified || (facts.disklessLoad !== null && !loadsDiskless(facts))) return;
+    this.onProgress({ kind: 'phase', phase: 'VERIFYING' });
+    await checkSource(this.deps.source, { stallMs: this.times.sourceStallMs, signal: this.signal, onRead: (read, total) => this.amount(read, total) });
+    this.verified = true;
+    this.onProgress({ kind: 'phase', phase: 'PREPARING' });
+  }
+
   private async check(): Promise<TargetFindings> {
     if (this.signal.aborted) throw abortReason(this.signal);
     const control = await this.target.control();
     const found = await inspectTarget(control, this.deps.source.facts, {
       safetyBackup: this.deps.safetyBackup !== undefined, pauseWrites: this.plan.pauseWrites, link: this.plan.link,
     });
-    const address = this.target.address;
-    const [blocker] = found.blockers;
-    if (blocker) {
-      throw new DomainError(blocker.code, `${address} cannot be restored into: ${found.blockers.map(({ name, message }) => `${name}: ${message}`).join(' ')}`, {
-        hint: blocker.hint, details: { blockers: found.blockers.map(({ name }) => name).join(' ') },
-      });
-    }
-    if (found.facts.runId !== this.plan.runId || found.facts.version !== this.plan.version) {
-      throw new DomainError('CONFIRMATION_REQUIRED', `${address} is not the server that was planned for: it was restarted, upgraded or replaced.`, { hint: 'Make a new plan and confirm that.' });
-    }
-    const open = found.warnings.filter(({ name, mustAccept }) => mustAccept && !this.plan.acceptedWarnings.includes(name));
-    if (open.length > 0) {
-      throw new DomainError('CONFIRMATION_REQUIRED', `These warnings have to be accepted by name: ${open.map(({ name, message }) => `${name}: ${message}`).join(' ')}`, {
-        hint: 'Name them in acceptedWarnings, or grant the rights that the plan asks for.', details: { warnings: open.map(({ name }) => name).join(' ') },
-      });
-    }
+    assertAsPlanned(this.target.address, found, this.plan);
     return found;
   }
 
@@ -267,7 +269,7 @@ class RestoreRun {
     const acknowledged = await awaitLoad({
       link, target: this.target, times: this.times, offset: this.offset, signal: this.signal,
       assertOwned: () => this.deps.assertOwned(),
-      onLoading: (loaded, bytes) => this.loading(loaded, bytes),
+      onLoading: (loaded, bytes) => this.amount(loaded, bytes),
     });
     if (acknowledged) this.report.loadMs = Math.round(performance.now() - startedAt);
   }
@@ -291,7 +293,7 @@ class RestoreRun {
   private async release(): Promise<Release> {
     const deps: ReleaseDeps = {
       target: this.target, times: this.times, assertOwned: () => this.deps.assertOwned(),
-      onLoading: (loaded, total) => this.loading(loaded, total),
+      onLoading: (loaded, total) => this.amount(loaded, total),
     };
     this.releaseFailed = true;
     const released = await releaseTarget(present(this.record), deps);
@@ -337,11 +339,11 @@ class RestoreRun {
 
   private sent(link: ReplicaLink, total: bigint): void {
     this.report.bytesSent = link.payloadSent;
-    this.onProgress({ kind: 'amount', bytesDone: this.report.bytesSent, bytesTotal: total, keysDone: 0n, keysTotal: null });
+    this.amount(this.report.bytesSent, total);
   }
 
-  private loading(loaded: bigint, total: bigint): void {
-    this.onProgress({ kind: 'amount', bytesDone: loaded, bytesTotal: total > 0n ? total : null, keysDone: 0n, keysTotal: null });
+  private amount(done: bigint, total: bigint): void {
+    this.onProgress({ kind: 'amount', bytesDone: done, bytesTotal: total > 0n ? total : null, keysDone: 0n, keysTotal: null });
   }
 
   private refused(reason: RefusalReason, address: string): void {
@@ -360,37 +362,3 @@ const present = <T>(value: T | undefined): T => {
   if (value === undefined) throw new DomainError('INTERNAL', 'A step of the restore ran before the one it builds on.');
   return value;
 };
-
-const leftAlone = (address: string, cause?: unknown): DomainError =>
-  new DomainError('TARGET_STATE_UNKNOWN', `${address} no longer follows this restore's listener: somebody has made it a replica of another server, so it was left as it is.`, {
-    hint: 'Find out who changed its replication (INFO replication there shows what it follows).', cause,
-  });
-
-/** Why a restore that has run to its end is not a good one; undefined when it is. */
-const problemWith = (released: Release, address: string): DomainError | undefined => {
-  if (released.action === 'LEFT_ALONE') return leftAlone(address);
-  if (released.restarted) {
-    return new DomainError('CONNECT_FAILED', `${address} was restarted while it loaded the backup.`, { hint: 'Look at its log. Restore again, or undo with the safety backup, once it is stable.' });
-  }
-  if (released.exact === false && released.action === 'PROMOTED') {
-    return new DomainError('CORRUPT', `${address} has loaded the backup, but its keys per database (${shown(released.keys)}) are not those of the archive.`, {
-      hint: 'It was made a master again so that it can be used and undone: restore the safety backup, and verify this one.',
-    });
-  }
-  if (released.dataNow !== 'NEW') {
-    return new DomainError('CONNECT_FAILED', `${address} did not complete the load of the backup.`, { hint: 'Look at the target\'s log: it says why it broke off.', retryable: released.dataNow === 'OLD' });
-  }
-  if (released.action === 'NOTHING') {
-    return new DomainError('CONFLICT', `Somebody else made ${address} a master before this restore had counted its keys and awaited its append-only file.`, {
-      hint: 'Count its keys against the backup, and run BGREWRITEAOF there if it keeps an append-only file.',
-    });
-  }
-  if (!released.durable) {
-    return new DomainError('STORAGE_IO', `${address} has the backup's data in memory, but could not rewrite its append-only file: a restart would bring the old data back.`, {
-      hint: 'Make room on its disk, run BGREWRITEAOF, and check that INFO persistence shows aof_last_bgrewrite_status:ok.',
-    });
-  }
-  return undefined;
-};
-
-const shown = (keys: readonly DatabaseCount[]): string => keys.map(({ database, keys: count }) => `db${database}: ${count}`).join(', ') || 'none';

@@ -40,25 +40,18 @@ export class OpenPayload {
    * signal's reason, or what `commit` rejects with; in all these cases the target has not got the whole payload.
    */
   async sendTo(link: ReplicaLink, options: { signal: AbortSignal; onSent: () => void; commit: () => Promise<void> }): Promise<void> {
-    const total = this.source.facts.summary.bytes;
-    const hash = createHash('sha256');
-    let read = 0n;
+    const digest = new Digest(this.source.facts);
     let held: Buffer = Buffer.alloc(0);
     for (let piece = this.first ?? await this.next(options.signal); piece.done !== true; piece = await this.next(options.signal)) {
       this.first = undefined;
-      hash.update(piece.value);
-      read += BigInt(piece.value.length);
-      if (read > total) throw corrupt(`has more than the ${total} bytes of its manifest`);
+      digest.update(piece.value);
       const ready = held.length === 0 ? bufferOf(piece.value) : Buffer.concat([held, piece.value]);
       const cut = Math.max(0, ready.length - HELD_BACK);
       held = Buffer.from(ready.subarray(cut));
       if (cut > 0) await link.send(ready.subarray(0, cut), options.signal);
       options.onSent();
     }
-    if (read < total) {
-      throw new DomainError('TRUNCATED', `The archive ended after ${read} of ${total} bytes.`, { hint: 'Verify this backup; restore another one.' });
-    }
-    if (hash.digest('hex') !== this.source.facts.sha256) throw corrupt('does not have the SHA-256 of its manifest');
+    digest.finish();
     await options.commit();
     await link.send(held);
     options.onSent();
@@ -70,6 +63,17 @@ export class OpenPayload {
     void this.pieces.return?.()?.catch(() => undefined);
   }
 
+  /** Reads everything and compares it with the manifest. */
+  async check(signal: AbortSignal, onRead: (read: bigint, total: bigint) => void): Promise<void> {
+    const digest = new Digest(this.source.facts);
+    for (let piece = this.first ?? await this.next(signal); piece.done !== true; piece = await this.next(signal)) {
+      this.first = undefined;
+      digest.update(piece.value);
+      onRead(digest.read, this.source.facts.summary.bytes);
+    }
+    digest.finish();
+  }
+
   private next(signal: AbortSignal): Promise<IteratorResult<Uint8Array>> {
     return within(this.pieces.next(), {
       ms: this.stallMs,
@@ -79,6 +83,44 @@ export class OpenPayload {
         retryable: true,
       }),
     });
+  }
+}
+
+/**
+ * Reads a source once, to the end, and sends it nowhere. Fails with TRUNCATED or CORRUPT when it is not what its manifest says, with the
+ * source's own error, STORAGE_IO when it stalls, or the signal's reason.
+ */
+export const checkSource = async (
+  source: RdbSource, options: { stallMs: number; signal: AbortSignal; onRead: (read: bigint, total: bigint) => void },
+): Promise<void> => {
+  const payload = await OpenPayload.open(source, options);
+  try {
+    await payload.check(options.signal, options.onRead);
+  } finally {
+    payload.close();
+  }
+};
+
+/** Length and SHA-256 of what is read, held against the manifest's. */
+class Digest {
+  read = 0n;
+  private readonly hash = createHash('sha256');
+
+  constructor(private readonly facts: RdbSource['facts']) {}
+
+  update(piece: Uint8Array): void {
+    const total = this.facts.summary.bytes;
+    this.hash.update(piece);
+    this.read += BigInt(piece.length);
+    if (this.read > total) throw corrupt(`has more than the ${total} bytes of its manifest`);
+  }
+
+  finish(): void {
+    const total = this.facts.summary.bytes;
+    if (this.read < total) {
+      throw new DomainError('TRUNCATED', `The archive ended after ${this.read} of ${total} bytes.`, { hint: 'Verify this backup; restore another one.' });
+    }
+    if (this.hash.digest('hex') !== this.facts.sha256) throw corrupt('does not have the SHA-256 of its manifest');
   }
 }
 

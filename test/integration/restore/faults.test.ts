@@ -52,7 +52,7 @@ describe('a restore that something goes wrong with', () => {
     it('keeps the old data and takes writes when the archive fails in the middle', async () => {
       const { target, old } = await startFilled({ 'repl-diskless-load': mode });
       const { failure, records } = await restoreInto(target, sourceOf(rdb, {
-        before: { byte: half(), act: () => { throw new DomainError('CORRUPT', 'Block 7 is damaged.'); } },
+        before: { byte: half(), reading: mode === 'swapdb' ? 2 : 1, act: () => { throw new DomainError('CORRUPT', 'Block 7 is damaged.'); } },
       }));
       expect(failure).toMatchObject({ name: 'RestoreFailure', code: 'CORRUPT', report: { dataNow: 'OLD', promoted: true, keysAfter: null, loadMs: null } });
       expect(records.map(({ committed }) => committed)).toEqual([false]);
@@ -62,18 +62,24 @@ describe('a restore that something goes wrong with', () => {
 
     it('keeps the old data when what was read is not what was backed up, though nothing is missing', async () => {
       const { target, old } = await startFilled({ 'repl-diskless-load': mode });
+      const before = (await infoOf(target))['run_id'];
+      // The opcode of the first database: a server that loads it from the socket would end itself.
       const wrong = Buffer.from(rdb.bytes);
-      wrong[half()] = (wrong[half()] ?? 0) ^ 1;
-      const { failure } = await restoreInto(target, sourceOf({ ...rdb, bytes: wrong }));
-      expect(failure).toMatchObject({ code: 'CORRUPT', report: { dataNow: 'OLD', promoted: true } });
-      expect(await digest(target)).toBe(old);
+      wrong[wrong.indexOf(Buffer.from([0xfe, 0x00, 0xfb]))] = 0xf0;
+      for (const bytes of [wrong, rdb.bytes.subarray(0, -20_000), Buffer.concat([rdb.bytes, rdb.bytes])]) {
+        const { failure, records } = await restoreInto(target, sourceOf({ ...rdb, bytes }));
+        expect(failure).toMatchObject({ code: bytes.length < rdb.bytes.length ? 'TRUNCATED' : 'CORRUPT', report: { dataNow: 'OLD', promoted: true } });
+        expect(records).toHaveLength(mode === 'swapdb' ? 0 : 1);
+        expect(await digest(target)).toBe(old);
+      }
       expect(await takesWrites(target)).toBe(true);
+      expect((await infoOf(target))['run_id']).toBe(before);
     });
 
     it('can be cancelled up to the last bytes, and not afterwards', async () => {
       const { target, old } = await startFilled({ 'repl-diskless-load': mode });
       const cancel = new AbortController();
-      const cancelled = await restoreInto(target, sourceOf(rdb, { before: { byte: rdb.bytes.length - 16 * 1024, act: () => cancel.abort(new DomainError('INTERRUPTED', 'Cancelled.')) } }), { signal: cancel.signal });
+      const cancelled = await restoreInto(target, sourceOf(rdb, { before: { byte: rdb.bytes.length - 16 * 1024, reading: mode === 'swapdb' ? 2 : 1, act: () => cancel.abort(new DomainError('INTERRUPTED', 'Cancelled.')) } }), { signal: cancel.signal });
       expect(cancelled.failure).toMatchObject({ code: 'INTERRUPTED', report: { dataNow: 'OLD', promoted: true } });
       expect(await digest(target)).toBe(old);
 
@@ -99,7 +105,7 @@ describe('a restore that something goes wrong with', () => {
   it('does not freeze the target when the archive stalls', async () => {
     const { target, old } = await startFilled({ 'repl-diskless-load': 'swapdb' });
     const never = deferred();
-    const { failure } = await restoreInto(target, sourceOf(rdb, { before: { byte: half(), act: () => never.promise } }), { times: { sourceStallMs: 200 } });
+    const { failure } = await restoreInto(target, sourceOf(rdb, { before: { byte: half(), reading: 2, act: () => never.promise } }), { times: { sourceStallMs: 200 } });
     expect(failure).toMatchObject({ code: 'STORAGE_IO', retryable: true, report: { dataNow: 'OLD', promoted: true } });
     expect(await digest(target)).toBe(old);
     never.resolve();

@@ -50,22 +50,26 @@ export const takeRdb = async (server: RedisServer): Promise<Rdb> => {
 export interface SourceHooks {
   pieceBytes?: number;
   /** Awaited before the piece that starts at or after this byte. May throw. */
-  before?: { byte: number; act: () => Promise<void> | void };
+  before?: { byte: number; act: () => Promise<void> | void; /** Only in the nth reading of the source; default 1. */ reading?: number };
 }
 
-export const sourceOf = (rdb: Rdb, { pieceBytes = 16 * 1024, before }: SourceHooks = {}): RdbSource => ({
-  facts: rdb.facts,
-  read: async function* () {
-    let acted = false;
-    for (let at = 0; at < rdb.bytes.length; at += pieceBytes) {
-      if (before && !acted && at >= before.byte) {
-        acted = true;
-        await before.act();
+export const sourceOf = (rdb: Rdb, { pieceBytes = 16 * 1024, before }: SourceHooks = {}): RdbSource => {
+  let readings = 0;
+  return {
+    facts: rdb.facts,
+    read: async function* () {
+      readings += 1;
+      let acted = readings !== (before?.reading ?? 1);
+      for (let at = 0; at < rdb.bytes.length; at += pieceBytes) {
+        if (before && !acted && at >= before.byte) {
+          acted = true;
+          await before.act();
+        }
+        yield rdb.bytes.subarray(at, at + pieceBytes);
       }
-      yield rdb.bytes.subarray(at, at + pieceBytes);
-    }
-  },
-});
+    },
+  };
+};
 
 /** A PRE_RESTORE backup that is thrown away: what it does to the target is what a real one does. */
 export const safetyBackupOf = (server: RedisServer) => async (signal: AbortSignal): Promise<{ replicationOffset: bigint }> => {
