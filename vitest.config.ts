@@ -1,27 +1,37 @@
 import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
 
-const graphqlEntry = fileURLToPath(new URL('./node_modules/graphql/index.js', import.meta.url));
+const at = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
 
-/** One project per layer, so that a layer can be run (and budgeted) alone. */
-const project = (name: string, extra: Record<string, unknown> = {}) => ({
+/** One project per layer, so that a layer can be run (and budgeted) alone. `unit` and `contract` need no database. */
+const project = (name: string, options: { database: boolean }) => ({
   extends: true as const,
-  test: { name, include: [`test/${name}/**/*.test.ts`], ...extra },
+  test: {
+    name,
+    include: [`test/${name}/**/*.test.ts`],
+    ...(options.database ? { globalSetup: [at('./test/kit/global-setup.ts')] } : {}),
+  },
 });
 
 export default defineConfig({
-  // Without the alias vitest loads two copies of graphql (ESM and CJS) and every instanceof check fails.
-  resolve: { alias: [{ find: /^graphql$/, replacement: graphqlEntry }] },
+  resolve: {
+    alias: [
+      // Without it vitest loads two copies of graphql (ESM and CJS) and every instanceof check fails.
+      { find: /^graphql$/, replacement: at('./node_modules/graphql/index.js') },
+      // Tests run the SDK from its source; consumers of the package get what `npm run build -w sdk` makes of it.
+      { find: /^@snapback\/sdk$/, replacement: at('./sdk/src/index.ts') },
+    ],
+  },
   test: {
     pool: 'forks',
     testTimeout: 30_000,
     hookTimeout: 60_000,
     projects: [
-      project('unit'),
-      project('contract'),
-      project('conformance'),
-      project('integration'),
-      project('e2e'),
+      project('unit', { database: false }),
+      project('contract', { database: true }),
+      project('conformance', { database: true }),
+      project('integration', { database: true }),
+      project('e2e', { database: true }),
     ],
   },
 });

@@ -1,0 +1,77 @@
+import { join } from 'node:path';
+import { createClient, type Client } from '../../sdk/src/index.js';
+import { startApp, type App } from '../../server/app.js';
+import { readConfig, type Config } from '../../server/config/config.js';
+import { type Clock } from '../../server/engine/ports.js';
+import { createLogger } from '../../server/telemetry/logger.js';
+import { createTestDatabase } from './postgres.js';
+import { makeTempDir, removeTempDir } from './processes.js';
+
+export interface TestServiceOptions {
+  /** Settings as an operator would give them. */
+  env?: Readonly<Record<string, string>>;
+  clock?: Clock;
+}
+
+/** A whole service of one test: own database, own folder, own port. */
+export interface TestService {
+  app: App;
+  config: Config;
+  url: string;
+  /** The admin key. */
+  key: string;
+  sdk: Client;
+  /** Everything logged so far. */
+  logs(): string;
+  dataDir: string;
+  databaseUrl: string;
+  storeRoot: string;
+  /** Stops this service and starts another on the same database and folder. */
+  restart(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+/** Starts a service in this process over a database of its own. `stop` it in `afterAll` or `finally`. */
+export const startService = async ({ env = {}, clock }: TestServiceOptions = {}): Promise<TestService> => {
+  const database = await createTestDatabase();
+  const dataDir = await makeTempDir('service');
+  const lines: string[] = [];
+  const log = createLogger({ level: 'debug', format: 'json', write: (line) => void lines.push(line) });
+  const config = readConfig({ DATA_DIR: dataDir, DATABASE_URL: database.url, PORT: '0', DRAIN_SECONDS: '5', ...env });
+  let key = '';
+  const start = (): Promise<App> =>
+    startApp({
+      config, databaseUrl: database.url, log, ...(clock ? { clock } : {}),
+      keepFirstKey: (text) => {
+        key = text;
+        return Promise.resolve();
+      },
+    });
+  const app = await start().catch(async (error: unknown) => {
+    await database.drop();
+    await removeTempDir(dataDir);
+    throw error;
+  });
+  const service: TestService = {
+    app, config, key, dataDir,
+    url: app.url,
+    databaseUrl: database.url,
+    storeRoot: join(dataDir, 'store'),
+    sdk: createClient({ url: app.url, token: key }),
+    logs: () => lines.join(''),
+    async restart() {
+      await service.app.stop();
+      service.app = await start();
+      service.url = service.app.url;
+      service.sdk = createClient({ url: service.url, token: key });
+    },
+    async stop() {
+      await service.app.stop();
+      await database.drop();
+      await removeTempDir(dataDir);
+    },
+  };
+  return service;
+};
+
+export { type Client } from '../../sdk/src/index.js';
