@@ -1,0 +1,65 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, expect, it, vi } from 'vitest';
+import { startRedis, type RedisServer } from '../../kit/redis.js';
+import { startService, type TestService } from '../../kit/service.js';
+import { readSnippets, runSnippet } from './readme-snippets.js';
+
+let service: TestService;
+let redis: RedisServer;
+let backupFile: string;
+
+beforeAll(async () => {
+  redis = await startRedis();
+  service = await startService();
+  backupFile = join(service.dataDir, 'download.rdb');
+  await redis.cli('MSET', 'a', '1', 'b', '2');
+});
+afterAll(async () => {
+  vi.unstubAllEnvs();
+  await service.stop();
+  await redis.stop();
+});
+
+const said: string[] = [];
+afterEach(() => {
+  vi.restoreAllMocks();
+});
+
+const run = async (name: string): Promise<string> => {
+  const snippet = readSnippets().find((found) => found.name === name);
+  if (snippet === undefined) throw new Error(`sdk/README.md has no snippet ${name}.`);
+  vi.stubEnv('SNAPBACK_URL', service.url);
+  vi.stubEnv('SNAPBACK_TOKEN', service.key);
+  vi.stubEnv('REDIS_HOST', '127.0.0.1');
+  vi.stubEnv('REDIS_PORT', String(redis.port));
+  vi.stubEnv('BACKUP_FILE', backupFile);
+  said.length = 0;
+  const note = (...words: unknown[]): void => void said.push(words.join(' '));
+  vi.spyOn(console, 'log').mockImplementation(note);
+  vi.spyOn(console, 'error').mockImplementation(note);
+  await runSnippet(snippet);
+  return said.join('\n');
+};
+
+/** The snippets build on each other, as for a reader who tries them from top to bottom. */
+const EXPECTED: [name: string, said: RegExp][] = [
+  ['register', /^REDIS \d+\.\d+\.\d+ true$/],
+  ['backup', /^AVAILABLE \d+ STRUCTURE_AND_CHECKSUM$/m],
+  ['download', /^\d+ [0-9a-f]{64}$/],
+  ['freshness', /^$/],
+  ['policy', /^\d{4}-\d\d-\d\dT/],
+  ['restore', /^NEW undo with bak_/m],
+  ['feed', /^$/],
+  ['errors', /^user_input NOT_FOUND /],
+  ['own-document', /orders-cache/],
+];
+
+it.each(EXPECTED)('%s runs and says what it promises', async (name, expected) => {
+  expect(await run(name)).toMatch(expected);
+  if (name === 'download') expect(existsSync(backupFile) && readFileSync(backupFile, 'latin1').startsWith('REDIS')).toBe(true);
+});
+
+it('all snippets are run', () => {
+  expect(readSnippets().map(({ name }) => name)).toEqual(EXPECTED.map(([name]) => name));
+});
