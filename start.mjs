@@ -1,5 +1,5 @@
-// What `npm start` runs: installs and builds what is missing or out of date, then becomes the service. No dependencies, and syntax
-// that old Nodes can parse, so that they reach the message about their version.
+// What `npm start` runs: installs and builds what is missing or out of date, then becomes the service (with `--prepare` it ends there, for
+// `npm test`). No dependencies, and syntax that old Nodes can parse, so that they reach the message about their version.
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
@@ -94,6 +94,7 @@ if (!checkNode()) {
 } else {
   prepare().then(
     () => {
+      if (process.argv.includes('--prepare')) return undefined;
       process.setSourceMapsEnabled(true);
       return import(pathToFileURL(MAIN).href);
     },
