@@ -123,7 +123,7 @@ describe('the HTTP endpoint', () => {
 
   it('refuses what a foreign page could make a browser send (CSRF)', async () => {
     const { url } = await start();
-    for (const init of [
+    for (const init of <RequestInit[]>[
       { method: 'POST', headers: { 'content-type': 'text/plain', authorization: `Bearer ${ADMIN_KEY}` }, body: '{"query":"{viewer{role}}"}' },
       { method: 'GET', headers: { authorization: `Bearer ${ADMIN_KEY}` } },
     ]) {
