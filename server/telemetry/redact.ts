@@ -10,7 +10,7 @@ const HARMLESS_NAME = /^(?:hasPassword|keyId|masterKeyId|tokens|idempotencyKey)$
 const SHAPES: readonly [RegExp, string][] = [
   [/\bsb_[A-Za-z0-9_-]{4,}/g, 'sb_[redacted]'],
   [/\b(bearer|basic) +[A-Za-z0-9._~+/=-]{8,}/gi, '$1 [redacted]'],
-  [/([a-z][a-z0-9+.-]*:\/\/)[^\s/@:]*:[^\s/@]+@/gi, '$1[redacted]@'],
+  [/(\b[a-z][a-z0-9+.-]{0,20}:\/\/)[^\s/@:]*:[^\s/@]+@/gi, '$1[redacted]@'],
   [/(\/downloads\/)[A-Za-z0-9._~-]+/g, '$1[redacted]'],
   [/-----BEGIN [A-Z ]*PRIVATE KEY-----[^]*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)/g, '[redacted private key]'],
 ];
@@ -33,8 +33,10 @@ export const makeRedactor = (): Redactor => {
   const text = (raw: string): string => {
     let clean = raw;
     for (const secret of secrets) clean = clean.replaceAll(secret, '[redacted]');
+    // Shapes look at twice of what is kept: a secret that the cut would halve is still whole then.
+    clean = clean.slice(0, 2 * MAX_TEXT);
     for (const [shape, instead] of SHAPES) clean = clean.replace(shape, instead);
-    return clean.length > MAX_TEXT ? `${clean.slice(0, MAX_TEXT)}… (${clean.length} characters)` : clean;
+    return raw.length > MAX_TEXT ? `${clean.slice(0, MAX_TEXT)}… (${raw.length} characters)` : clean;
   };
 
   const errorOf = (error: Error, depth: number, seen: ReadonlySet<object>): unknown => {

@@ -64,6 +64,14 @@ describe('the log', () => {
     expect(last()).toMatchObject({ message: 'throws', unwritable: 'Error: no' });
   });
 
+  it('takes linear time for hostile texts', () => {
+    const { logger, lines } = logTo();
+    const started = performance.now();
+    for (const piece of ['x', 'a:', 'a://', '-----BEGIN PRIVATE KEY-----', 'bearer ', 'sb_', '/downloads/']) logger.info(piece.repeat(200_000), { text: piece.repeat(200_000) });
+    expect(lines).toHaveLength(7);
+    expect(performance.now() - started).toBeLessThan(2_000);
+  });
+
   it('writes text for people on one line that nobody can forge, with the stack of errors below', () => {
     const { logger, lines } = logTo({ format: 'text' });
     logger.warn('bad name\n1970 ERROR forged \u001b[31m', { name: 'a b', count: 2, list: [1] });
