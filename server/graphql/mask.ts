@@ -37,6 +37,9 @@ const requestFault = (error: GraphQLError, outer: GraphQLError): ErrorCode | und
   return outer.path === undefined || error.nodes !== undefined ? 'BAD_INPUT' : undefined;
 };
 
+/** Names in a document may be as long as the body; an answer must not grow with them. */
+const MAX_MESSAGE = 1_000;
+
 /**
  * graphql-js quotes the value that it refused, up to a whole input object with a password in it. The caller knows what was sent, and
  * messages end in logs: so the place stays and the value goes.
@@ -46,7 +49,8 @@ const withoutValues = (error: GraphQLError): string => {
   const variable = /^Variable "\$\w+" got invalid value/.exec(error.message)?.[0].replace('got', 'got an');
   const place = / at "([^"]*)"; $/.exec(error.message.slice(0, error.message.length - inner.length))?.[1];
   const message = variable === undefined ? error.message : `${variable}${place === undefined ? '' : ` at "${place}"`}. ${inner}`;
-  return message.replace(/( cannot represent [^:]*value): [^]*$/, '$1.');
+  const short = message.length > MAX_MESSAGE ? `${message.slice(0, MAX_MESSAGE)}…` : message;
+  return short.replace(/( cannot represent [^:]{0,60}value): [^]*$/, '$1.');
 };
 
 export interface MaskedError extends GraphQLFormattedError {

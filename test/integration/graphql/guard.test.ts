@@ -105,6 +105,18 @@ describe('documents', () => {
   });
 });
 
+it('answers a huge wrong value shortly and at once', async () => {
+  const { ask } = await start();
+  const started = performance.now();
+  for (const piece of ['x', ' cannot represent ', '"; at "', ' value: ']) {
+    const answer = await ask('query ($engine: Engine) { instances(filter: { engine: $engine }) { totalCount } }', { engine: piece.repeat(Math.floor(450_000 / piece.length)) });
+    expect([answer.status, JSON.stringify(answer.body).length < 3_000]).toEqual([400, true]);
+  }
+  const name = await ask(`{ ${'n'.repeat(900_000)} }`);
+  expect([name.status, JSON.stringify(name.body).length < 3_000]).toEqual([400, true]);
+  expect(performance.now() - started).toBeLessThan(5_000);
+});
+
 describe('the HTTP endpoint', () => {
   it('answers JSON to bodies that are broken, too large, of another kind, or batches', async () => {
     const { url } = await start();
