@@ -57,6 +57,7 @@ export interface AppOptions {
   /** PostgreSQL; the configured one or the embedded one's. */
   databaseUrl: string;
   log: Logger;
+  /** Default: this machine's clock; schedules follow the database's. */
   clock?: Clock;
   /** Keeps the first admin key for its owner; called once in the life of a database. */
   keepFirstKey: (text: string) => Promise<void>;
@@ -142,7 +143,8 @@ export const startApp = async (options: AppOptions): Promise<App> => {
   }
 };
 
-const build = async ({ config, databaseUrl, log, clock = systemClock, keepFirstKey, processMetrics }: AppOptions, started: (() => Promise<void>)[]): Promise<App> => {
+const build = async ({ config, databaseUrl, log, clock: given, keepFirstKey, processMetrics }: AppOptions, started: (() => Promise<void>)[]): Promise<App> => {
+  const clock = given ?? systemClock;
   const ran = await migrate(databaseUrl);
   if (ran.length > 0) log.debug('Migrated the database.', { migrations: ran });
   const source = createDataSource({ url: databaseUrl, poolSize: 10 + config.concurrentJobs, onPoolError: (error) => log.warn('A database connection broke.', { error: error.message }) });
@@ -194,7 +196,7 @@ const build = async ({ config, databaseUrl, log, clock = systemClock, keepFirstK
     onJobEvent: (jobId, wake) => hub.onEvent(stateTopic(jobId), wake),
     tasks: { BACKUP: createBackupTask(taskDeps), RESTORE: createRestoreTask(taskDeps), DELETE: createDeleteTask({ store }) },
   });
-  const dispatcher = createDispatcher({ db, ids, clock, log, queue, starter, catchUpMs: config.catchUpMs });
+  const dispatcher = createDispatcher({ db, ids, clock: given, log, queue, starter, catchUpMs: config.catchUpMs });
 
   const firstKey = await ensureFirstKey({ db, ids, clock }, keepFirstKey);
   const schema = await buildServedSchema();

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { startApp, type App } from './app.js';
 import { ConfigError, readConfig, type Config } from './config/config.js';
 import { DomainError } from './domain/errors.js';
+import { type Principal } from './domain/principal.js';
 import { startEmbeddedPostgres } from './embedded/postgres.js';
 import { resolveRedisBinary } from './embedded/redis-binary.js';
 import { startSampleRedis, type SampleRedis } from './embedded/sample-redis.js';
@@ -16,13 +17,15 @@ type Stop = () => Promise<void>;
 /** The sample server runs whenever it was set up once, or nothing else is registered yet. */
 const startSample = async (config: Config, app: App, log: Logger): Promise<SampleRedis | undefined> => {
   if (!config.sampleRedis) return undefined;
-  const admin = app.firstKey && { keyId: app.firstKey.keyId, projectId: app.firstKey.projectId, role: 'ADMIN' as const };
+  const admin: Principal | null = app.firstKey && { keyId: app.firstKey.keyId, projectId: app.firstKey.projectId, role: 'ADMIN' };
   const dataDir = join(config.dataDir, 'sample-redis');
-  if (!admin && !(await wasSetUp(app))) return undefined;
+  const setUp = await app.db.read.settings.get('sample-instance');
+  if (!admin && setUp === null) return undefined;
   try {
     const binary = await resolveRedisBinary({ explicit: config.redisServerBin ?? undefined, cacheDir: join(config.dataDir, 'cache', 'redis'), log });
     const sample = await startSampleRedis({ dataDir, binary: binary.server, log });
-    if (admin) await registerSample(app, admin, sample);
+    if (setUp !== null) await followSample(app, setUp, sample);
+    else if (admin) await registerSample(app, admin, sample);
     return sample;
   } catch (error) {
     // The service is whole without it; somebody who only wants to look around should know why it is missing.
@@ -31,23 +34,38 @@ const startSample = async (config: Config, app: App, log: Logger): Promise<Sampl
   }
 };
 
-const wasSetUp = async (app: App): Promise<boolean> => (await app.db.read.settings.get('sample-instance')) !== null;
-
-const registerSample = async (app: App, admin: { keyId: string; projectId: string; role: 'ADMIN' }, sample: SampleRedis): Promise<void> => {
+const registerSample = async (app: App, admin: Principal, sample: SampleRedis): Promise<void> => {
   if (await app.hasInstances()) return;
   const { id } = await app.services.instances.register(admin, { name: SAMPLE_NAME, host: sample.host, port: sample.port, password: sample.password, acceptPartial: false });
-  await app.db.transaction((tx) => tx.settings.claim('sample-instance', id));
+  await app.db.transaction((tx) => tx.settings.claim('sample-instance', `${admin.projectId} ${id}`));
+};
+
+/** Another program may have taken the sample's port while it was down; the instance follows it to its new one. */
+const followSample = async (app: App, setUp: string, sample: SampleRedis): Promise<void> => {
+  const [projectId = '', instanceId = ''] = setUp.split(' ');
+  const owner: Principal = { keyId: 'start', projectId, role: 'ADMIN' };
+  const instance = await app.services.instances.get(owner, instanceId);
+  if (!instance || instance.removedAt !== null || instance.port === sample.port) return;
+  await app.services.instances.update(owner, { instanceId, port: sample.port });
 };
 
 const describe = (error: unknown): string =>
   error instanceof DomainError ? [error.message, error.hint].filter(Boolean).join(' ') : error instanceof Error ? error.message : String(error);
 
-const run = async (config: Config, log: Logger, stops: Stop[]): Promise<void> => {
+interface Ending {
+  /** Whether the process is being stopped. */
+  ending: () => boolean;
+  fail: (message: string) => void;
+}
+
+const run = async (config: Config, log: Logger, stops: Stop[], { ending, fail }: Ending): Promise<void> => {
   await mkdir(config.dataDir, { recursive: true, mode: 0o700 });
   let { databaseUrl } = config;
   if (databaseUrl === null) {
     const postgres = await startEmbeddedPostgres({ dataDir: join(config.dataDir, 'postgres'), log });
     stops.push(() => postgres.stop());
+    // Without its database this process can do nothing; a supervisor, or the next start, brings both back.
+    void postgres.ended.then(() => ending() || fail('The embedded PostgreSQL has ended; stopping.'));
     databaseUrl = postgres.url;
   }
   const keyFile = join(config.dataDir, 'admin-key');
@@ -94,7 +112,13 @@ const main = async (): Promise<void> => {
     });
   }
   try {
-    await run(config, log, stops);
+    await run(config, log, stops, {
+      ending: () => ending !== undefined,
+      fail: (message) => {
+        log.error(message);
+        void end(1);
+      },
+    });
   } catch (error) {
     log.error(`Could not start: ${describe(error)}`);
     if (!(error instanceof DomainError)) log.debug('The fault in full.', { error: error instanceof Error ? error.stack : String(error) });

@@ -7,7 +7,7 @@ export interface Welcome {
 
 /** What a person reads after the start: where things are, and three things to try. */
 export const nextSteps = ({ url, key, keyFile }: Welcome): string => {
-  const token = key ?? `$(cat ${keyFile})`;
+  const token = `$(cat '${keyFile}')`;
   return `
 Snapback is running at ${url}
   GraphQL explorer   ${url}/

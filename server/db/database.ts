@@ -9,6 +9,11 @@ import { createRunRepository } from './repositories/run.repository.js';
 import { createPlanRepository, createRestoreRepository } from './repositories/restore.repository.js';
 
 export const createRepositories = (manager: EntityManager, append: AppendEvent): Repositories => ({
+  async now() {
+    const [row]: { now: Date }[] = await manager.query('SELECT clock_timestamp() AS now');
+    if (!row) throw new Error('The database does not tell the time');
+    return row.now;
+  },
   settings: createSettingRepository(manager),
   projects: createProjectRepository(manager),
   apiKeys: createApiKeyRepository(manager),

@@ -6,11 +6,14 @@ import { type Database, type Ids, type Repositories, type SlotRow, type WorkQueu
 import { type InstanceRecord, type PolicyRecord } from './records.js';
 
 const BATCH = 100;
+/** A wake-up that came too early is asked for again after this long: two clocks may differ by a little. */
+const TOO_EARLY_MS = 1_000;
 
 export interface DispatchDeps {
   db: Database;
   ids: Ids;
-  clock: Clock;
+  /** Default: the database's clock, so that a node whose own clock is off neither runs early nor late. */
+  clock?: Clock | undefined;
   log: Log;
   queue: WorkQueue;
   starter: BackupStarter;
@@ -36,6 +39,8 @@ interface Decision {
 }
 
 export const createDispatcher = ({ db, ids, clock, log, queue, starter, catchUpMs }: DispatchDeps): Dispatcher => {
+  const time = (tx: Repositories): Promise<Date> => (clock ? Promise.resolve(clock.now()) : tx.now());
+
   const missed = (slot: SlotRow, reason: string): SlotRow => {
     log.warn('A planned backup was missed.', { policyId: slot.policyId, plannedAt: slot.plannedAt.toISOString(), reason });
     return { ...slot, state: 'MISSED', reason };
@@ -63,7 +68,8 @@ export const createDispatcher = ({ db, ids, clock, log, queue, starter, catchUpM
   /** Takes a policy's due run, if it still is one, and plans the next. `policy` is locked by the caller's transaction. */
   const run = async (tx: Repositories, policy: PolicyRecord, now: Date): Promise<Decision> => {
     const plannedAt = policy.nextRunAt;
-    if (plannedAt === null || plannedAt > now) return { nextRunAt: plannedAt, jobId: null };
+    if (plannedAt === null) return { nextRunAt: null, jobId: null };
+    if (plannedAt > now) return { nextRunAt: new Date(Math.max(plannedAt.getTime(), (await tx.now()).getTime() + TOO_EARLY_MS)), jobId: null };
     // From now on, not from the missed instant: after downtime several missed slots give one run.
     const nextRunAt = nextRun(policy, policy.instanceId, now);
     await tx.policies.save({ ...policy, nextRunAt });
@@ -85,7 +91,7 @@ export const createDispatcher = ({ db, ids, clock, log, queue, starter, catchUpM
     const started = await db.transaction(async (tx) => {
       const jobs: string[] = [];
       for (const slot of await tx.slots.claimWaiting(BATCH)) {
-        const decided = await attempt(tx, slot, await tx.instances.get(slot, slot.instanceId), clock.now());
+        const decided = await attempt(tx, slot, await tx.instances.get(slot, slot.instanceId), await time(tx));
         await tx.slots.save(decided);
         if (decided.jobId !== null) jobs.push(decided.jobId);
       }
@@ -98,13 +104,13 @@ export const createDispatcher = ({ db, ids, clock, log, queue, starter, catchUpM
     async policyDue(policyId) {
       const decision = await db.transaction(async (tx) => {
         const policy = await tx.policies.lock(policyId);
-        return policy ? run(tx, policy, clock.now()) : undefined;
+        return policy ? run(tx, policy, await time(tx)) : undefined;
       });
       if (decision) await announce(policyId, decision);
     },
     async dispatchDue() {
       const decisions = await db.transaction(async (tx) => {
-        const now = clock.now();
+        const now = await time(tx);
         const made: [string, Decision][] = [];
         for (const policy of await tx.policies.claimDue(now, BATCH)) made.push([policy.id, await run(tx, policy, now)]);
         return made;

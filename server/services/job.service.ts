@@ -5,7 +5,7 @@ import { type JobApi } from './api.js';
 import { feedCursor, parseFeedCursor } from './cursor.js';
 import { inOrder } from './order.js';
 import { pageQuery, toPage } from './pagination.js';
-import { type Database, type EventFeed } from './ports.js';
+import { type Database, type EventFeed, type Repositories } from './ports.js';
 import { type JobEventRecord, type JobRecord } from './records.js';
 
 const missing = (id: string): DomainError => new DomainError('NOT_FOUND', `There is no job ${id}.`, { field: ['jobId'] });
@@ -39,6 +39,8 @@ export const createJobService = ({ db, feed, clock }: { db: Database; feed: Even
       const job = await tx.jobs.get(caller, jobId);
       if (!job) throw missing(jobId);
       if (job.state === 'COMPLETED' || job.cancelRequestedAt !== null) return job;
+      const ended = await endUnstarted(tx, job, at);
+      if (ended) return ended;
       // One step, judged by the row as it is now: the worker may pass the point of no return at the same moment.
       const asked = await tx.jobs.change(jobId, { states: ['QUEUED', 'RUNNING'], cancellable: true }, { cancelRequestedAt: at }, { kind: 'STATE', at });
       if (asked) return asked;
@@ -68,6 +70,18 @@ export const createJobService = ({ db, feed, clock }: { db: Database; feed: Even
     return feed.project(caller, filter, after ?? null);
   },
 });
+
+/** A job that no worker has ever taken up leaves nothing to put in order: it is over at once, and its server free. Null when one has. */
+const endUnstarted = async (tx: Repositories, job: JobRecord, at: Date): Promise<JobRecord | null> => {
+  const ended = await tx.jobs.change(
+    job.id, { states: ['QUEUED'], cancellable: true, neverRun: true },
+    { state: 'COMPLETED', conclusion: 'CANCELLED', cancelRequestedAt: at, completedAt: at, cancellable: false }, { kind: 'STATE', at },
+  );
+  if (!ended) return null;
+  if (job.kind === 'BACKUP' && job.backupId !== null) await tx.backups.change(job, job.backupId, ['CREATING'], { state: 'DELETED', completedAt: at });
+  if (job.restoreId !== null) await tx.restores.change(job, job.restoreId, { completedAt: at });
+  return ended;
+};
 
 const snapshot = (job: JobRecord, at: Date): JobEventRecord => ({
   cursor: feedCursor('0'), sequence: job.sequence, kind: 'SNAPSHOT', at, job, notice: null,

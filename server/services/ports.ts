@@ -224,7 +224,7 @@ export interface JobRepository {
    * Changes a job and appends the event that describes the change, in the caller's transaction. With `fence`, only while that run still
    * owns the job. null when the condition does not hold: then nothing is changed.
    */
-  change(id: string, expected: { fence?: number; states?: readonly JobState[]; cancellable?: true; uncancelled?: true }, change: JobChange, event: JobEventDraft): Promise<JobRecord | null>;
+  change(id: string, expected: { fence?: number; states?: readonly JobState[]; cancellable?: true; uncancelled?: true; neverRun?: true }, change: JobChange, event: JobEventDraft): Promise<JobRecord | null>;
 }
 
 export interface PlanRow extends RestorePlanRecord {
@@ -302,6 +302,8 @@ export interface SettingRepository {
 }
 
 export interface Repositories {
+  /** The database's clock: what schedules and leases of all nodes are judged by. */
+  now(): Promise<Date>;
   settings: SettingRepository;
   projects: ProjectRepository;
   apiKeys: ApiKeyRepository;

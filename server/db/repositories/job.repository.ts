@@ -92,6 +92,7 @@ export const createJobRepository = (manager: EntityManager, append: AppendEvent)
       if (expected.fence !== undefined) where.push(`state = 'RUNNING' AND fence = ${bind(expected.fence)} AND lease_until > clock_timestamp()`);
       if (expected.states) where.push(`state = ANY(${bind(expected.states)})`);
       if (expected.cancellable) where.push('cancellable');
+      if (expected.neverRun) where.push('attempt = 0');
       if (expected.uncancelled) where.push('cancel_requested_at IS NULL');
       const [rows]: [unknown[], number] = await manager.query(`UPDATE jobs SET ${sets.join(', ')} WHERE ${where.join(' AND ')} RETURNING id`, parameters);
       if (rows.length === 0) return null;
