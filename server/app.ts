@@ -6,6 +6,7 @@ import { type Config } from './config/config.js';
 import { createDatabase } from './db/database.js';
 import { createDataSource } from './db/data-source.js';
 import { migrate } from './db/migrate.js';
+import { EVENTS_CHANNEL } from './db/repositories/job-event.repository.js';
 import { engineGate } from './domain/capability.js';
 import { DomainError } from './domain/errors.js';
 import { makeId } from './domain/ids.js';
@@ -19,7 +20,7 @@ import { rdbFactsOf } from './engine/target/archive-source.js';
 import { inspectTarget, type LinkPlace } from './engine/target/check.js';
 import { createEventFeed } from './events/feed.js';
 import { createEventHub } from './events/hub.js';
-import { appendJobEvent, stateTopic } from './events/job-log.js';
+import { stateTopic, topicsOf } from './events/topics.js';
 import { buildServedSchema } from './graphql/schema.js';
 import { createHttpApp } from './http/app.js';
 import { AgendaClock } from './jobs/agenda-clock.js';
@@ -150,17 +151,17 @@ const build = async ({ config, databaseUrl, log, clock: given, keepFirstKey, pro
   const source = createDataSource({ url: databaseUrl, poolSize: 10 + config.concurrentJobs, onPoolError: (error) => log.warn('A database connection broke.', { error: error.message }) });
   await source.initialize();
   started.push(() => source.destroy());
-  const db = createDatabase(source, appendJobEvent);
+  const db = createDatabase(source, topicsOf);
 
   const master = await openMasterKey(config, db, log);
   const store = await openStore(config, db);
   const spillDirectory = join(config.dataDir, 'spill');
   await mkdir(spillDirectory, { recursive: true, mode: 0o700 });
 
-  const hub = createEventHub({ url: databaseUrl, log });
+  const hub = createEventHub({ url: databaseUrl, channel: EVENTS_CHANNEL, log });
   await hub.start();
   started.push(() => hub.stop());
-  const feed = createEventFeed(source, hub);
+  const feed = createEventFeed(db.read.events, hub);
 
   const worker = `${hostname()}-${process.pid}-${randomUUID().slice(0, 8)}`;
   const queue = await AgendaClock.open({ databaseUrl, mongoUrl: config.mongodbUrl ?? undefined, name: worker, concurrency: config.concurrentJobs, log });
@@ -192,7 +193,7 @@ const build = async ({ config, databaseUrl, log, clock: given, keepFirstKey, pro
     limits: { maxBytes: config.limits.maxBackupBytes, totalMs: config.limits.maxBackupMs, idleMs: config.limits.sourceIdleMs },
   };
   const runner = createRunner({
-    db, clock, log, worker, lease: config.lease, observe: (run) => metrics.jobEnded(run),
+    db, clock, log, worker, lease: config.lease, requeue: (jobId) => queue.enqueueJob(jobId), observe: (run) => metrics.jobEnded(run),
     onJobEvent: (jobId, wake) => hub.onEvent(stateTopic(jobId), wake),
     tasks: { BACKUP: createBackupTask(taskDeps), RESTORE: createRestoreTask(taskDeps), DELETE: createDeleteTask({ store }) },
   });

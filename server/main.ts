@@ -74,9 +74,9 @@ const run = async (config: Config, log: Logger, stops: Stop[], { ending, fail }:
     keepFirstKey: (text) => writeFile(keyFile, `${text}\n`, { mode: 0o600, flush: true }),
   });
   // The sample ends after the service, whose jobs may be at work on it.
-  let sample: SampleRedis | undefined;
-  stops.push(async () => sample?.stop(), () => app.stop());
-  sample = await startSample(config, app, log);
+  const sample: { stop?: Stop } = {};
+  stops.push(async () => sample.stop?.(), () => app.stop());
+  sample.stop = (await startSample(config, app, log))?.stop;
   process.stdout.write(nextSteps({ url: app.url, key: app.firstKey?.text, keyFile }));
 };
 
@@ -84,7 +84,7 @@ const run = async (config: Config, log: Logger, stops: Stop[], { ending, fail }:
 const main = async (): Promise<void> => {
   let config: Config;
   try {
-    config = readConfig(process.env);
+    config = readConfig();
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
     process.stderr.write(`${error.message}\n`);

@@ -96,7 +96,7 @@ const storeRoot = (settings: SettingsReader, dataDir: string): string => {
 };
 
 /** Parses the environment completely and freezes the result. Throws one ConfigError that names every mistake. */
-export const readConfig = (env: Readonly<Record<string, string | undefined>>): Config => {
+export const readConfig = (env: Readonly<Record<string, string | undefined>> = process.env): Config => {
   const settings = new SettingsReader(env);
   const dataDir = resolve(settings.text('DATA_DIR') ?? 'data');
   const masterKey = settings.text('MASTER_KEY') ?? null;

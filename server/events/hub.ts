@@ -1,6 +1,5 @@
 import { Client } from 'pg';
 import { type Log } from '../engine/ports.js';
-import { EVENTS_CHANNEL } from './job-log.js';
 
 const RECONNECT_MS = 1_000;
 
@@ -21,7 +20,7 @@ export interface EventHub {
  * One LISTEN connection per process. A dropped one is opened again, and everybody is woken then, since announcements of the time in
  * between are lost.
  */
-export const createEventHub = (options: { url: string; log: Log }): EventHub => {
+export const createEventHub = (options: { url: string; channel: string; log: Log }): EventHub => {
   const wakes = new Map<string, Set<Wake>>();
   let client: Client | undefined;
   let timer: NodeJS.Timeout | undefined;
@@ -45,7 +44,7 @@ export const createEventHub = (options: { url: string; log: Log }): EventHub => 
     next.on('notification', ({ payload }) => (payload ?? '').split(' ').forEach(wake));
     try {
       await next.connect();
-      await next.query(`LISTEN ${EVENTS_CHANNEL}`);
+      await next.query(`LISTEN ${options.channel}`);
     } catch (error) {
       await next.end().catch(() => undefined);
       throw error;

@@ -13,6 +13,8 @@ export interface RunnerDeps {
   /** Names this process in the job's row. */
   worker: string;
   lease: { lifeMs: number; renewMs: number };
+  /** Puts a job that was given back into the queue, for another node or the next start. */
+  requeue(jobId: string): Promise<void>;
   /** Wakes when something about the job happened, such as a request to cancel it. Returns the way to stop. */
   onJobEvent(jobId: string, wake: () => void): () => void;
   /** Told about every finished run. */
@@ -27,7 +29,7 @@ export interface Runner {
   interrupt(): void;
 }
 
-/** A job that a worker's death or a drain has interrupted waits this long, longer each time. */
+/** A job that a worker's death has interrupted waits this long, longer each time. */
 export const retryWaitMs = (attempt: number): number => Math.min(60_000, 1000 * 2 ** attempt);
 
 const CANCELLED = new DomainError('INTERRUPTED', 'The job was cancelled.');
@@ -108,6 +110,8 @@ class Run {
     const { deps, claimed } = this;
     const task = deps.tasks[claimed.job.kind];
     if (!task) throw new Error(`No task for jobs of kind ${claimed.job.kind}`);
+    // Asked while the job was between two workers: a quick task would be done before the first look at its row.
+    if (claimed.job.cancelRequestedAt !== null) this.stop('cancelled', CANCELLED);
     try {
       if (claimed.job.attempt > claimed.maxAttempts) {
         throw new DomainError('INTERRUPTED', `The job was interrupted ${claimed.maxAttempts} times and is given up.`, {
@@ -148,8 +152,9 @@ class Run {
     }
     await this.journal.flush();
     if (this.stopped === 'drained' && error.code === 'INTERRUPTED') {
-      const waitMs = retryWaitMs(0);
-      await deps.db.transaction((tx) => tx.runs.giveBack(job.id, fence, waitMs, deps.clock.now()));
+      // Nothing is wrong with the job: whoever is there next takes it up at once.
+      await deps.db.transaction((tx) => tx.runs.giveBack(job.id, fence, 0, deps.clock.now()));
+      await deps.requeue(job.id);
       return 'HANDED_OVER';
     }
     const cancelled = this.stopped === 'cancelled' && error.code === 'INTERRUPTED';

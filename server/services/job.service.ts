@@ -2,7 +2,7 @@ import { DomainError } from '../domain/errors.js';
 import { authorise } from '../domain/principal.js';
 import { type Clock } from '../engine/ports.js';
 import { type JobApi } from './api.js';
-import { feedCursor, parseFeedCursor } from './cursor.js';
+import { feedCursor, parseFeedCursor } from '../domain/cursor.js';
 import { inOrder } from './order.js';
 import { pageQuery, toPage } from './pagination.js';
 import { type Database, type EventFeed, type Repositories } from './ports.js';
@@ -57,11 +57,13 @@ export const createJobService = ({ db, feed, clock }: { db: Database; feed: Even
   async progress(caller, { jobId, afterSequence }) {
     authorise(caller, 'read');
     if (afterSequence != null && afterSequence < 0) throw new DomainError('BAD_INPUT', '"afterSequence" must not be negative.', { field: ['afterSequence'] });
+    // The position first: an event that comes in between is then given twice in the feed, not skipped.
+    const position = await db.read.events.lastPosition(caller, jobId);
     const job = await db.read.jobs.get(caller, jobId);
     if (!job) throw missing(jobId);
     const resumed = afterSequence != null && afterSequence < job.sequence;
     const events = feed.job(caller, jobId, resumed ? afterSequence : job.sequence);
-    return untilEnd(events, resumed ? null : snapshot(job, clock.now()));
+    return untilEnd(events, resumed ? null : { cursor: feedCursor(position), sequence: job.sequence, kind: 'SNAPSHOT', at: clock.now(), job, notice: null });
   },
 
   async events(caller, { filter, after }) {
@@ -82,10 +84,6 @@ const endUnstarted = async (tx: Repositories, job: JobRecord, at: Date): Promise
   if (job.restoreId !== null) await tx.restores.change(job, job.restoreId, { completedAt: at });
   return ended;
 };
-
-const snapshot = (job: JobRecord, at: Date): JobEventRecord => ({
-  cursor: feedCursor('0'), sequence: job.sequence, kind: 'SNAPSHOT', at, job, notice: null,
-});
 
 /** The first event, then the feed up to the event that ends the job. */
 const untilEnd = (events: AsyncIterableIterator<JobEventRecord>, first: JobEventRecord | null): AsyncIterableIterator<JobEventRecord> => {

@@ -1,5 +1,5 @@
 import { DomainError } from '../domain/errors.js';
-import { type ListName, listCursor, parseListCursor } from './cursor.js';
+import { type ListName, listCursor, parseListCursor } from '../domain/cursor.js';
 import { type PageQuery, type PageResult } from './ports.js';
 import { type Page, type PageArgs } from './records.js';
 

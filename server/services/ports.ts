@@ -10,6 +10,8 @@ import {
   type JobRecord, type PolicyRecord, type ProjectRecord, type RestoreFilter, type RestorePlanRecord, type RestoreRecord,
 } from './records.js';
 
+export type { UndoRecord } from '../engine/target/undo-record.js';
+
 /* What the services need from the outside. Implemented by db/, security/, jobs/ and events/, wired in app.ts. */
 
 /** The tenant. A required argument of every read and write of tenants' rows, so that forgetting it does not compile. */
@@ -227,6 +229,23 @@ export interface JobRepository {
   change(id: string, expected: { fence?: number; states?: readonly JobState[]; cancellable?: true; uncancelled?: true; neverRun?: true }, change: JobChange, event: JobEventDraft): Promise<JobRecord | null>;
 }
 
+/** An event as it is kept; `position` is its place in the feed of all projects. */
+export interface JobEventRow extends Omit<JobEventRecord, 'cursor'> {
+  position: string;
+}
+
+export interface JobEventRepository {
+  /**
+   * Appends an event in the transaction of the change it describes, and announces it to `topics` at the commit. Progress that has been
+   * superseded goes: of a running job at most one PROGRESS event is kept, of an ended one none.
+   */
+  append(job: JobRecord, event: JobEventDraft, topics: readonly string[]): Promise<void>;
+  ofJob(scope: Scope, jobId: string, afterSequence: number, limit: number): Promise<JobEventRow[]>;
+  ofProject(scope: Scope, filter: JobFilter, afterPosition: string, limit: number): Promise<JobEventRow[]>;
+  /** Of the project's newest event, or of a job's; `0` when there is none. */
+  lastPosition(scope: Scope, jobId?: string): Promise<string>;
+}
+
 export interface PlanRow extends RestorePlanRecord {
   /** The caller that made it: only the same key may use it. */
   keyId: string;
@@ -314,6 +333,7 @@ export interface Repositories {
   leases: LeaseRepository;
   jobs: JobRepository;
   runs: RunRepository;
+  events: JobEventRepository;
   plans: PlanRepository;
   restores: RestoreRepository;
   idempotency: IdempotencyRepository;
@@ -335,7 +355,8 @@ export interface WorkQueue {
 /** Reads job events since a position and waits for more. */
 export interface EventFeed {
   job(scope: Scope, jobId: string, afterSequence: number): AsyncIterableIterator<JobEventRecord>;
-  project(scope: Scope, filter: JobFilter, after: string | null): Promise<AsyncIterableIterator<JobEventRecord>>;
+  /** @param cursor null: from now on */
+  project(scope: Scope, filter: JobFilter, cursor: string | null): Promise<AsyncIterableIterator<JobEventRecord>>;
 }
 
 /** What the services ask of the engine about servers and archives. Faults are DomainErrors. */

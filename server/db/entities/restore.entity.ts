@@ -1,5 +1,5 @@
 import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
-import { type UndoRecord } from '../../engine/target/undo-record.js';
+import { type UndoRecord } from '../../services/ports.js';
 import { type RestoreReportRecord } from '../../services/records.js';
 import { bigintColumn, richJson } from '../json.js';
 

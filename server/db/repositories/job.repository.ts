@@ -6,7 +6,7 @@ import { richJson } from '../json.js';
 import { fetchPage } from './page.js';
 
 /** Appends an event and announces it, in the transaction of the change it describes. */
-export type AppendEvent = (manager: EntityManager, job: JobRecord, event: JobEventDraft) => Promise<void>;
+export type AppendEvent = (job: JobRecord, event: JobEventDraft) => Promise<void>;
 
 
 /** Share of the work done, from bytes where their total is known, else from keys. */
@@ -71,7 +71,7 @@ export const createJobRepository = (manager: EntityManager, append: AppendEvent)
       );
       if (inserted.length === 0) return null;
       const record = toJobRecord(await manager.findOneByOrFail(JobEntity, { id: job.id }));
-      await append(manager, record, { kind: 'STATE', at: job.createdAt });
+      await append(record, { kind: 'STATE', at: job.createdAt });
       return record;
     },
     async runningOnServer(runId) {
@@ -97,7 +97,7 @@ export const createJobRepository = (manager: EntityManager, append: AppendEvent)
       const [rows]: [unknown[], number] = await manager.query(`UPDATE jobs SET ${sets.join(', ')} WHERE ${where.join(' AND ')} RETURNING id`, parameters);
       if (rows.length === 0) return null;
       const record = toJobRecord(await manager.findOneByOrFail(JobEntity, { id }));
-      await append(manager, record, event);
+      await append(record, event);
       return record;
     },
   };

@@ -14,7 +14,7 @@ export const createRunRepository = (manager: EntityManager, append: AppendEvent)
   };
   const withEvent = async (id: string, at: Date): Promise<JobEntity> => {
     const entity = await manager.findOneByOrFail(JobEntity, { id });
-    await append(manager, toJobRecord(entity), { kind: 'STATE', at });
+    await append(toJobRecord(entity), { kind: 'STATE', at });
     return entity;
   };
   const backToQueue = async (where: string, [id, fence]: [string, number], waitMs: number, at: Date): Promise<boolean> => {

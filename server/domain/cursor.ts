@@ -1,4 +1,4 @@
-import { DomainError } from '../domain/errors.js';
+import { DomainError } from './errors.js';
 
 /*
  * Cursors are opaque to callers: base64url of a JSON list whose first item names the list they belong to, so that a cursor of another

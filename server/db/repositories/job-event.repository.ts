@@ -1,0 +1,54 @@
+import { type EntityManager, type SelectQueryBuilder } from 'typeorm';
+import { type JobEventRepository, type JobEventRow } from '../../services/ports.js';
+import { JobEventEntity } from '../entities/job-event.entity.js';
+import { richJson } from '../json.js';
+
+/** Channel on which every node is told of new events; the payload is the topics, separated by blanks. */
+export const EVENTS_CHANNEL = 'snapback_events';
+
+/** Held from before a position is drawn until the commit: positions become visible in their order, so "after this cursor" skips none. */
+const FEED_LOCK = 5_277_632_002;
+
+const toRow = ({ position, sequence, kind, at, job, notice }: JobEventEntity): JobEventRow => ({ position, sequence, kind, at, job, notice });
+
+export const createJobEventRepository = (manager: EntityManager): JobEventRepository => {
+  const select = (): SelectQueryBuilder<JobEventEntity> => manager.createQueryBuilder(JobEventEntity, 'e');
+  return {
+    async append(job, event, topics) {
+      await manager.query('SELECT pg_advisory_xact_lock($1)', [FEED_LOCK]);
+      await manager.query(
+        `WITH superseded AS (DELETE FROM job_events WHERE job_id = $1 AND kind = 'PROGRESS'),
+              appended AS (
+                INSERT INTO job_events (position, job_id, project_id, instance_id, sequence, kind, job_kind, job_state, at, job, notice)
+                VALUES (nextval('job_event_position'), $1, $2, $3, $4, $5, $6, $7, $8, $9, $10))
+         SELECT pg_notify('${EVENTS_CHANNEL}', $11)`,
+        [
+          job.id, job.projectId, job.instanceId, job.sequence, event.kind, job.kind, job.state, event.at, JSON.stringify(richJson.to(job)),
+          event.notice ? JSON.stringify(event.notice) : null, topics.join(' '),
+        ],
+      );
+    },
+    async ofJob({ projectId }, jobId, afterSequence, limit) {
+      const events = await select()
+        .where('e.jobId = :jobId AND e.projectId = :projectId AND e.sequence > :afterSequence', { jobId, projectId, afterSequence })
+        .orderBy('e.sequence')
+        .limit(limit)
+        .getMany();
+      return events.map(toRow);
+    },
+    async ofProject({ projectId }, filter, afterPosition, limit) {
+      const query = select().where('e.projectId = :projectId AND e.position > :afterPosition', { projectId, afterPosition });
+      if (filter.instanceIds) query.andWhere('e.instanceId = ANY(:instanceIds)', { instanceIds: filter.instanceIds });
+      if (filter.kinds) query.andWhere('e.jobKind = ANY(:kinds)', { kinds: filter.kinds });
+      if (filter.states) query.andWhere('e.jobState = ANY(:states)', { states: filter.states });
+      return (await query.orderBy('e.position').limit(limit).getMany()).map(toRow);
+    },
+    async lastPosition({ projectId }, jobId) {
+      const [row]: { position: string | null }[] = await manager.query(
+        `SELECT max(position) AS position FROM job_events WHERE project_id = $1${jobId === undefined ? '' : ' AND job_id = $2'}`,
+        jobId === undefined ? [projectId] : [projectId, jobId],
+      );
+      return row?.position ?? '0';
+    },
+  };
+};
