@@ -13,7 +13,9 @@ const LOCK = at('package-lock.json');
 const INSTALLED = at('node_modules', '.snapback-installed');
 const BUILT = at('dist', '.snapback-built');
 /** What the build reads. */
-const SOURCES = ['server', 'migrations', 'schema', 'package.json', 'tsconfig.json', 'tsconfig.build.json'];
+const SOURCES = [
+  'server', 'migrations', 'schema', 'package.json', 'tsconfig.json', 'tsconfig.build.json', 'sdk/src', 'sdk/package.json', 'sdk/tsconfig.json',
+];
 
 const say = (text) => process.stderr.write(`snapback: ${text}\n`);
 
