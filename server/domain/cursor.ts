@@ -1,10 +1,13 @@
 import { DomainError } from './errors.js';
+import { type IdKind, isId } from './ids.js';
 
 /*
  * Cursors are opaque to callers: base64url of a JSON list whose first item names the list they belong to, so that a cursor of another
  * list, or one that somebody made up, is refused instead of giving a wrong page.
  */
 export type ListName = 'instances' | 'backups' | 'jobs' | 'restores';
+
+const KIND_OF: Readonly<Record<ListName, IdKind>> = { instances: 'instance', backups: 'backup', jobs: 'job', restores: 'restore' };
 
 const bad = (field: string): DomainError =>
   new DomainError('BAD_INPUT', `"${field}" is not a cursor of this list.`, { hint: 'Use a cursor that this list gave out.', field: [field] });
@@ -25,7 +28,7 @@ export const listCursor = (list: ListName, item: { createdAt: Date; id: string }
 
 export const parseListCursor = (list: ListName, cursor: string, field: string): { createdAt: Date; id: string } => {
   const [name, millis, id] = decode(cursor) ?? [];
-  if (name !== list || typeof millis !== 'number' || !Number.isSafeInteger(millis) || Math.abs(millis) > 8.64e15 || typeof id !== 'string') throw bad(field);
+  if (name !== list || typeof millis !== 'number' || !Number.isSafeInteger(millis) || Math.abs(millis) > 8.64e15 || typeof id !== 'string' || !isId(KIND_OF[list], id)) throw bad(field);
   return { createdAt: new Date(millis), id };
 };
 

@@ -1,4 +1,5 @@
 import { DomainError } from '../domain/errors.js';
+import { isId } from '../domain/ids.js';
 import { authorise } from '../domain/principal.js';
 import { type Clock } from '../engine/ports.js';
 import { type BackupApi } from './api.js';
@@ -6,6 +7,7 @@ import { type BackupStarter } from './backup-start.js';
 import { downloadName } from './file-name.js';
 import { once, recalled } from './idempotency.js';
 import { protectedInstance } from './instance.service.js';
+import { checkFilter, lookUp, shownId } from './lookup.js';
 import { checkName } from './names.js';
 import { inOrder } from './order.js';
 import { pageQuery, toPage } from './pagination.js';
@@ -25,9 +27,11 @@ export interface BackupServiceDeps {
   publicUrl: () => string;
 }
 
+const missingBackup = (id: string): DomainError => new DomainError('NOT_FOUND', `There is no backup ${shownId(id)}.`, { field: ['backupId'] });
+
 /** A backup that can be read, or BACKUP_NOT_AVAILABLE, BACKUP_DAMAGED, NOT_FOUND. */
 export const readableBackup = (backup: BackupRecord | null, id: string): BackupRecord & { sizeBytes: bigint; sha256: string } => {
-  if (!backup || backup.state === 'DELETED') throw new DomainError('NOT_FOUND', `There is no backup ${id}.`, { field: ['backupId'] });
+  if (!backup || backup.state === 'DELETED') throw missingBackup(id);
   if (backup.state === 'DAMAGED') {
     throw new DomainError('BACKUP_DAMAGED', `Backup "${backup.name}" is damaged.`, { hint: 'Use another backup.', field: ['backupId'] });
   }
@@ -59,7 +63,7 @@ export const createBackupService = ({ db, ids, clock, queue, starter, links, pub
   async list(caller, filter, page) {
     authorise(caller, 'read');
     const query = pageQuery('backups', page);
-    return toPage('backups', query, await db.read.backups.list(caller, filter, query), () => db.read.backups.count(caller, filter));
+    return toPage('backups', query, await db.read.backups.list(caller, checkFilter(filter), query), () => db.read.backups.count(caller, filter));
   },
 
   async backupNow(caller, { instanceId, name, idempotencyKey }) {
@@ -79,6 +83,8 @@ export const createBackupService = ({ db, ids, clock, queue, starter, links, pub
 
   async delete(caller, { backupId, force, idempotencyKey }) {
     authorise(caller, 'operate');
+    // Before the key is claimed: what the key stands for holds this id.
+    if (!isId('backup', backupId)) throw missingBackup(backupId);
     const at = clock.now();
     const made = { backup: backupId, job: ids.make('job') };
     const result = await db.transaction((tx) =>
@@ -99,7 +105,7 @@ export const createBackupService = ({ db, ids, clock, queue, starter, links, pub
     if (expiresInSeconds < min || expiresInSeconds > max) {
       throw new DomainError('BAD_INPUT', `A download link lives from ${min} seconds to ${max} seconds.`, { field: ['expiresInSeconds'] });
     }
-    const backup = readableBackup(await db.read.backups.get(caller, backupId), backupId);
+    const backup = readableBackup(await lookUp('backup', backupId, (id) => db.read.backups.get(caller, id)), backupId);
     // Whole seconds: that is what the link carries.
     const expiresAt = new Date(Math.floor(clock.now().getTime() / 1000 + expiresInSeconds) * 1000);
     const token = links.sign({ backupId, projectId: caller.projectId, expiresAt });
@@ -116,7 +122,7 @@ const recall = async (tx: Repositories, scope: Scope, earlier: Record<string, st
 const deletable = async (tx: Repositories, scope: Scope, id: string, force: boolean): Promise<BackupRecord> => {
   const backup = await tx.backups.lock(scope, id);
   const field = ['backupId'];
-  if (!backup || backup.state === 'DELETED') throw new DomainError('NOT_FOUND', `There is no backup ${id}.`, { field });
+  if (!backup || backup.state === 'DELETED') throw missingBackup(id);
   if (backup.state === 'CREATING') {
     throw new DomainError('CONFLICT', `Backup "${backup.name}" is being taken.`, { hint: 'Cancel its job instead.', field });
   }

@@ -7,6 +7,7 @@ import { type Clock } from '../engine/ports.js';
 import { type InstanceApi, type RegisterInstance, type TlsChange, type UpdateInstance } from './api.js';
 import { type BackupStarter } from './backup-start.js';
 import { endpointOf, NO_SECRETS, openEndpoint, openSecrets, sealSecrets } from './endpoint.js';
+import { checkFilter, lookUp, shownId } from './lookup.js';
 import { checkName, checkText } from './names.js';
 import { pageQuery, toPage } from './pagination.js';
 import { inOrder } from './order.js';
@@ -88,11 +89,11 @@ const sameServer = (other: InstanceRecord): DomainError =>
     hint: 'Use that instance, or remove it first.', details: { instanceId: other.id },
   });
 
-export const missingInstance = (id: string): DomainError => new DomainError('NOT_FOUND', `There is no instance ${id}.`, { field: ['instanceId'] });
+export const missingInstance = (id: string): DomainError => new DomainError('NOT_FOUND', `There is no instance ${shownId(id)}.`, { field: ['instanceId'] });
 
 /** An instance that is still protected, or NOT_FOUND. */
 export const protectedInstance = async (repositories: Repositories, scope: Scope, id: string): Promise<InstanceRecord> => {
-  const instance = await repositories.instances.get(scope, id);
+  const instance = await lookUp('instance', id, () => repositories.instances.get(scope, id));
   if (!instance || instance.removedAt !== null) throw missingInstance(id);
   return instance;
 };
@@ -115,7 +116,7 @@ export const createInstanceService = (deps: InstanceServiceDeps): InstanceApi =>
     async list(caller, filter, page) {
       authorise(caller, 'read');
       const query = pageQuery('instances', page);
-      return toPage('instances', query, await db.read.instances.list(caller, filter, query), () => db.read.instances.count(caller, filter));
+      return toPage('instances', query, await db.read.instances.list(caller, checkFilter(filter), query), () => db.read.instances.count(caller, filter));
     },
 
     async register(caller, input) {

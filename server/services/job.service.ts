@@ -3,12 +3,13 @@ import { authorise } from '../domain/principal.js';
 import { type Clock } from '../engine/ports.js';
 import { type JobApi } from './api.js';
 import { feedCursor, parseFeedCursor } from '../domain/cursor.js';
+import { checkFilter, lookUp, shownId } from './lookup.js';
 import { inOrder } from './order.js';
 import { pageQuery, toPage } from './pagination.js';
 import { type Database, type EventFeed, type Repositories } from './ports.js';
 import { type JobEventRecord, type JobRecord } from './records.js';
 
-const missing = (id: string): DomainError => new DomainError('NOT_FOUND', `There is no job ${id}.`, { field: ['jobId'] });
+const missing = (id: string): DomainError => new DomainError('NOT_FOUND', `There is no job ${shownId(id)}.`, { field: ['jobId'] });
 
 export const createJobService = ({ db, feed, clock }: { db: Database; feed: EventFeed; clock: Clock }): JobApi => ({
   async get(caller, id) {
@@ -29,14 +30,14 @@ export const createJobService = ({ db, feed, clock }: { db: Database; feed: Even
   async list(caller, filter, page) {
     authorise(caller, 'read');
     const query = pageQuery('jobs', page);
-    return toPage('jobs', query, await db.read.jobs.list(caller, filter, query), () => db.read.jobs.count(caller, filter));
+    return toPage('jobs', query, await db.read.jobs.list(caller, checkFilter(filter), query), () => db.read.jobs.count(caller, filter));
   },
 
   async cancel(caller, { jobId }) {
     authorise(caller, 'operate');
     const at = clock.now();
     return db.transaction(async (tx) => {
-      const job = await tx.jobs.get(caller, jobId);
+      const job = await lookUp('job', jobId, (id) => tx.jobs.get(caller, id));
       if (!job) throw missing(jobId);
       if (job.state === 'COMPLETED' || job.cancelRequestedAt !== null) return job;
       const ended = await endUnstarted(tx, job, at);
@@ -58,8 +59,8 @@ export const createJobService = ({ db, feed, clock }: { db: Database; feed: Even
     authorise(caller, 'read');
     if (afterSequence != null && afterSequence < 0) throw new DomainError('BAD_INPUT', '"afterSequence" must not be negative.', { field: ['afterSequence'] });
     // The position first: an event that comes in between is then given twice in the feed, not skipped.
-    const position = await db.read.events.lastPosition(caller, jobId);
-    const job = await db.read.jobs.get(caller, jobId);
+    const position = (await lookUp('job', jobId, (id) => db.read.events.lastPosition(caller, id))) ?? '0';
+    const job = await lookUp('job', jobId, (id) => db.read.jobs.get(caller, id));
     if (!job) throw missing(jobId);
     const resumed = afterSequence != null && afterSequence < job.sequence;
     const events = feed.job(caller, jobId, resumed ? afterSequence : job.sequence);
@@ -69,7 +70,7 @@ export const createJobService = ({ db, feed, clock }: { db: Database; feed: Even
   async events(caller, { filter, after }) {
     authorise(caller, 'read');
     if (after != null) parseFeedCursor(after, 'after');
-    return feed.project(caller, filter, after ?? null);
+    return feed.project(caller, checkFilter(filter), after ?? null);
   },
 });
 

@@ -9,6 +9,7 @@ import { readableBackup } from './backup.service.js';
 import { openEndpoint } from './endpoint.js';
 import { once, recalled } from './idempotency.js';
 import { protectedInstance } from './instance.service.js';
+import { checkFilter, lookUp, shownId } from './lookup.js';
 import { inOrder } from './order.js';
 import { pageQuery, toPage } from './pagination.js';
 import { type Database, type EnginePort, type Ids, type PlanRow, type Vault, type WorkQueue } from './ports.js';
@@ -17,6 +18,7 @@ import { type BackupRecord, type BlockerRecord, type InstanceRecord, type Restor
 export const PLAN_SECONDS = 600;
 /** A restore is not repeated; further attempts settle what the first one left behind. */
 const MAX_ATTEMPTS = 10;
+const WARNING_NAME = /^[A-Z][A-Z0-9_]{0,63}$/;
 
 export interface RestoreServiceDeps {
   db: Database;
@@ -64,12 +66,12 @@ export const createRestoreService = ({ db, engine, vault, gate, ids, clock, queu
   async list(caller, filter, page) {
     authorise(caller, 'read');
     const query = pageQuery('restores', page);
-    return toPage('restores', query, await db.read.restores.list(caller, filter, query), () => db.read.restores.count(caller, filter));
+    return toPage('restores', query, await db.read.restores.list(caller, checkFilter(filter), query), () => db.read.restores.count(caller, filter));
   },
 
   async createPlan(caller, { backupId, instanceId, safetyBackup, pauseWrites, idempotencyKey }) {
     authorise(caller, 'operate');
-    const backup = readableBackup(await db.read.backups.get(caller, backupId), backupId);
+    const backup = readableBackup(await lookUp('backup', backupId, (id) => db.read.backups.get(caller, id)), backupId);
     const instance = await protectedInstance(db.read, caller, instanceId);
     const findings = await engine.inspectTarget(await openEndpoint(vault, db.read, instance), backupId, { safetyBackup, pauseWrites });
     const at = clock.now();
@@ -99,13 +101,16 @@ export const createRestoreService = ({ db, engine, vault, gate, ids, clock, queu
 
   async restoreBackup(caller, { planId, confirmation, acceptedWarnings, idempotencyKey }) {
     authorise(caller, 'operate');
+    if (acceptedWarnings.length > 100 || acceptedWarnings.some((name) => !WARNING_NAME.test(name))) {
+      throw new DomainError('BAD_INPUT', 'Warnings are accepted by their names, such as "UNCHECKED_CONFIG".', { field: ['acceptedWarnings'] });
+    }
     const at = clock.now();
     const made = { restore: ids.make('restore'), job: ids.make('job') };
     const input = { planId, confirmation, acceptedWarnings: [...acceptedWarnings].sort() };
     const result = await db.transaction((tx) =>
       once(tx, caller, { mutation: 'restoreBackup', key: idempotencyKey, input, ids: made, at }, async () => {
-        const plan = await tx.plans.get(caller, planId);
-        if (!plan) throw new DomainError('NOT_FOUND', `There is no restore plan ${planId}.`, { field: ['planId'] });
+        const plan = await lookUp('restorePlan', planId, (id) => tx.plans.get(caller, id));
+        if (!plan) throw new DomainError('NOT_FOUND', `There is no restore plan ${shownId(planId)}.`, { field: ['planId'] });
         const instance = await protectedInstance(tx, caller, plan.instanceId);
         confirmed(plan, { caller, instance, confirmation, acceptedWarnings, at });
         readableBackup(await tx.backups.get(caller, plan.backupId), plan.backupId);

@@ -33,7 +33,7 @@ export const createBackupRepository = (manager: EntityManager): BackupRepository
 
   const filtered = (scope: Scope, filter: BackupFilter): SelectQueryBuilder<BackupEntity> => {
     const query = manager.createQueryBuilder(BackupEntity, 'b').where('b.projectId = :projectId', scope);
-    if (filter.instanceId) query.andWhere('b.instanceId = :instanceId', { instanceId: filter.instanceId });
+    if (filter.instanceId != null) query.andWhere('b.instanceId = :instanceId', { instanceId: filter.instanceId });
     if (filter.states) query.andWhere('b.state = ANY(:states)', { states: filter.states });
     else query.andWhere(`b.state <> 'DELETED'`);
     if (filter.triggers) query.andWhere('b.trigger = ANY(:triggers)', { triggers: filter.triggers });

@@ -25,8 +25,8 @@ const toRecord = ({ undoRecord: _undoRecord, ...entity }: RestoreEntity): Restor
 export const createRestoreRepository = (manager: EntityManager): RestoreRepository => {
   const filtered = (scope: Scope, filter: RestoreFilter): SelectQueryBuilder<RestoreEntity> => {
     const query = manager.createQueryBuilder(RestoreEntity, 'r').where('r.projectId = :projectId', scope);
-    if (filter.instanceId) query.andWhere('r.instanceId = :instanceId', { instanceId: filter.instanceId });
-    if (filter.backupId) query.andWhere('r.backupId = :backupId', { backupId: filter.backupId });
+    if (filter.instanceId != null) query.andWhere('r.instanceId = :instanceId', { instanceId: filter.instanceId });
+    if (filter.backupId != null) query.andWhere('r.backupId = :backupId', { backupId: filter.backupId });
     return query;
   };
   return {
