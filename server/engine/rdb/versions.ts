@@ -61,8 +61,17 @@ function headerSince(facts: LoadFacts, engine: Engine): string | null | undefine
   return FORMATS.filter((row) => row.engine === engine && row.magic === magic && row.version >= version).at(-1)?.since;
 }
 
-/** First version of `engine` that loads header, types and opcodes; null: none; undefined: nobody can tell. */
-function loadsSince(facts: LoadFacts, engine: Engine): string | null | undefined {
+/**
+ * Whether the file holds data of modules that come with Redis since 8. Their encodings change between patch releases under
+ * one name and number: the vector sets of 8.0.6 end an 8.0.2 that loads them (redis/redis#14144).
+ */
+function hasBundledModules(facts: LoadFacts, source: ServerVersion | null): boolean {
+  if (source === null) return facts.modules.includes('vectorset');
+  return facts.modules.length > 0 && source.engine === 'REDIS' && compareVersions(source.version, '8.0.0-rc1') >= 0;
+}
+
+/** First version of `engine` that loads header, types, opcodes and bundled modules; null: none; undefined: nobody can tell. */
+function loadsSince(facts: LoadFacts, engine: Engine, source: ServerVersion | null): string | null | undefined {
   const header = headerSince(facts, engine);
   if (header === null || header === undefined) return header;
   if (facts.unknown !== null) return undefined;
@@ -75,6 +84,10 @@ function loadsSince(facts: LoadFacts, engine: Engine): string | null | undefined
     const first = need[engine];
     if (first === null) return null;
     if (compareVersions(first, since) > 0) since = first;
+  }
+  if (engine === 'REDIS' && hasBundledModules(facts, source)) {
+    if (source === null) return undefined;
+    if (compareVersions(source.version, since) > 0) since = source.version;
   }
   return since;
 }
@@ -89,12 +102,13 @@ export function writtenBy(facts: Pick<RdbSummary, 'aux' | 'magic'>): ServerVersi
 
 /**
  * Who loads the file unchanged, the source's family first. The source's own version and all later ones are always in:
- * newer servers load what older ones of their family wrote. Modules that the file needs are not looked at here.
+ * newer servers load what older ones of their family wrote. Whether a server has the modules that the file needs is not
+ * looked at here.
  */
 export function loadsOn(facts: LoadFacts, source: ServerVersion): LoadTarget[] {
   const engines = [source.engine, ...ENGINES.filter((engine) => engine !== source.engine)];
   return engines.flatMap((engine) => {
-    const since = loadsSince(facts, engine);
+    const since = loadsSince(facts, engine, source);
     if (engine !== source.engine) {
       return since === null || since === undefined ? [] : [{ engine, minVersion: since, maxVersion: null }];
     }
@@ -117,7 +131,7 @@ export function canLoad(
 ): LoadVerdict {
   const server = `${ENGINE_NAME[target.engine]} ${target.version}`;
   const asNew = source !== null && source.engine === target.engine && compareVersions(target.version, source.version) >= 0;
-  const since = asNew ? target.version : loadsSince(facts, target.engine);
+  const since = asNew ? target.version : loadsSince(facts, target.engine, source);
   const format = `RDB ${facts.version} (${facts.magic})`;
   if (since === null) {
     return { ok: false, code: 'UNSUPPORTED_FORMAT', reason: `No version of ${ENGINE_NAME[target.engine]} loads ${format} with these types.` };

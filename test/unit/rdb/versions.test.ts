@@ -92,6 +92,21 @@ describe('who loads a file', () => {
     expect(on({ modules: ['ReJSON-RL'] }, 'REDIS', '7.2.5')).toBe('UNSUPPORTED_FORMAT');
   });
 
+  it('wants a server that is not older for data of modules that come with Redis 8', () => {
+    const file = (writer: string | null, modules = ['vectorset']): Partial<LoadFacts> => ({ version: 12, modules, aux: writer === null ? {} : { 'redis-ver': writer } });
+    expect(on(file('8.0.6'), 'REDIS', '8.0.2', ['vectorset'])).toBe('VERSION_TOO_OLD');
+    expect(on(file('8.0.6'), 'REDIS', '8.0.6', ['vectorset'])).toBe('OK');
+    expect(on(file('8.0.2'), 'REDIS', '8.0.6', ['vectorset'])).toBe('OK');
+    expect(on(file('8.0.6', ['ReJSON-RL']), 'REDIS', '8.0.2', ['ReJSON'])).toBe('VERSION_TOO_OLD');
+    expect(on(file(null), 'REDIS', '8.0.2', ['vectorset'])).toBe('UNSUPPORTED_FORMAT');
+    expect(on(file('8.0.6'), 'REDIS', '8.0.6', [])).toBe('UNSUPPORTED_FORMAT');
+    // Up to 7.4 modules have versions of their own.
+    expect(on(file('7.4.5', ['ReJSON-RL']), 'REDIS', '7.4.2', ['ReJSON'])).toBe('OK');
+    expect(on(file('8.0.6', []), 'REDIS', '8.0.2')).toBe('OK');
+    expect(loadsOn(facts(file('8.0.6')), { engine: 'REDIS', version: '8.0.6' })).toEqual([{ engine: 'REDIS', minVersion: '8.0.6', maxVersion: null }]);
+    expect(loadsOn(facts(file('8.0.6', [])), { engine: 'REDIS', version: '8.0.6' })).toEqual([{ engine: 'REDIS', minVersion: '7.4', maxVersion: null }]);
+  });
+
   it('knows the writer from the notes', () => {
     expect(writtenBy(facts({ aux: { 'redis-ver': '7.2.4', 'valkey-ver': '8.1.0' } }))).toEqual({ engine: 'VALKEY', version: '8.1.0' });
     expect(writtenBy(facts({ aux: { 'redis-ver': '7.2.5' } }))).toEqual({ engine: 'REDIS', version: '7.2.5' });
