@@ -1,0 +1,64 @@
+import { type Redis } from 'ioredis';
+import { keyCounts } from '../kit/digest.js';
+import { type RedisServer } from '../kit/redis.js';
+import { hasCommand } from '../kit/seed.js';
+
+const withClient = async <T>(server: RedisServer, use: (client: Redis) => Promise<T>): Promise<T> => {
+  const client = server.client();
+  try {
+    return await use(client);
+  } finally {
+    client.disconnect();
+  }
+};
+
+/** Makes the data another than any backup's: keys in a database of their own, keys that are missing, and a function library. */
+export const makeDifferent = (server: RedisServer): Promise<void> =>
+  withClient(server, async (client) => {
+    await client.del('string:raw:0:0', 'hash:big:0:0');
+    if (await hasCommand(client, 'FUNCTION')) await client.call('FUNCTION', 'LOAD', 'REPLACE', "#!lua name=stranger\nredis.register_function('stranger', function() return 1 end)");
+    await client.select(7);
+    await client.set('only here', '1');
+    await client.rpush('a list', 'x', 'y');
+  });
+
+/** Keys and expiring keys per database, as INFO keyspace says; numbers as the API writes them. */
+export const keyspace = async (server: RedisServer): Promise<{ database: number; keys: string; expiring: string }[]> =>
+  [...(await server.cli('INFO', 'keyspace')).matchAll(/^db(\d+):keys=(\d+),expires=(\d+)/gm)]
+    .map(([, database, keys = '', expiring = '']) => ({ database: Number(database), keys, expiring }));
+
+const NAMES: Readonly<Record<string, string>> = { string: 'STRING', list: 'LIST', set: 'SET', zset: 'SORTED_SET', hash: 'HASH', stream: 'STREAM' };
+
+/** Keys per type, as TYPE says of each; what is none of the plain types comes from a module. */
+export const typeCounts = async (server: RedisServer): Promise<Record<string, string>> => {
+  const counts = new Map<string, number>();
+  await eachKey(server, async (client, key) => {
+    const type = NAMES[await client.type(key)] ?? 'MODULE';
+    counts.set(type, (counts.get(type) ?? 0) + 1);
+  });
+  return Object.fromEntries([...counts].map(([type, keys]) => [type, String(keys)]));
+};
+
+/** When each expiring key expires, in Unix milliseconds, by database and the key's bytes. */
+export type Expiries = Map<string, number>;
+
+export const expiryName = (database: number, key: Uint8Array): string => `${String(database)} ${Buffer.from(key).toString('hex')}`;
+
+/** Servers before 7.0 tell only the time that is left; `slackMs` is how far that may be off. */
+export const expiriesOf = async (server: RedisServer): Promise<{ expiries: Expiries; slackMs: number }> => {
+  const exact = await withClient(server, (client) => hasCommand(client, 'PEXPIRETIME'));
+  const expiries: Expiries = new Map();
+  await eachKey(server, async (client, key, database) => {
+    const at = exact ? Number(await client.call('PEXPIRETIME', key)) : await client.pttl(key);
+    if (at >= 0) expiries.set(expiryName(database, key), exact ? at : Date.now() + at);
+  });
+  return { expiries, slackMs: exact ? 0 : 1_000 };
+};
+
+const eachKey = (server: RedisServer, visit: (client: Redis, key: Buffer, database: number) => Promise<void>): Promise<void> =>
+  withClient(server, async (client) => {
+    for (const database of Object.keys(await keyCounts(server)).map(Number)) {
+      await client.select(database);
+      for (const key of await client.keysBuffer('*')) await visit(client, key, database);
+    }
+  });
