@@ -292,7 +292,7 @@ class RestoreRun {
 
   private async release(): Promise<Release> {
     const deps: ReleaseDeps = {
-      target: this.target, times: this.times, assertOwned: () => this.deps.assertOwned(),
+      target: this.target, times: this.times, assertOwned: () => this.deps.assertOwned(), acknowledged: this.report.loadMs !== null,
       onLoading: (loaded, total) => this.amount(loaded, total),
     };
     this.releaseFailed = true;

@@ -22,6 +22,8 @@ export interface Judgement {
   exact: boolean | null;
   /** Whether the target's process is another one than the restore began with. */
   restarted: boolean;
+  /** Whether it is proven that the target has loaded the payload whole, by an id or its acknowledgement. */
+  loaded: boolean;
 }
 
 const byDatabase = (counts: readonly DatabaseCount[]): Map<number, DatabaseCount> =>
@@ -48,21 +50,26 @@ const withinExpiry = (seen: readonly DatabaseCount[], expected: readonly Databas
  * Which data is there, from most to least certain evidence:
  * 1. Our link's replication id, which a server takes over only once a full sync is loaded (`master_replid` while it follows us,
  *    `master_replid2` after its promotion): NEW; but on a replica, which cannot lose keys, only if the counts are the archive's.
- * 2. The last bytes of the payload never left: nothing but OLD can be there; a restarted server shows by its counts that its own
+ * 2. Before 4.0, which has no ids: the acknowledgement of our offset over the proven link, which a replica sends only once it has
+ *    loaded; with the same care for the counts.
+ * 3. The last bytes of the payload never left: nothing but OLD can be there; a restarted server shows by its counts that its own
  *    persistence has brought them back.
- * 3. Same process, other id: the payload was not loaded. A failed load may have emptied the target first, so OLD needs the old
+ * 4. Same process, other id: the payload was not loaded. A failed load may have emptied the target first, so OLD needs the old
  *    counts to be there.
- * 4. A restarted server, or one before 4.0, which has no ids: the counts decide, if they fit exactly one of the two.
+ * 5. A restarted server, or one before 4.0 that has not acknowledged: the counts decide, if they fit exactly one of the two.
  * Everything else is UNKNOWN.
+ *
+ * @param acknowledged whether the target has acknowledged the announced offset
  */
-export const judgeData = (record: UndoRecord, seen: SeenData): Judgement => {
+export const judgeData = (record: UndoRecord, seen: SeenData, acknowledged = false): Judgement => {
   const before = keyCounts(record.keysBefore);
   const after = record.keysAfter === null ? null : keyCounts(record.keysAfter);
   const restarted = seen.runId !== record.runId;
   const exact = after === null ? null : sameCounts(seen.keys, after);
-  const answer = (dataNow: DataNow): Judgement => ({ dataNow, exact, restarted });
+  const loaded = seen.replid === record.linkReplid || seen.replid2 === record.linkReplid || (acknowledged && !restarted);
+  const answer = (dataNow: DataNow): Judgement => ({ dataNow, exact, restarted, loaded });
 
-  if (seen.replid === record.linkReplid) return answer(seen.role === 'MASTER' || exact !== false ? 'NEW' : 'UNKNOWN');
+  if (seen.replid === record.linkReplid || (seen.replid === null && loaded)) return answer(seen.role === 'MASTER' || exact !== false ? 'NEW' : 'UNKNOWN');
   if (seen.replid2 === record.linkReplid) return answer('NEW');
   if (!record.committed) return answer(!restarted || withinExpiry(seen.keys, before) ? 'OLD' : 'UNKNOWN');
   if (!restarted && seen.replid !== null) return answer(sameCounts(seen.keys, before) ? 'OLD' : 'UNKNOWN');

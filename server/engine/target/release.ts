@@ -13,6 +13,8 @@ export interface ReleaseDeps {
   times: RestoreTimes;
   /** Rejects when this work is no longer ours (the lease is lost). Awaited right before everything that changes the target. */
   assertOwned(): Promise<void>;
+  /** Whether the target has acknowledged the payload: the only proof of a load before Redis 4.0. */
+  acknowledged?: boolean | undefined;
   /** Told while the target loads. */
   onLoading?: ((loaded: bigint, total: bigint) => void) | undefined;
 }
@@ -27,6 +29,8 @@ export interface Release {
   /** Whether these are the archive's counts to the last key; null when those are not known. */
   exact: boolean | null;
   restarted: boolean;
+  /** Whether it is proven that it has loaded the payload whole. */
+  loaded: boolean;
   /** False when the append-only file does not hold the new data, though its time is over. */
   durable: boolean;
   /** Whether a one-time `masterauth` of ours may still be set there. */
@@ -136,9 +140,9 @@ export const releaseTarget = async (record: UndoRecord, deps: ReleaseDeps): Prom
   let failure: unknown = new DomainError('CONFLICT', `The state of ${deps.target.address} changed while it was looked at.`);
   for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt += 1) {
     const found = await loaded(deps, record);
-    const judged = judgeData(record, found);
+    const judged = judgeData(record, found, deps.acknowledged);
     const left = (action: Release['action'], dataNow: DataNow, durable: boolean, keepsSecret: boolean): Release =>
-      ({ action, dataNow, keys: found.keys, exact: judged.exact, restarted: judged.restarted, durable, masterauthLeft: keepsSecret });
+      ({ action, dataNow, keys: found.keys, exact: judged.exact, restarted: judged.restarted, loaded: judged.loaded, durable, masterauthLeft: keepsSecret });
     if (!followsUs(found, record)) {
       return left(found.role === 'MASTER' ? 'NOTHING' : 'LEFT_ALONE', judged.dataNow, true, await masterauthLeft(deps, record));
     }
@@ -146,7 +150,7 @@ export const releaseTarget = async (record: UndoRecord, deps: ReleaseDeps): Prom
     const durable = judged.dataNow === 'OLD' || !record.appendOnly || (await appendOnlyWritten(deps, record));
     await deps.assertOwned();
     const last = await look(deps, record);
-    if (!followsUs(last, record) || last.loading || judgeData(record, last).dataNow !== judged.dataNow) continue;
+    if (!followsUs(last, record) || last.loading || judgeData(record, last, deps.acknowledged).dataNow !== judged.dataNow) continue;
     try {
       await replicaOf(deps.target, 'NO', 'ONE');
     } catch (error) {

@@ -44,13 +44,16 @@ export const problemWith = (released: Release, address: string): DomainError | u
   if (released.restarted) {
     return new DomainError('CONNECT_FAILED', `${address} was restarted while it loaded the backup.`, { hint: 'Look at its log. Restore again, or undo with the safety backup, once it is stable.' });
   }
-  if (released.exact === false && released.action === 'PROMOTED') {
+  if (released.exact === false && released.loaded && released.action === 'PROMOTED') {
     return new DomainError('CORRUPT', `${address} has loaded the backup, but its keys per database (${shown(released.keys)}) are not those of the archive.`, {
       hint: 'It was made a master again so that it can be used and undone: restore the safety backup, and verify this one.',
     });
   }
   if (released.dataNow !== 'NEW') {
-    return new DomainError('CONNECT_FAILED', `${address} did not complete the load of the backup.`, { hint: 'Look at the target\'s log: it says why it broke off.', retryable: released.dataNow === 'OLD' });
+    return new DomainError('CONNECT_FAILED', `${address} did not complete the load of the backup; it holds these keys per database: ${shown(released.keys)}.`, {
+      hint: `Look at the target's log: it says why it broke off.${released.dataNow === 'OLD' ? '' : ' The old data is in the safety backup, if one was taken.'}`,
+      retryable: released.dataNow === 'OLD',
+    });
   }
   if (released.action === 'NOTHING') {
     return new DomainError('CONFLICT', `Somebody else made ${address} a master before this restore had counted its keys and awaited its append-only file.`, {

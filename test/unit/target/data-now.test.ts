@@ -45,6 +45,16 @@ describe('which data a target holds', () => {
     expect(judgeData(record, seen).dataNow).toBe(dataNow);
   });
 
+  it('believes the acknowledgement of a server before 4.0, of the same process and with the right counts only', () => {
+    const old: SeenData = { ...REPLICA, replid: null, replid2: null };
+    const alike = { ...RECORD, keysAfter: RECORD.keysBefore };
+    expect(judgeData(alike, old)).toMatchObject({ dataNow: 'UNKNOWN', loaded: false });
+    expect(judgeData(alike, old, true)).toMatchObject({ dataNow: 'NEW', loaded: true });
+    expect(judgeData({ ...RECORD, keysAfter: null }, old, true)).toMatchObject({ dataNow: 'NEW', exact: null });
+    expect(judgeData(RECORD, { ...old, keys: counts([0, 99n], [3, 7n]) }, true)).toMatchObject({ dataNow: 'UNKNOWN', exact: false, loaded: true });
+    expect(judgeData(alike, { ...old, runId: 'other' }, true)).toMatchObject({ dataNow: 'UNKNOWN', loaded: false });
+  });
+
   it('says whether counts are exact and the process the same', () => {
     expect(judgeData(RECORD, { ...REPLICA, replid: 'link', keys: NEW })).toMatchObject({ exact: true, restarted: false });
     expect(judgeData(RECORD, { ...MASTER, runId: 'other' })).toMatchObject({ exact: false, restarted: true });
