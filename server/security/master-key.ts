@@ -1,7 +1,7 @@
 import { createHash, hkdfSync, randomBytes } from 'node:crypto';
-import { mkdir, open, readFile } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { readFile } from 'node:fs/promises';
 import { DomainError } from '../domain/errors.js';
+import { writeSecretFile } from './secret-file.js';
 
 /** The service's master key. Only keys derived from it, one per purpose, ever touch data. */
 export interface MasterKey {
@@ -28,29 +28,34 @@ const parse = (text: string, from: string): MasterKey => {
 
 export const masterKeyFromText = (text: string): MasterKey => parse(text, 'MASTER_KEY');
 
+const codeOf = (error: unknown): string => (error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : String(error));
+
+/** What stands in the file, or undefined when there is none. */
+const read = (path: string): Promise<string | undefined> =>
+  readFile(path, 'utf8').catch((cause: unknown) => {
+    if (codeOf(cause) === 'ENOENT') return undefined;
+    throw new DomainError('KEY_UNAVAILABLE', `The master key file ${path} cannot be read (${codeOf(cause)}).`, {
+      hint: 'Let the user that this service runs as read it.', cause,
+    });
+  });
+
 /**
- * Reads the key file (64 hexadecimal digits). With `create`, a missing one is made: mode 0600, written and synced before it is used, and
- * never over an existing file. Without it, a missing file is KEY_UNAVAILABLE: a new key would make everything sealed unreadable.
+ * Reads the key file (64 hexadecimal digits). With `create`, a missing one is made: mode 0600, whole and synced before it is used, and
+ * never over an existing file; of several processes that make it at once, all get the same key. Without it, a missing file is
+ * KEY_UNAVAILABLE: a new key would make everything sealed unreadable.
  */
 export const masterKeyFromFile = async (path: string, options: { create: boolean }): Promise<{ key: MasterKey; created: boolean }> => {
-  const existing = await readFile(path, 'utf8').catch((cause: NodeJS.ErrnoException) => {
-    if (cause.code === 'ENOENT') return undefined;
-    throw new DomainError('KEY_UNAVAILABLE', `The master key file ${path} cannot be read (${cause.code ?? cause.message}).`, { cause });
-  });
+  const existing = await read(path);
   if (existing !== undefined) return { key: parse(existing, path), created: false };
   if (!options.create) {
     throw new DomainError('KEY_UNAVAILABLE', `The master key file ${path} is missing.`, {
       hint: 'Put back the file that this database and store were used with.',
     });
   }
-  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
-  const text = randomBytes(32).toString('hex');
-  const file = await open(path, 'wx', 0o600);
-  try {
-    await file.writeFile(`${text}\n`);
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-  return { key: parse(text, path), created: true };
+  const created = await writeSecretFile(path, `${randomBytes(32).toString('hex')}\n`, { replace: false }).catch((cause: unknown) => {
+    throw new DomainError('KEY_UNAVAILABLE', `A master key cannot be kept in ${path} (${codeOf(cause)}).`, {
+      hint: 'Let the user that this service runs as write there, or set MASTER_KEY_FILE to another place.', cause,
+    });
+  });
+  return { key: parse((await read(path)) ?? '', path), created };
 };
