@@ -1,0 +1,68 @@
+import { createHash } from 'node:crypto';
+import { describe, expect, it } from 'vitest';
+import { createAuthenticator, makeApiKey } from '../../../server/security/api-keys.js';
+import { type ApiKeyRepository, type ApiKeyRow } from '../../../server/services/ports.js';
+
+const ID = 'key_01hzy0000000000000000000a1';
+const NOW = new Date('2026-03-01T12:00:00Z');
+
+const rowOf = (key: { secretHash: Buffer }, change: Partial<ApiKeyRow> = {}): ApiKeyRow => ({
+  id: ID, projectId: 'prj_1', name: 'a key', role: 'OPERATOR', secretHash: key.secretHash, expiresAt: null, revokedAt: null, ...change,
+});
+
+const authenticatorOver = (...rows: ApiKeyRow[]) => {
+  const asked: string[] = [];
+  const keys: ApiKeyRepository = {
+    findForLogin: (id) => {
+      asked.push(id);
+      return Promise.resolve(rows.find((row) => row.id === id) ?? null);
+    },
+    insert: () => Promise.reject(new Error('Nothing is inserted here')),
+    count: () => Promise.resolve(rows.length),
+  };
+  return { authenticate: createAuthenticator(keys, () => NOW), asked };
+};
+
+describe('API keys', () => {
+  it('look as documented, are never the same, and are stored as a hash of the secret', () => {
+    const keys = Array.from({ length: 50 }, () => makeApiKey(ID));
+    for (const { text, secretHash } of keys) {
+      expect(text).toMatch(/^sb_01hzy0000000000000000000a1_[A-Za-z0-9_-]{43}[0-9a-z]{6}$/);
+      const secret = text.slice(30, 73);
+      expect(secretHash).toEqual(createHash('sha256').update(secret).digest());
+    }
+    expect(new Set(keys.map(({ text }) => text)).size).toBe(50);
+  });
+
+  it('log in as who they are', async () => {
+    const key = makeApiKey(ID);
+    const { authenticate } = authenticatorOver(rowOf(key));
+    expect(await authenticate(key.text)).toEqual({ keyId: ID, projectId: 'prj_1', role: 'OPERATOR' });
+  });
+
+  it('any other text is nobody, and a mistyped one is not even looked up', async () => {
+    const key = makeApiKey(ID);
+    const { authenticate, asked } = authenticatorOver(rowOf(key));
+    for (let at = 0; at < key.text.length; at += 1) {
+      for (const other of ['a', 'B', '7', '_', '\0', '.']) {
+        if (key.text[at] === other) continue;
+        expect(await authenticate(`${key.text.slice(0, at)}${other}${key.text.slice(at + 1)}`), `${at} ${other}`).toBeUndefined();
+      }
+    }
+    for (const text of ['', 'sb_', key.text.slice(0, -1), `${key.text}x`, ` ${key.text}`, `${key.text}\n`, key.text.toUpperCase(), 'x'.repeat(100_000), ID]) {
+      expect(await authenticate(text)).toBeUndefined();
+    }
+    expect(asked).toEqual([]);
+    expect(await authenticate(makeApiKey(ID).text)).toBeUndefined();
+    expect(await authenticate(makeApiKey('key_01hzy0000000000000000000b2').text)).toBeUndefined();
+    expect(asked).toEqual([ID, 'key_01hzy0000000000000000000b2']);
+  });
+
+  it('end at their expiry and when they are revoked', async () => {
+    const key = makeApiKey(ID);
+    const at = (change: Partial<ApiKeyRow>) => authenticatorOver(rowOf(key, change)).authenticate(key.text);
+    expect(await at({ expiresAt: new Date(NOW.getTime() + 1) })).toBeDefined();
+    expect(await at({ expiresAt: NOW })).toBeUndefined();
+    expect(await at({ revokedAt: new Date(NOW.getTime() - 1) })).toBeUndefined();
+  });
+});

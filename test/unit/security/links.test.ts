@@ -1,0 +1,69 @@
+import { createHmac } from 'node:crypto';
+import { describe, expect, it } from 'vitest';
+import { createLinkSigner } from '../../../server/security/links.js';
+import { masterKeyFromText } from '../../../server/security/master-key.js';
+
+const master = masterKeyFromText('ab'.repeat(32));
+const links = createLinkSigner(master);
+const NOW = new Date('2026-03-01T12:00:00Z');
+const claims = { backupId: 'bak_1', projectId: 'prj_1', expiresAt: new Date(NOW.getTime() + 60_000) };
+
+describe('download links', () => {
+  it('carry exactly what was signed, to the second, and fit into a URL as they are', () => {
+    const token = links.sign(claims);
+    expect(token).toMatch(/^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]{43}$/);
+    expect(links.verify(token, NOW)).toEqual(claims);
+    expect(createLinkSigner(masterKeyFromText('AB'.repeat(32))).verify(token, NOW)).toEqual(claims);
+    expect(links.sign(claims)).not.toBe(token);
+  });
+
+  it('end at their time', () => {
+    const token = links.sign(claims);
+    expect(links.verify(token, new Date(claims.expiresAt.getTime() - 1))).toBeDefined();
+    expect(links.verify(token, claims.expiresAt)).toBeUndefined();
+    expect(links.verify(token, new Date(claims.expiresAt.getTime() + 1e9))).toBeUndefined();
+  });
+
+  it('hold for no edited, cut, prolonged or differently spelled token', () => {
+    const token = links.sign(claims);
+    const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_';
+    for (let at = 0; at < token.length; at += 1) {
+      for (const other of [...alphabet, '.', '=', '+', '\0']) {
+        if (token[at] !== other) expect(links.verify(`${token.slice(0, at)}${other}${token.slice(at + 1)}`, NOW), `${at} ${other}`).toBeUndefined();
+      }
+      expect(links.verify(token.slice(0, at), NOW)).toBeUndefined();
+    }
+    const [body = '', signature = ''] = token.split('.');
+    for (const spelled of [`${token}=`, `${token}!`, `${token} `, `${body}=.${signature}`, `.${signature}`, `${signature}.${body}`, `${token}.${signature}`, '', '.', 'x'.repeat(100_000)]) {
+      expect(links.verify(spelled, NOW), spelled.slice(0, 40)).toBeUndefined();
+    }
+  });
+
+  it('hold for one backup only: claims cannot be put together with another signature', () => {
+    const [body] = links.sign({ ...claims, backupId: 'bak_2' }).split('.');
+    const [, signature] = links.sign(claims).split('.');
+    expect(links.verify(`${body}.${signature}`, NOW)).toBeUndefined();
+  });
+
+  it('hold under no other key, and no other signature of the same key passes for one', () => {
+    expect(createLinkSigner(masterKeyFromText('cd'.repeat(32))).verify(links.sign(claims), NOW)).toBeUndefined();
+    const [body = ''] = links.sign(claims).split('.');
+    for (const purpose of ['download links v1', 'vault v1']) {
+      const plain = createHmac('sha256', master.derive(purpose)).update(body).digest('base64url');
+      expect(links.verify(`${body}.${plain}`, NOW)).toBeUndefined();
+    }
+  });
+
+  it('of another version, or with claims of another shape, hold for nothing although they are signed', () => {
+    const key = master.derive('download links v1');
+    const signed = (fields: unknown): string => {
+      const body = Buffer.from(JSON.stringify(fields)).toString('base64url');
+      return `${body}.${createHmac('sha256', key).update('GET download\n').update(body).digest('base64url')}`;
+    };
+    const later = claims.expiresAt.getTime() / 1000;
+    expect(links.verify(signed([1, 'bak_1', 'prj_1', later, 'n']), NOW)).toEqual(claims);
+    for (const fields of [[2, 'bak_1', 'prj_1', later, 'n'], [1, 5, 'prj_1', later], [1, 'bak_1', null, later], [1, 'bak_1', 'prj_1', 'soon'], [1, 'bak_1', 'prj_1', null], {}, null, 'x', 1]) {
+      expect(links.verify(signed(fields), NOW), JSON.stringify(fields)).toBeUndefined();
+    }
+  });
+});

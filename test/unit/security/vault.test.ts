@@ -1,0 +1,74 @@
+import { createCipheriv } from 'node:crypto';
+import { describe, expect, it } from 'vitest';
+import { DomainError } from '../../../server/domain/errors.js';
+import { masterKeyFromText } from '../../../server/security/master-key.js';
+import { createVault } from '../../../server/security/vault.js';
+import { type SecretPlace } from '../../../server/services/ports.js';
+
+const master = masterKeyFromText('ab'.repeat(32));
+const vault = createVault(master);
+const place: SecretPlace = { projectId: 'prj_1', table: 'instances', column: 'secrets', rowId: 'ins_1' };
+
+const codeOf = (work: () => unknown): string => {
+  try {
+    work();
+  } catch (error) {
+    if (error instanceof DomainError) return error.code;
+    throw error;
+  }
+  return 'opened';
+};
+
+describe('the vault', () => {
+  it('opens what it sealed, where it was sealed', () => {
+    for (const plain of ['', 'geheim', 'пароль 🗝', 'x'.repeat(100_000)]) {
+      const sealed = vault.seal(place, plain);
+      expect(vault.open(place, sealed)).toBe(plain);
+      expect(createVault(masterKeyFromText('AB'.repeat(32))).open(place, sealed)).toBe(plain);
+      if (plain !== '') expect(sealed.includes(Buffer.from(plain))).toBe(false);
+    }
+  });
+
+  it('never seals to the same bytes twice', () => {
+    expect(new Set(Array.from({ length: 100 }, () => vault.seal(place, 'same').toString('hex'))).size).toBe(100);
+  });
+
+  it('opens at no other place', () => {
+    const sealed = vault.seal(place, 'geheim');
+    for (const change of [{ projectId: 'prj_2' }, { table: 'projects' }, { column: 'tls' }, { rowId: 'ins_2' }, { table: 'instances","secrets', column: '' }]) {
+      expect(codeOf(() => vault.open({ ...place, ...change }, sealed)), JSON.stringify(change)).toBe('CORRUPT');
+    }
+  });
+
+  it('refuses every edited byte, every cut, and what is longer', () => {
+    const sealed = vault.seal(place, 'geheim');
+    for (let at = 0; at < sealed.length; at += 1) {
+      const edited = Buffer.from(sealed);
+      edited[at] = (edited[at] ?? 0) ^ 1;
+      expect(codeOf(() => vault.open(place, edited)), String(at)).toBe(at === 0 ? 'UNSUPPORTED_FORMAT' : at < 9 ? 'KEY_UNAVAILABLE' : 'CORRUPT');
+      expect(codeOf(() => vault.open(place, sealed.subarray(0, at)))).not.toBe('opened');
+    }
+    expect(codeOf(() => vault.open(place, Buffer.concat([sealed, Buffer.alloc(1)])))).toBe('CORRUPT');
+  });
+
+  it('refuses a tag of four bytes, which somebody could find by trying', () => {
+    const head = vault.seal(place, 'geheim').subarray(0, 21);
+    const cipher = createCipheriv('aes-256-gcm', master.derive('vault v1'), head.subarray(9, 21), { authTagLength: 4 });
+    cipher.setAAD(Buffer.concat([head.subarray(0, 9), Buffer.from(JSON.stringify(['prj_1', 'instances', 'secrets', 'ins_1']))]));
+    // Long enough to pass for a whole one: its last 16 bytes are taken for the tag.
+    const body = Buffer.concat([cipher.update('a rather long secret text'), cipher.final()]);
+    expect(codeOf(() => vault.open(place, Buffer.concat([head, body, cipher.getAuthTag()])))).toBe('CORRUPT');
+    expect(codeOf(() => vault.open(place, Buffer.concat([head, cipher.getAuthTag()])))).toBe('UNSUPPORTED_FORMAT');
+  });
+
+  it('says which key is needed when it has another one, and tells neither key nor secret', () => {
+    const sealed = vault.seal(place, 'geheim');
+    const other = createVault(masterKeyFromText('cd'.repeat(32)));
+    expect(() => other.open(place, sealed)).toThrow(expect.objectContaining({ code: 'KEY_UNAVAILABLE', message: expect.stringContaining(master.id) as string }));
+    try {
+      other.open(place, sealed);
+    } catch (error) {
+      expect(String(error)).not.toMatch(/geheim|abab|cdcd/);
+    }
+  });
+});
