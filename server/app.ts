@@ -191,6 +191,7 @@ const build = async ({ config, databaseUrl, log, clock: given, keepFirstKey, pro
   const taskDeps = {
     db, vault, gate, engine, ids, link, spillDirectory, softwareVersion: VERSION, backupDeps: { dial, store, clock, log },
     limits: { maxBytes: config.limits.maxBackupBytes, totalMs: config.limits.maxBackupMs, idleMs: config.limits.sourceIdleMs },
+    captured: (bytes: number) => metrics.bytesCaptured(bytes), sent: (bytes: number) => metrics.bytesRestored(bytes),
   };
   const runner = createRunner({
     db, clock, log, worker, lease: config.lease, requeue: (jobId) => queue.enqueueJob(jobId), observe: (run) => metrics.jobEnded(run),

@@ -156,6 +156,10 @@ describe('a running service', () => {
     const restore = await sdk.restores.wait(await sdk.restores.run({ planId: plan.id, confirmation: 'to' }));
     expect(restore).toMatchObject({ dataNow: 'NEW', report: { promoted: true }, safetyBackup: { name: 'Before restore into to' } });
     expect(await digest(target)).toBe(await digest(source));
+    const metrics = await (await fetch(`${service.url}/metrics`)).text();
+    expect(metrics).toContain(`snapback_captured_bytes_total ${String(BigInt(backup.sizeBytes ?? 0) + BigInt((await sdk.backups.get(restore.safetyBackup?.id ?? ''))?.sizeBytes ?? 0))}\n`);
+    expect(metrics).toContain(`snapback_restored_bytes_total ${String(backup.sizeBytes)}\n`);
+    expect(metrics).toMatch(/snapback_job_duration_seconds_count\{kind="RESTORE",conclusion="SUCCEEDED"\} 1/);
   });
 
   it('says beforehand which right is missing, where the user may ask', async () => {

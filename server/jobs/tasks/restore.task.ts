@@ -15,6 +15,8 @@ import { meetServer, takeBackup, type Met, type TakeBackupDeps } from './take-ba
 export interface RestoreTaskDeps extends TakeBackupDeps {
   ids: Ids;
   link: LinkPlace;
+  /** Told how much of an RDB was sent to a target, also by a restore that failed, in bytes. */
+  sent?: ((bytes: number) => void) | undefined;
 }
 
 const reported = (report: RestoreReport, at: Date): RestoreChange => {
@@ -101,7 +103,11 @@ export const createRestoreTask = (deps: RestoreTaskDeps): Task => {
             safetyBackup: plan.safetyBackup ? safetyBackup(context, met, restore) : undefined,
           },
           AbortSignal.any([context.signal, reading.lost]), context.onProgress,
-        );
+        ).catch((error: unknown) => {
+          if (error instanceof RestoreFailure) deps.sent?.(Number(error.report.bytesSent));
+          throw error;
+        });
+        deps.sent?.(Number(report.bytesSent));
         return async (tx) => tx.restores.change(job, restore.id, reported(report, clock.now()));
       } finally {
         await archive.close();

@@ -22,6 +22,8 @@ export interface TakeBackupDeps {
   limits: Partial<SourceLimits>;
   /** Folder for what old servers send faster than it can be stored. */
   spillDirectory: string;
+  /** Told the size of every RDB that was captured, in bytes. */
+  captured?: ((bytes: number) => void) | undefined;
 }
 
 export interface Met {
@@ -67,6 +69,7 @@ export const takeBackup = async (
     },
     deps.backupDeps, signal, onProgress,
   );
+  deps.captured?.(Number(result.plainBytes));
   return { result, change: availableChange(result) };
 };
 
