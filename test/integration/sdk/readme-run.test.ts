@@ -30,7 +30,7 @@ const run = async (name: string): Promise<string> => {
   const snippet = readSnippets().find((found) => found.name === name);
   if (snippet === undefined) throw new Error(`sdk/README.md has no snippet ${name}.`);
   vi.stubEnv('SNAPBACK_URL', service.url);
-  vi.stubEnv('SNAPBACK_TOKEN', service.key);
+  vi.stubEnv('SNAPBACK_KEY', service.key);
   vi.stubEnv('REDIS_HOST', '127.0.0.1');
   vi.stubEnv('REDIS_PORT', String(redis.port));
   vi.stubEnv('BACKUP_FILE', backupFile);

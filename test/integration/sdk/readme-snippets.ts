@@ -27,7 +27,7 @@ export const writeSnippet = ({ name, code }: Snippet, folder = join(repository, 
 };
 
 /**
- * Runs a snippet to its end, in this process. It reads SNAPBACK_URL, SNAPBACK_TOKEN, REDIS_HOST, REDIS_PORT and BACKUP_FILE from the
+ * Runs a snippet to its end, in this process. It reads SNAPBACK_URL, SNAPBACK_KEY, REDIS_HOST, REDIS_PORT and BACKUP_FILE from the
  * environment (`vi.stubEnv`), prints to the console and may set `process.exitCode`, as it would for a reader who copies it.
  */
 export const runSnippet = async (snippet: Snippet): Promise<void> => {

@@ -7,7 +7,7 @@ import { readSnippets, writeSnippet } from '../../integration/sdk/readme-snippet
 
 const repository = fileURLToPath(new URL('../../../', import.meta.url));
 
-describe('the snippets of sdk/README.md', () => {
+describe('the TypeScript snippets of the READMEs', () => {
   it('have names of their own', () => {
     const names = readSnippets().map(({ name }) => name);
     expect(names.length).toBeGreaterThanOrEqual(8);
@@ -18,7 +18,7 @@ describe('the snippets of sdk/README.md', () => {
     mkdirSync(join(repository, '.cache'), { recursive: true });
     const folder = mkdtempSync(join(repository, '.cache/readme-types-'));
     try {
-      const files = readSnippets().map((snippet) => writeSnippet(snippet, folder));
+      const files = [...readSnippets(), ...readSnippets('README.md')].map((snippet) => writeSnippet(snippet, folder));
       const program = ts.createProgram(files, {
         target: ts.ScriptTarget.ES2022, lib: ['lib.es2023.d.ts'], module: ts.ModuleKind.NodeNext, moduleResolution: ts.ModuleResolutionKind.NodeNext,
         types: ['node'], strict: true, noUncheckedIndexedAccess: true, skipLibCheck: true, noEmit: true,
