@@ -1,7 +1,7 @@
+import { isIP } from 'node:net';
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { SettingsReader } from './reader.js';
-
 
 export interface Config {
   readonly host: string;
@@ -47,8 +47,10 @@ export class ConfigError extends Error {
   }
 }
 
+/** The zones that a policy takes (`domain/schedule-zone.ts`): newer runtimes would take further offset spellings. */
 const isTimeZone = (zone: string): boolean => {
   if (/^[+-](0\d|1[0-3]):[0-5]\d$|^[+-]14:00$/.test(zone)) return true;
+  if (!/^[A-Za-z]/.test(zone)) return false;
   try {
     new Intl.DateTimeFormat('en', { timeZone: zone });
     return true;
@@ -65,6 +67,29 @@ const url = (settings: SettingsReader, name: string, protocols: readonly string[
   // The value itself is left out: it may hold a password.
   return settings.wrong(name, `must be a URL that starts with ${protocols.map((p) => `${p}//`).join(' or ')}`, null);
 };
+
+/** A name or an address: without scheme, port, brackets or blanks. */
+const host = (settings: SettingsReader, name: string): string | undefined => {
+  const value = settings.text(name);
+  if (value === undefined || isIP(value) !== 0 || /^[\p{L}\p{N}_.-]+$/u.test(value)) return value;
+  return settings.wrong(name, 'must be a host name or an address, without scheme and port', undefined);
+};
+
+const publicUrl = (settings: SettingsReader): string | null => {
+  const value = url(settings, 'PUBLIC_URL', ['http:', 'https:']);
+  if (value === null) return null;
+  const { username, password, search, hash } = new URL(value);
+  if (username === '' && password === '' && search === '' && hash === '') return value.replace(/\/+$/, '');
+  return settings.wrong('PUBLIC_URL', 'must end with the host or a path: links are made by appending to it', null);
+};
+
+/** What browsers send in Origin (RFC 6454): scheme, host and port, nothing behind. Their extensions have schemes of their own. */
+const origins = (settings: SettingsReader): string[] =>
+  settings.list('ALLOWED_ORIGINS').flatMap((item) => {
+    const web = /^https?:/i.test(item);
+    if (web ? URL.canParse(item) && new URL(item).origin === item : /^[a-z][a-z0-9+.-]*:\/\/[^/?#@\s]+$/.test(item)) return [item];
+    return settings.wrong('ALLOWED_ORIGINS', 'takes origins such as "https://dashboard.example.com", without a path or a slash at the end', []);
+  });
 
 const disabledEngines = (settings: SettingsReader): string[] =>
   settings.list('DISABLED_ENGINES').flatMap((item) => {
@@ -88,7 +113,8 @@ const storeRoot = (settings: SettingsReader, dataDir: string): string => {
   if (value === undefined) return resolve(dataDir, 'store');
   try {
     const parsed = new URL(value);
-    if (parsed.protocol === 'file:' && parsed.host === '') return fileURLToPath(parsed);
+    // A relative one would be read as absolute: file:store is /store.
+    if (/^file:\/\/\//i.test(value) && parsed.host === '') return fileURLToPath(parsed);
   } catch {
     // Falls through to the one message that says what is accepted.
   }
@@ -108,9 +134,9 @@ export const readConfig = (env: Readonly<Record<string, string | undefined>> = p
   const leaseSeconds = settings.integer('LEASE_SECONDS', 30, 3, 600);
   const databaseUrl = url(settings, 'DATABASE_URL', ['postgres:', 'postgresql:']);
   const config: Config = {
-    host: settings.text('HOST') ?? '127.0.0.1',
+    host: host(settings, 'HOST') ?? '127.0.0.1',
     port: settings.integer('PORT', 4000, 0, 65_535),
-    publicUrl: url(settings, 'PUBLIC_URL', ['http:', 'https:'])?.replace(/\/+$/, '') ?? null,
+    publicUrl: publicUrl(settings),
     dataDir,
     databaseUrl,
     mongodbUrl: url(settings, 'MONGODB_URL', ['mongodb:', 'mongodb+srv:']),
@@ -120,8 +146,8 @@ export const readConfig = (env: Readonly<Record<string, string | undefined>> = p
     defaultTimeZone,
     concurrentJobs: settings.integer('CONCURRENT_JOBS', 4, 1, 64),
     disabledEngines: disabledEngines(settings),
-    replication: { advertiseHost: settings.text('REPLICATION_ADVERTISE_HOST') ?? null, ports: portRange(settings) },
-    allowedOrigins: settings.list('ALLOWED_ORIGINS'),
+    replication: { advertiseHost: host(settings, 'REPLICATION_ADVERTISE_HOST') ?? null, ports: portRange(settings) },
+    allowedOrigins: origins(settings),
     introspection: settings.flag('INTROSPECTION', true),
     sampleRedis: settings.flag('SAMPLE_REDIS', databaseUrl === null),
     redisServerBin: settings.text('REDIS_SERVER_BIN') ?? null,

@@ -1,0 +1,107 @@
+import { resolve } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { ConfigError, readConfig } from '../../../server/config/config.js';
+import { isTimeZone } from '../../../server/domain/schedule-zone.js';
+
+const mistakesOf = (env: Record<string, string>): readonly string[] => {
+  try {
+    readConfig(env);
+  } catch (error) {
+    if (error instanceof ConfigError) return error.mistakes;
+    throw error;
+  }
+  return [];
+};
+
+/** A value for each setting that is refused. */
+const WRONG: Readonly<Record<string, string>> = {
+  HOST: 'http://127.0.0.1', PORT: '65536', PUBLIC_URL: 'ftp://example.com', DATABASE_URL: 'mysql://user:canary-1@host/db', MONGODB_URL: 'http://user:canary-2@host/db',
+  STORE_URL: 's3://key:canary-3@bucket', MASTER_KEY: 'canary-4', DEFAULT_TIME_ZONE: 'Mars/Olympus', CONCURRENT_JOBS: '0', DISABLED_ENGINES: 'redis four',
+  REPLICATION_ADVERTISE_HOST: 'host:6379', REPLICATION_PORTS: '7009-7000', ALLOWED_ORIGINS: 'https://example.com/', INTROSPECTION: 'perhaps', SAMPLE_REDIS: '2',
+  LOG_LEVEL: 'loud', LOG_FORMAT: 'xml', LEASE_SECONDS: '1', CATCH_UP_MINUTES: '1.5', DRAIN_SECONDS: '-1', MAX_BACKUP_GIB: 'all', MAX_BACKUP_MINUTES: '', SOURCE_IDLE_SECONDS: '1e9',
+};
+
+describe('the configuration', () => {
+  it('has a default for everything', () => {
+    const config = readConfig({});
+    expect(config).toMatchObject({
+      host: '127.0.0.1', port: 4000, publicUrl: null, dataDir: resolve('data'), databaseUrl: null, mongodbUrl: null, storeRoot: resolve('data/store'),
+      masterKey: null, masterKeyFile: resolve('data/master.key'), defaultTimeZone: 'UTC', disabledEngines: [], allowedOrigins: [], introspection: true,
+      sampleRedis: true, replication: { advertiseHost: null, ports: null },
+    });
+    expect(readConfig(Object.fromEntries(Object.keys(WRONG).map((name) => [name, ' '])))).toEqual(config);
+    expect(config.lease.renewMs * 3).toBeLessThan(config.lease.lifeMs);
+  });
+
+  it('takes what operators write', () => {
+    const config = readConfig({
+      HOST: '::', PORT: '0', PUBLIC_URL: 'https://backup.example.com/snapback//', DATA_DIR: '/var/lib/snapback', DATABASE_URL: 'postgresql://u:p@db/x?sslmode=require',
+      STORE_URL: 'file:///srv/a%20store', MASTER_KEY: 'AB'.repeat(32), DEFAULT_TIME_ZONE: 'Asia/Shanghai', DISABLED_ENGINES: 'Redis 4.0, valkey:9 ,redis',
+      REPLICATION_ADVERTISE_HOST: 'bücher.example', REPLICATION_PORTS: '7000-7009', ALLOWED_ORIGINS: 'https://a.example, http://localhost:3000,chrome-extension://abcdef',
+      INTROSPECTION: 'OFF', LOG_LEVEL: 'debug', MAX_BACKUP_GIB: '2',
+    });
+    expect(config).toMatchObject({
+      host: '::', port: 0, publicUrl: 'https://backup.example.com/snapback', storeRoot: '/srv/a store', masterKeyFile: '/var/lib/snapback/master.key',
+      disabledEngines: ['redis 4.0', 'valkey 9', 'redis'], replication: { advertiseHost: 'bücher.example', ports: { from: 7000, to: 7009 } },
+      allowedOrigins: ['https://a.example', 'http://localhost:3000', 'chrome-extension://abcdef'], introspection: false,
+      // Somebody who brings a database of their own does not want to look around.
+      sampleRedis: false, limits: { maxBackupBytes: 2n * 1024n ** 3n },
+    });
+    expect(readConfig({ DATABASE_URL: 'postgres://db/x', SAMPLE_REDIS: 'true' }).sampleRedis).toBe(true);
+    expect(readConfig({ REPLICATION_PORTS: '7000' }).replication.ports).toEqual({ from: 7000, to: 7000 });
+  });
+
+  it('names every mistake at once, each by its variable', () => {
+    const { MAX_BACKUP_MINUTES: _empty, ...wrong } = WRONG;
+    const mistakes = mistakesOf(wrong);
+    for (const name of Object.keys(wrong)) expect(mistakes.filter((mistake) => mistake.startsWith(`${name} `)), name).toHaveLength(1);
+    expect(mistakes).toHaveLength(Object.keys(wrong).length);
+    expect(() => readConfig(wrong)).toThrow(new RegExp(`has ${mistakes.length} mistakes:\n  - `));
+    expect(() => readConfig({ PORT: 'x' })).toThrow('has a mistake:\n  - PORT must be a whole number from 0 to 65535, not "x".');
+  });
+
+  it('keeps secrets out of its messages', () => {
+    expect(mistakesOf(WRONG).join('\n')).not.toContain('canary');
+    for (const url of ['https://user:canary@example.com', 'canary', 'https://example.com/?token=canary', 'https://example.com/#canary']) {
+      expect(mistakesOf({ PUBLIC_URL: url })).toEqual([expect.not.stringContaining('canary')]);
+      expect(mistakesOf({ DATABASE_URL: url })).toEqual([expect.not.stringContaining('canary')]);
+    }
+    expect(mistakesOf({ MASTER_KEY: `${'ab'.repeat(31)}canary` })).toEqual(['MASTER_KEY must be 64 hexadecimal digits.']);
+  });
+
+  it.each([
+    ['HOST', ['localhost', '0.0.0.0', '::1', 'fe80::1%eth0', 'my_host.internal'], ['a b', 'host/', '[::1]', 'host:80', 'user@host']],
+    ['PORT', ['0', '65535', ' 80 '], ['-1', '65536', '4e3', '0x50', '80 81', '99999999999999999999']],
+    ['DISABLED_ENGINES', ['redis', 'valkey 8.0.1', 'redis 4.0,,redis 5'], ['keydb', 'redis 4.x', 'redis 1.2.3.4', '4.0']],
+    ['REPLICATION_PORTS', ['1-65535'], ['0', '70000', '7000-', '7000-65536', '7000,7001']],
+    ['ALLOWED_ORIGINS', ['http://[::1]:8080', 'https://example.com'], ['*', 'null', 'example.com', 'https://example.com/path', 'HTTPS://example.com', 'https://example.com:443']],
+    ['STORE_URL', ['file:///a/b'], ['/a/b', 'file://host/share', 's3://bucket', 'file:a']],
+    ['MASTER_KEY', ['0'.repeat(64)], ['0'.repeat(63), `${'0'.repeat(64)}0`, 'g'.repeat(64)]],
+  ])('%s', (name, good, bad) => {
+    for (const value of good) expect(mistakesOf({ [name]: value }), value).toEqual([]);
+    for (const value of bad) expect(mistakesOf({ [name]: value }), value).toEqual([expect.stringMatching(`^${name} `)]);
+  });
+
+  it('takes exactly the zones that policies take', () => {
+    for (const zone of ['UTC', 'utc', 'Europe/Berlin', 'europe/berlin', 'Etc/GMT+5', '+00:00', '-13:59', '+14:00', '-14:00', '+14:01', '+15:00', '+1:00', '+0100', '+01', 'Z', 'CET', 'Mars/Olympus', '٠٢']) {
+      expect(mistakesOf({ DEFAULT_TIME_ZONE: zone }).length === 0, zone).toBe(isTimeZone(zone));
+    }
+  });
+
+  it('cannot be changed afterwards, at any depth', () => {
+    const config = readConfig({ DISABLED_ENGINES: 'redis 4.0', REPLICATION_PORTS: '7000' });
+    const frozen = (value: unknown): boolean => typeof value !== 'object' || value === null || (Object.isFrozen(value) && Object.values(value).every(frozen));
+    expect(frozen(config)).toBe(true);
+    expect(() => Object.assign(config.limits, { maxBackupMs: 1 })).toThrow(TypeError);
+  });
+
+  it('reads the environment that it is given, and nothing else', () => {
+    process.env['PORT'] = '1';
+    try {
+      expect(readConfig({}).port).toBe(4000);
+      expect(readConfig().port).toBe(1);
+    } finally {
+      delete process.env['PORT'];
+    }
+  });
+});
