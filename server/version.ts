@@ -10,6 +10,7 @@ const versionAbove = (folder: string): string => {
   } catch (error) {
     if (dirname(folder) === folder) throw error;
   }
+  if (dirname(folder) === folder) throw new Error('No package.json of snapback stands above this program.');
   return versionAbove(dirname(folder));
 };
 

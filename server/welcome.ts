@@ -7,12 +7,12 @@ export interface Welcome {
 
 /** What a person reads after the start: where things are, and three things to try. */
 export const nextSteps = ({ url, key, keyFile }: Welcome): string => {
-  const token = `$(cat '${keyFile}')`;
+  const token = `$(cat '${keyFile.replaceAll("'", `'\\''`)}')`;
   return `
 Snapback is running at ${url}
   GraphQL explorer   ${url}/
   API                ${url}/graphql
-${key ? `\nAdmin key (shown once; also in ${keyFile}):\n  ${key}\n` : `\nThe admin key is in ${keyFile}.\n`}
+${key ? `\nAdmin key (shown once; also in ${keyFile}):\n  ${key}\n` : `\nThe admin key was written to ${keyFile} at the first start.\n`}
 Three things to try:
 
 1. Ask which servers are protected:

@@ -39,8 +39,11 @@ export const createDownloadService = ({ db, engine, links, clock, log }: Downloa
         modifiedAt: backup.completedAt ?? backup.createdAt,
         read: (range, signal) => archive.read(range, AbortSignal.any([signal, reading.lost])),
         async release() {
-          await archive.close();
-          await reading.release();
+          try {
+            await archive.close();
+          } finally {
+            await reading.release();
+          }
         },
       };
     } catch (error) {
