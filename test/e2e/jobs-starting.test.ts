@@ -1,0 +1,151 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type Backup, type BackupAndJob, type Instance } from '@snapback/sdk';
+import { digest } from '../kit/digest.js';
+import { startRedis, type RedisServer } from '../kit/redis.js';
+import { startService, type TestService } from '../kit/service.js';
+import { backUp, caught, populate, refusal, register, saveSlowly, toAccept } from './scene.js';
+
+const MINUTE = 60_000;
+const idsOf = ({ backup, job }: BackupAndJob): [string, string] => [backup.id, job.id];
+
+describe('starting work', () => {
+  let ahead = 0;
+  let service: TestService;
+  let source: RedisServer;
+  let target: RedisServer;
+  let instance: Instance;
+  let into: Instance;
+  let backup: Backup;
+
+  beforeAll(async () => {
+    const clock = { now: () => new Date(Date.now() + ahead) };
+    [service, source, target] = await Promise.all([startService({ clock }), startRedis({ config: { rdbcompression: 'no' } }), startRedis()]);
+    await Promise.all([populate(source, 3_000, 1_000), populate(target, 10, 10, 'old')]);
+    [instance, into] = await Promise.all([register(service, 'source', source), register(service, 'target', target)]);
+    backup = await backUp(service, instance.id, 'first');
+  });
+  afterAll(async () => {
+    await Promise.all([service?.stop(), source?.stop(), target?.stop()]);
+  });
+  const count = async (): Promise<number> => {
+    const page = await service.sdk.backups.list({ instanceId: instance.id }).pages().next();
+    return (page.value as { totalCount: number }).totalCount;
+  };
+
+  it('the same key and input give the same job, also after it has ended; another input is a conflict', async () => {
+    const { sdk } = service;
+    const before = await count();
+    const input = { instanceId: instance.id, name: 'once', idempotencyKey: 'once' };
+    const first = await sdk.backups.create(input);
+    expect(idsOf(await sdk.backups.create(input))).toEqual(idsOf(first));
+    await sdk.backups.wait(first);
+    const again = await sdk.backups.create(input);
+    expect(idsOf(again)).toEqual(idsOf(first));
+    expect(again).toMatchObject({ backup: { state: 'AVAILABLE' }, job: { state: 'COMPLETED', conclusion: 'SUCCEEDED' } });
+    for (const other of [{ ...input, name: 'other' }, { ...input, instanceId: into.id }]) {
+      expect(await refusal(sdk.backups.create(other))).toEqual({ code: 'IDEMPOTENCY_CONFLICT', field: ['idempotencyKey'] });
+    }
+    expect(await count()).toBe(before + 1);
+    // A key belongs to its mutation.
+    const deleted = await sdk.backups.delete({ backupId: first.backup.id, force: true, idempotencyKey: 'once' });
+    expect((await sdk.backups.delete({ backupId: first.backup.id, force: true, idempotencyKey: 'once' })).job.id).toBe(deleted.job.id);
+    await sdk.jobs.wait(deleted.job);
+    for (const idempotencyKey of ['', 'x'.repeat(129), 'a\nb', 'é']) {
+      expect(await refusal(sdk.backups.create({ ...input, idempotencyKey })), idempotencyKey).toEqual({ code: 'BAD_INPUT', field: ['idempotencyKey'] });
+    }
+  });
+
+  it('twenty calls at once with one key make one backup', async () => {
+    const { sdk } = service;
+    const before = await count();
+    const calls = await Promise.all(Array.from({ length: 20 }, () => sdk.backups.create({ instanceId: instance.id, name: 'storm' }, { idempotencyKey: 'storm' })));
+    expect(new Set(calls.map((call) => idsOf(call).join())).size).toBe(1);
+    expect(await count()).toBe(before + 1);
+    await sdk.backups.wait(calls[0] as BackupAndJob);
+  });
+
+  it('a refused call leaves its key free', async () => {
+    const { sdk } = service;
+    const input = { instanceId: instance.id, idempotencyKey: 'refused' };
+    expect(await caught(sdk.backups.create({ ...input, name: '' }))).toMatchObject({ code: 'BAD_INPUT' });
+    await saveSlowly(source, 200);
+    const running = await sdk.backups.create({ instanceId: instance.id, name: 'in the way' });
+    expect(await caught(sdk.backups.create({ ...input, name: 'refused at first' }))).toMatchObject({ code: 'INSTANCE_BUSY' });
+    await sdk.backups.wait(running);
+    await saveSlowly(source, 0);
+    expect(await sdk.backups.wait(await sdk.backups.create({ ...input, name: 'refused at first' }))).toMatchObject({ state: 'AVAILABLE' });
+  });
+
+  it('a server that is worked on is busy with the job that is told; another one is not', async () => {
+    const { sdk } = service;
+    await saveSlowly(source, 300);
+    const running = await sdk.backups.create({ instanceId: instance.id, name: 'long' });
+    const plan = await sdk.restores.plan({ backupId: backup.id, instanceId: instance.id });
+    for (const work of [
+      sdk.backups.create({ instanceId: instance.id, name: 'second' }),
+      sdk.restores.run({ planId: plan.id, confirmation: 'source', acceptedWarnings: toAccept(plan) }),
+    ]) expect(await caught(work)).toMatchObject({ kind: 'user_input', code: 'INSTANCE_BUSY', jobId: running.job.id, retryable: true });
+    expect(await caught(sdk.instances.remove(instance))).toMatchObject({ code: 'INSTANCE_BUSY', message: expect.stringContaining(running.job.id) as string });
+    expect((await sdk.instances.get(instance))?.runningJob).toMatchObject({ id: running.job.id, kind: 'BACKUP' });
+    const racing = await Promise.all(Array.from({ length: 5 }, async (_, i) => sdk.backups.create({ instanceId: into.id, name: `race ${String(i)}` }).catch(() => undefined)));
+    expect(racing.filter((call) => call !== undefined)).toHaveLength(1);
+    await sdk.jobs.cancel(running.job);
+    await caught(sdk.jobs.wait(running.job));
+    await saveSlowly(source, 0);
+    await sdk.jobs.wait(racing.find((call) => call !== undefined)?.job.id ?? '');
+    expect((await sdk.instances.get(instance))?.runningJob).toBeNull();
+    // The refused restore has not used its plan up.
+    expect(await sdk.restores.getPlan(plan)).toMatchObject({ state: 'READY' });
+  });
+
+  it('a restore starts only by a plan that is fresh, unused, confirmed by name, and whose warnings are accepted', async () => {
+    const { sdk } = service;
+    const [old, master] = [await digest(target), await target.cli('ROLE')];
+    const limited = await startRedis({ acl: ['restorer on >canary-password-55e1 ~* &* +@all -client|list'] });
+    try {
+      const plan = await sdk.restores.plan({ backupId: backup.id, instanceId: into.id });
+      expect(plan).toMatchObject({ state: 'READY', keysNow: [{ database: 0, keys: '10' }], keysAfter: [{ database: 0, keys: '3000' }], blockers: [], confirmationText: 'target' });
+      for (const confirmation of ['', 'Target', 'target ', 'source', into.id]) {
+        expect(await refusal(sdk.restores.run({ planId: plan.id, confirmation }))).toEqual({ code: 'CONFIRMATION_REQUIRED', field: ['confirmation'] });
+      }
+      expect(await refusal(sdk.restores.run({ planId: plan.id, confirmation: 'target', acceptedWarnings: ['no name'] }))).toEqual({ code: 'BAD_INPUT', field: ['acceptedWarnings'] });
+
+      // A check whose right is missing has to be accepted by its name, and by no other.
+      const blind = await register(service, 'blind', limited, { username: 'restorer', password: 'canary-password-55e1' });
+      const warned = await sdk.restores.plan({ backupId: backup.id, instanceId: blind.id });
+      expect(toAccept(warned)).toEqual(['UNCHECKED_SENTINEL']);
+      for (const acceptedWarnings of [[], ['UNCHECKED_CONFIG'], ['unchecked_sentinel'.toUpperCase().slice(1)]]) {
+        expect(await refusal(sdk.restores.run({ planId: warned.id, confirmation: 'blind', acceptedWarnings }))).toEqual({ code: 'CONFIRMATION_REQUIRED', field: ['acceptedWarnings'] });
+      }
+      expect(await limited.cli('DBSIZE')).toBe('0');
+      await sdk.restores.wait(await sdk.restores.run({ planId: warned.id, confirmation: 'blind', acceptedWarnings: toAccept(warned) }));
+      expect(await digest(limited)).toBe(await digest(source));
+      expect(await refusal(sdk.restores.run({ planId: warned.id, confirmation: 'blind', acceptedWarnings: toAccept(warned) }))).toEqual({ code: 'CONFIRMATION_REQUIRED', field: ['planId'] });
+      expect(await sdk.restores.getPlan(warned)).toMatchObject({ state: 'USED' });
+
+      ahead = 10 * MINUTE + 1_000;
+      expect(await sdk.restores.getPlan(plan)).toMatchObject({ state: 'EXPIRED' });
+      expect(await refusal(sdk.restores.run({ planId: plan.id, confirmation: 'target' }))).toEqual({ code: 'CONFIRMATION_REQUIRED', field: ['planId'] });
+      ahead = 0;
+
+      // Nothing has happened to the target by any of these.
+      expect([await digest(target), await target.cli('ROLE')]).toEqual([old, master]);
+      expect(await sdk.restores.list({ instanceId: into.id }).toArray({ limit: 5 })).toEqual([]);
+    } finally {
+      await limited.stop();
+    }
+  });
+
+  it('a plan is bound to the target as it was: a restart in between needs a new one', async () => {
+    const { sdk } = service;
+    const plan = await sdk.restores.plan({ backupId: backup.id, instanceId: into.id });
+    await target.restart();
+    await target.cli('SET', 'only', 'this');
+    const { restore, job } = await sdk.restores.run({ planId: plan.id, confirmation: 'target', acceptedWarnings: toAccept(plan) });
+    expect(await caught(sdk.restores.wait(restore))).toMatchObject({ kind: 'job_failed', code: 'CONFIRMATION_REQUIRED' });
+    expect(await sdk.jobs.get(job)).toMatchObject({ conclusion: 'FAILED', failure: { code: 'CONFIRMATION_REQUIRED', hint: expect.stringContaining('plan') as string } });
+    expect(await sdk.restores.get(restore)).toMatchObject({ dataNow: 'OLD' });
+    expect(await target.cli('DBSIZE')).toBe('1');
+    expect(service.logs()).not.toContain('canary-password-55e1');
+  });
+});
