@@ -33,11 +33,15 @@ export const readRights = async (control: Control, server: ServerVersion, userna
   return Promise.all(
     PROBED_RIGHTS.map(async (command) => {
       if (command === 'info') return { command, allowed: true };
-      if (known(command) === false) return { command, allowed: false };
+      if (known(command) === false || isLater(command, server)) return { command, allowed: false };
       return { command, allowed: await judge(command) };
     }),
   );
 };
+
+/** CLIENT PAUSE came with 3.0, long after CLIENT, and COMMAND INFO tells of the first word only. */
+const isLater = (right: ProbedRight, { engine, version }: ServerVersion): boolean =>
+  right === 'client|pause' && engine === 'REDIS' && compareVersions(version, '3.0') < 0;
 
 /** Whether the server has a command at all; null when it does not tell. */
 const knownCommands = async (control: Control): Promise<(right: ProbedRight) => boolean | null> => {
