@@ -9,6 +9,8 @@ export interface FollowerScript {
   cronMs: number;
   /** From the emptied keyspace to the new one. */
   loadMs: number;
+  /** The newest RDB version it loads. */
+  loadsUpTo: number;
 }
 
 /**
@@ -140,7 +142,7 @@ export class Follower {
     node.loading = undefined;
     if (this.stopped) return;
     const version = Number(/^REDIS(\d{4})/.exec(payload.toString('latin1', 0, 9))?.[1] ?? Number.NaN);
-    if (!(version <= node.profile.rdbVersion)) {
+    if (!(version <= this.script.loadsUpTo)) {
       this.stage = 'HANDSHAKE';
       if (node.master) node.master.state = 'CONNECT';
       socket?.destroy();

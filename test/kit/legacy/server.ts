@@ -5,7 +5,7 @@ import { feedReplica } from './feed.js';
 import { Follower } from './follower.js';
 import { Keyspace } from './keyspace.js';
 import { LegacyNode } from './node.js';
-import { type LegacyVersion } from './profile.js';
+import { PROFILES, type LegacyVersion } from './profile.js';
 
 export { type LegacyVersion } from './profile.js';
 export { WRITTEN_WHILE_SAVING } from './feed.js';
@@ -20,11 +20,13 @@ export interface LegacyServerOptions {
   config?: Readonly<Record<string, string>>;
   /** A client writes, and replicas are pinged, while it saves. Default true. */
   busy?: boolean;
-  /** Default 40 ms. */
+  /** Default 20 ms. */
   saveMs?: number;
-  /** Default 40 ms. */
+  /** Default 20 ms. */
   loadMs?: number;
-  /** Period of its replication cron. Default 100 ms; a real one has 1,000. */
+  /** The newest RDB version it loads; default that of its version. Lower: a server that is older than it says. */
+  loadsUpTo?: number;
+  /** Period of its replication cron. Default 50 ms; a real one has 1,000. */
   cronMs?: number;
   /** Called with every command of every client, before it is carried out. */
   onCommand?: (command: readonly string[], server: LegacyServer) => void;
@@ -61,9 +63,12 @@ export interface LegacyServer {
   stop(): Promise<void>;
 }
 
+/** What `digestLike` of a server says that holds just this file. */
+export const digestOfRdb = (rdb: Uint8Array): string => Keyspace.fromRdb(rdb).digest();
+
 /** Starts a scripted server on 127.0.0.1 that keeps, saves, sends, receives and loads data as that version does. */
 export const startLegacyServer = async (options: LegacyServerOptions): Promise<LegacyServer> => {
-  const { version, password = '', rdb, config = {}, busy = true, saveMs = 40, loadMs = 40, cronMs = 100, onCommand } = options;
+  const { version, password = '', rdb, config = {}, busy = true, saveMs = 20, loadMs = 20, cronMs = 50, loadsUpTo = PROFILES[version].rdbVersion, onCommand } = options;
   const node = new LegacyNode(version, { requirepass: password, ...config });
   if (rdb) node.keyspace = Keyspace.fromRdb(rdb);
   const clients = new Set<LegacyClient>();
@@ -92,7 +97,7 @@ export const startLegacyServer = async (options: LegacyServerOptions): Promise<L
     follow: (to, port) => {
       unfollow();
       node.follow(to, port);
-      follower = new Follower(node, { host: to, port }, { cronMs, loadMs });
+      follower = new Follower(node, { host: to, port }, { cronMs, loadMs, loadsUpTo });
     },
     promote: () => {
       unfollow();
