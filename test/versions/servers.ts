@@ -56,6 +56,9 @@ export const accepting = (plan: RestorePlan): { planId: string; acceptedWarnings
 /** What a server logs when it is told to follow another, or does; versions word it differently. */
 export const FOLLOWS = /REPLICAOF|SLAVE OF|Connecting to MASTER|MASTER <-> REPLICA/i;
 
+/** What a server logs that will not load a file. */
+export const REFUSES = /RDB format version|wrong signature|Fatal error loading/i;
+
 /** Starts a server of `version` from `file` as its dump. Gives it to `use`, or the log of one that would not start. */
 export const startFrom = async <T>(file: Uint8Array, version: string, use: (server: RedisServer) => Promise<T>): Promise<T | { refused: string }> => {
   const dir = makeTempDir('from-file');
