@@ -131,7 +131,7 @@ describe('restoring into and from servers of versions that only scripts can play
     const { sdk } = service;
     const asked: Promise<Buffer>[] = [];
     const target = await start({
-      version: '2.8.24', password: 'geheim', rdb: oldData(6),
+      version: '2.8.24', password: 'geheim', rdb: oldData(6), cronMs: 300,
       onCommand: ([name, host = '', port = '']) => {
         if (name === 'SLAVEOF' && /^\d+$/.test(port)) {
           asked.push(stranger(host, Number(port), ['PING', 'PSYNC ? -1']), stranger(host, Number(port), ['PING', 'AUTH geheim', 'REPLCONF listening-port 1', 'PSYNC ? -1']));
@@ -160,7 +160,7 @@ describe('restoring into and from servers of versions that only scripts can play
     const { sdk } = service;
     const asked: Promise<Buffer>[] = [];
     const target = await start({
-      version: '2.8.24', rdb: oldData(6), config: { masterauth: 'of-the-customer' },
+      version: '2.8.24', rdb: oldData(6), cronMs: 300, config: { masterauth: 'of-the-customer' },
       onCommand: ([name, host = '', port = '']) => {
         if (name === 'SLAVEOF' && /^\d+$/.test(port)) asked.push(stranger(host, Number(port), ['PING', 'AUTH guessed', 'PSYNC ? -1']));
       },
