@@ -35,6 +35,11 @@ export interface ReceivedRdb {
   bytes: bigint;
   /** Whether the server sent nothing but the RDB. */
   rdbOnly: boolean;
+  /**
+   * Resolves when the connection is gone: a server that closes by itself gets a moment to do so, in which the bytes can be worked on
+   * already. To be awaited before the server counts as free; never rejects.
+   */
+  closed: Promise<void>;
 }
 
 /** Takes the payload in order; the next piece comes when it has returned. */
@@ -64,7 +69,7 @@ const FIN_WAIT_MS = 300;
  *
  * Fails with CONNECT_FAILED, TARGET_NOT_ALLOWED, AUTH_FAILED, PERMISSION_MISSING, ENGINE_UNSUPPORTED, PROTOCOL_ERROR,
  * SOURCE_DISCONNECTED, SOURCE_BUFFER_LIMIT, TOO_SLOW, LIMIT_EXCEEDED, what the sink throws, or the signal's reason. The
- * socket is gone when it returns, however it returns.
+ * socket is gone when it has failed, and when `closed` of its result has resolved.
  */
 export const receiveRdb = async (
   endpoint: Endpoint,
@@ -77,13 +82,15 @@ export const receiveRdb = async (
   const startedAt = Date.now();
   const socket = await deps.dial(endpoint, { signal, timeoutMs: Math.min(limits.handshakeMs, 5_000) });
   const link = new Link(socket, addressOf(endpoint), limits, options, signal);
-  let complete = false;
   try {
     const received = await link.receive(endpoint, limits.handshakeMs - (Date.now() - startedAt), sink);
-    complete = true;
-    return received;
-  } finally {
-    await link.close(complete);
+    const closed = link.close(true).catch((cause: unknown) => {
+      deps.log.warn('the buffer file of a transfer that is complete could not be closed', { address: addressOf(endpoint), cause: String(cause) });
+    });
+    return { ...received, closed };
+  } catch (error) {
+    await link.close(false);
+    throw error;
   }
 };
 
@@ -125,7 +132,7 @@ class Link {
     if (signal.aborted) this.onAbort();
   }
 
-  async receive(endpoint: Endpoint, handshakeMs: number, sink: Sink): Promise<ReceivedRdb> {
+  async receive(endpoint: Endpoint, handshakeMs: number, sink: Sink): Promise<Omit<ReceivedRdb, 'closed'>> {
     const timer = setTimeout(() => this.fail(this.silent()), Math.max(1, handshakeMs));
     try {
       const { engine, version, acceptDiskless = true } = this.options;
