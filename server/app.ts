@@ -125,7 +125,7 @@ const createEnginePort = (deps: { dial: ReturnType<typeof createDial>; log: Logg
   },
   async storeHealth() {
     const { writable, freeBytes } = await deps.store.check();
-    return { writable, freeBytes };
+    return { kind: 'FILE_SYSTEM', writable, freeBytes };
   },
   async openArchive(backupId) {
     const archive = await openArchive(deps.store, backupId);
@@ -175,7 +175,7 @@ const build = async ({ config, databaseUrl, log, clock: given, keepFirstKey, pro
   const dial = createDial(ALLOW_EVERYTHING);
   const link: LinkPlace = { advertisedHost: config.replication.advertiseHost ?? undefined, ports: config.replication.ports ?? undefined };
   const engine = createEnginePort({ dial, log, store, link });
-  const starter = createBackupStarter(ids);
+  const starter = createBackupStarter(ids, gate);
   const metrics = createMetrics({ processMetrics: processMetrics ?? false });
   let url = '';
 

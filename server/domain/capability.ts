@@ -50,6 +50,19 @@ export const engineGate = (rules: readonly string[]): EngineGate => {
   };
 };
 
+/** No rules. */
+export const NOTHING_OFF: EngineGate = { isOff: () => false, rules: [] };
+
+/** Why the operator's rules stand in the way of everything; null when they do not. */
+const switchedOff = ({ engine, version }: Pick<ProbeReport, 'engine' | 'version'>, gate: EngineGate): string | null =>
+  gate.isOff(engine, version) ? `The operator of this service has switched ${ENGINE_NAME[engine]} ${version} off.` : null;
+
+/** What a probe found possible, under rules that may have been changed since. */
+export const underGate = (known: Capabilities, server: Pick<ProbeReport, 'engine' | 'version'>, gate: EngineGate): Capabilities => {
+  const reason = switchedOff(server, gate);
+  return reason === null ? known : { backup: { possible: false, method: null, reason }, restore: { possible: false, methods: [], reason } };
+};
+
 /**
  * What can be done with a server, as far as a probe can tell; a restore's plan finds out more. Pure: same report, same
  * answer. What the server does not tell is not held against it, but said.
@@ -64,7 +77,8 @@ const notes = (list: readonly (string | false)[]): string | null => list.filter(
 
 /** What stands in the way of both. */
 const generalObstacle = (report: ProbeReport, gate: EngineGate): string | null => {
-  if (gate.isOff(report.engine, report.version)) return `The operator of this service has switched ${ENGINE_NAME[report.engine]} ${report.version} off.`;
+  const off = switchedOff(report, gate);
+  if (off !== null) return off;
   if (report.mode === 'SENTINEL') return 'This is a Sentinel: it holds no data.';
   if (report.loading) return 'The server is loading its data; probe it again when it is done.';
   return null;

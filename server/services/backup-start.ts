@@ -1,4 +1,5 @@
 import { type Coverage, type Trigger } from '../domain/backup.js';
+import { type Capabilities, type EngineGate, underGate } from '../domain/capability.js';
 import { DomainError } from '../domain/errors.js';
 import { type Ids, type Repositories, type Scope } from './ports.js';
 import { type BackupRecord, type InstanceRecord, type JobRecord } from './records.js';
@@ -17,7 +18,11 @@ export interface BackupStart {
 
 /** Rows that start work, in the caller's transaction; the caller enqueues the job after the commit. */
 export interface BackupStarter {
-  /** CREATING backup and QUEUED job; INSTANCE_BUSY when the server is being worked on, ENGINE_UNSUPPORTED and others when it cannot be backed up. */
+  /**
+   * CREATING backup and QUEUED job. INSTANCE_BUSY when the server is being worked on, ENGINE_UNSUPPORTED when its version is switched off.
+   * A MANUAL one is refused by what the last probe found, too; a SCHEDULED one looks for itself, or a passing obstacle at one run would
+   * end all later ones. The caller holds the instance's lock.
+   */
   start(tx: Repositories, start: BackupStart): Promise<{ backup: BackupRecord; job: JobRecord }>;
   /** A DELETE job for a backup that has been set to DELETING. */
   startDeletion(tx: Repositories, backup: BackupRecord, jobId: string, at: Date): Promise<JobRecord>;
@@ -46,10 +51,13 @@ export const refuseWhereImpossible = (instance: InstanceRecord): void => {
   });
 };
 
-export const createBackupStarter = (ids: Ids): BackupStarter => {
+/** What stands for a probe that is still to be made. */
+const NOT_KNOWN: Capabilities = { backup: { possible: true, method: null, reason: null }, restore: { possible: true, methods: [], reason: null } };
+
+export const createBackupStarter = (ids: Ids, gate: EngineGate): BackupStarter => {
   const starter: BackupStarter = {
     async start(tx, { instance, backupId, jobId, name, trigger, at }) {
-      refuseWhereImpossible(instance);
+      refuseWhereImpossible({ ...instance, capabilities: underGate(trigger === 'MANUAL' ? instance.capabilities : NOT_KNOWN, instance.server, gate) });
       const job = await tx.jobs.insert({
         id: jobId, projectId: instance.projectId, kind: 'BACKUP', createdAt: at, instanceId: instance.id, backupId, restoreId: null,
         serverRunId: instance.server.runId, cancellable: true, maxAttempts: MAX_ATTEMPTS,
@@ -74,19 +82,22 @@ export const createBackupStarter = (ids: Ids): BackupStarter => {
     },
 
     async deleteAllOf(tx, scope, instanceId, at) {
-      const jobs: string[] = [];
+      // All locks first: a job's first event takes the lock of the feed, and who holds that waits for no other.
+      const going: BackupRecord[] = [];
       for (let from: { createdAt: Date; id: string } | null = null; ; ) {
         const page = await tx.backups.list(scope, { instanceId, states: ['AVAILABLE', 'FAILED', 'DAMAGED'] }, { order: 'NEWEST_FIRST', forward: true, limit: 100, from });
         for (const { id } of page.items) {
           const backup = await tx.backups.lock(scope, id);
           if (!backup || (await tx.leases.isRead(scope, id))) continue;
-          if (!(await tx.backups.change(scope, id, ['AVAILABLE', 'FAILED', 'DAMAGED'], { state: 'DELETING' }))) continue;
-          jobs.push((await starter.startDeletion(tx, backup, ids.make('job'), at)).id);
+          if (await tx.backups.change(scope, id, ['AVAILABLE', 'FAILED', 'DAMAGED'], { state: 'DELETING' })) going.push(backup);
         }
         const last = page.items.at(-1);
-        if (!page.more || !last) return jobs;
+        if (!page.more || !last) break;
         from = { createdAt: last.createdAt, id: last.id };
       }
+      const jobs: string[] = [];
+      for (const backup of going) jobs.push((await starter.startDeletion(tx, backup, ids.make('job'), at)).id);
+      return jobs;
     },
   };
   return starter;

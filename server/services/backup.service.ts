@@ -6,12 +6,12 @@ import { type BackupApi } from './api.js';
 import { type BackupStarter } from './backup-start.js';
 import { downloadName } from './file-name.js';
 import { once, recalled } from './idempotency.js';
-import { protectedInstance } from './instance.service.js';
 import { checkFilter, lookUp, shownId } from './lookup.js';
 import { checkName } from './names.js';
 import { inOrder } from './order.js';
 import { pageQuery, toPage } from './pagination.js';
 import { type Database, type Ids, type LinkSigner, type Repositories, type Scope, type WorkQueue } from './ports.js';
+import { lockedInstance } from './protected-instance.js';
 import { type BackupRecord } from './records.js';
 
 export const DOWNLOAD_LINK_SECONDS = { min: 60, max: 7 * 24 * 3600 } as const;
@@ -27,18 +27,18 @@ export interface BackupServiceDeps {
   publicUrl: () => string;
 }
 
-const missingBackup = (id: string): DomainError => new DomainError('NOT_FOUND', `There is no backup ${shownId(id)}.`, { field: ['backupId'] });
+const missingBackup = (id: string, field = 'backupId'): DomainError => new DomainError('NOT_FOUND', `There is no backup ${shownId(id)}.`, { field: [field] });
 
-/** A backup that can be read, or BACKUP_NOT_AVAILABLE, BACKUP_DAMAGED, NOT_FOUND. */
-export const readableBackup = (backup: BackupRecord | null, id: string): BackupRecord & { sizeBytes: bigint; sha256: string } => {
-  if (!backup || backup.state === 'DELETED') throw missingBackup(id);
+/** A backup that can be read, or BACKUP_NOT_AVAILABLE, BACKUP_DAMAGED, NOT_FOUND. @param field of the input that names it */
+export const readableBackup = (backup: BackupRecord | null, id: string, field = 'backupId'): BackupRecord & { sizeBytes: bigint; sha256: string } => {
+  if (!backup || backup.state === 'DELETED') throw missingBackup(id, field);
   if (backup.state === 'DAMAGED') {
-    throw new DomainError('BACKUP_DAMAGED', `Backup "${backup.name}" is damaged.`, { hint: 'Use another backup.', field: ['backupId'] });
+    throw new DomainError('BACKUP_DAMAGED', `Backup "${backup.name}" is damaged.`, { hint: 'Use another backup.', field: [field] });
   }
   const { sizeBytes, sha256 } = backup;
   if (backup.state !== 'AVAILABLE' || sizeBytes === null || sha256 === null) {
     throw new DomainError('BACKUP_NOT_AVAILABLE', `Backup "${backup.name}" is ${backup.state}.`, {
-      hint: backup.state === 'CREATING' ? 'Wait until it is complete.' : 'Use another backup.', field: ['backupId'],
+      hint: backup.state === 'CREATING' ? 'Wait until it is complete.' : 'Use another backup.', field: [field],
     });
   }
   return { ...backup, sizeBytes, sha256 };
@@ -73,7 +73,7 @@ export const createBackupService = ({ db, ids, clock, queue, starter, links, pub
     const made = { backup: ids.make('backup'), job: ids.make('job') };
     const result = await db.transaction((tx) =>
       once(tx, caller, { mutation: 'backupNow', key: idempotencyKey, input: { instanceId, name }, ids: made, at }, async () => {
-        const instance = await protectedInstance(tx, caller, instanceId);
+        const instance = await lockedInstance(tx, caller, instanceId);
         return starter.start(tx, { instance, backupId: made.backup, jobId: made.job, name, trigger: 'MANUAL', at });
       }, (earlier) => recall(tx, caller, earlier)),
     );

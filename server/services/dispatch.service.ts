@@ -77,7 +77,7 @@ export const createDispatcher = ({ db, ids, clock, log, queue, starter, catchUpM
       id: ids.make('slot'), projectId: policy.projectId, policyId: policy.id, instanceId: policy.instanceId, plannedAt, state: 'DUE', jobId: null, reason: null,
     };
     if (!(await tx.slots.insert(slot))) return { nextRunAt, jobId: null };
-    const decided = await attempt(tx, slot, await tx.instances.get(policy, policy.instanceId), now);
+    const decided = await attempt(tx, slot, await tx.instances.lock(policy, policy.instanceId), now);
     await tx.slots.save(decided);
     return { nextRunAt, jobId: decided.jobId };
   };
@@ -91,7 +91,7 @@ export const createDispatcher = ({ db, ids, clock, log, queue, starter, catchUpM
     const started = await db.transaction(async (tx) => {
       const jobs: string[] = [];
       for (const slot of await tx.slots.claimWaiting(BATCH)) {
-        const decided = await attempt(tx, slot, await tx.instances.get(slot, slot.instanceId), await time(tx));
+        const decided = await attempt(tx, slot, await tx.instances.lock(slot, slot.instanceId), await time(tx));
         await tx.slots.save(decided);
         if (decided.jobId !== null) jobs.push(decided.jobId);
       }

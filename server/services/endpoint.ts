@@ -6,7 +6,7 @@ export const secretPlace = (instance: { projectId: string; id: string }): Secret
   projectId: instance.projectId, table: 'instances', column: 'secrets', rowId: instance.id,
 });
 
-export const NO_SECRETS: InstanceSecrets = { password: null, tls: null };
+const NO_SECRETS: InstanceSecrets = { password: null, tls: null };
 
 export const sealSecrets = (vault: Vault, instance: { projectId: string; id: string }, secrets: InstanceSecrets): Buffer | null =>
   secrets.password === null && secrets.tls === null ? null : vault.seal(secretPlace(instance), JSON.stringify(secrets));

@@ -20,6 +20,29 @@ export interface Once {
   at: Date;
 }
 
+const checkKey = (key: string): void => {
+  if (key.length >= 1 && key.length <= MAX_KEY_LENGTH && !/[^\x20-\x7e]/.test(key)) return;
+  throw new DomainError('BAD_INPUT', `An idempotency key has 1 to ${MAX_KEY_LENGTH} printable ASCII characters.`, { field: ['idempotencyKey'] });
+};
+
+const sameInput = (earlier: { inputHash: string; result: Record<string, string> }, hash: string): Record<string, string> => {
+  if (earlier.inputHash === hash) return earlier.result;
+  throw new DomainError('IDEMPOTENCY_CONFLICT', 'This idempotency key was used before with another input.', {
+    hint: 'Use a new key for a new request.', field: ['idempotencyKey'],
+  });
+};
+
+/**
+ * The ids of the first call with this key, null when there was none: for calls that ask others before they write. Says nothing about a
+ * call that is still under way; `once` does.
+ */
+export const repeated = async (repositories: Repositories, scope: Scope, { mutation, key, input, at }: Omit<Once, 'ids'>): Promise<Record<string, string> | null> => {
+  if (key == null) return null;
+  checkKey(key);
+  const earlier = await repositories.idempotency.find(scope, { mutation, key, at });
+  return earlier && sameInput(earlier, inputHash(input));
+};
+
 /**
  * Runs `make` once per key, inside the caller's transaction, and answers repeats with `recall` over the ids of the first call. What
  * fails is rolled back together with the key, so errors are not stored. A racing repeat waits for the first call's commit.
@@ -32,18 +55,10 @@ export const once = async <T>(
   recall: (ids: Record<string, string>) => Promise<T>,
 ): Promise<T> => {
   if (key == null) return make();
-  if (key.length < 1 || key.length > MAX_KEY_LENGTH || /[^\x20-\x7e]/.test(key)) {
-    throw new DomainError('BAD_INPUT', `An idempotency key has 1 to ${MAX_KEY_LENGTH} printable ASCII characters.`, { field: ['idempotencyKey'] });
-  }
+  checkKey(key);
   const hash = inputHash(input);
   const earlier = await tx.idempotency.claim(scope, { mutation, key, inputHash: hash, result: ids, at });
-  if (!earlier) return make();
-  if (earlier.inputHash !== hash) {
-    throw new DomainError('IDEMPOTENCY_CONFLICT', 'This idempotency key was used before with another input.', {
-      hint: 'Use a new key for a new request.', field: ['idempotencyKey'],
-    });
-  }
-  return recall(earlier.result);
+  return earlier ? recall(sameInput(earlier, hash)) : make();
 };
 
 /** What a recalled id stands for; it is there unless somebody removed rows by hand. */

@@ -3,9 +3,9 @@ import { authorise } from '../domain/principal.js';
 import { nextRun, upcomingRuns, validatePolicy, WEEKDAYS } from '../domain/schedule.js';
 import { type Clock } from '../engine/ports.js';
 import { type PolicyApi } from './api.js';
-import { protectedInstance } from './instance.service.js';
 import { inOrder } from './order.js';
 import { type Database, type WorkQueue } from './ports.js';
+import { lockedInstance, protectedInstance } from './protected-instance.js';
 import { type PolicyRecord } from './records.js';
 
 export const createPolicyService = ({ db, clock, queue }: { db: Database; clock: Clock; queue: WorkQueue }): PolicyApi => ({
@@ -28,6 +28,8 @@ export const createPolicyService = ({ db, clock, queue }: { db: Database; clock:
       // A run that comes due just now is decided by the policy as it was: wait for it.
       const policy = found && (await tx.policies.lock(found.id));
       if (!policy) throw new DomainError('NOT_FOUND', `Instance ${input.instanceId} has no policy.`, { field: ['instanceId'] });
+      // A removal meanwhile has ended the policy for good.
+      await lockedInstance(tx, caller, input.instanceId);
       const weekdays = input.weekdays ?? policy.weekdays;
       const changed: PolicyRecord = {
         ...policy,

@@ -94,12 +94,18 @@ export interface InstanceRepository {
   count(scope: Scope, filter: InstanceFilter): Promise<number>;
   /** Serialises changes of the project's instances until the transaction ends. */
   lockProject(scope: Scope): Promise<void>;
+  /** Removed ones too; locked until the transaction ends. */
+  lock(scope: Scope, id: string): Promise<InstanceRecord | null>;
   findProtectedByName(scope: Scope, name: string): Promise<InstanceRecord | null>;
   findProtectedByRunId(scope: Scope, runId: string): Promise<InstanceRecord | null>;
+  /** In whatever case the host is written. */
+  findProtectedByAddress(scope: Scope, address: Pick<InstanceRecord, 'host' | 'port'>): Promise<InstanceRecord | null>;
   sealedSecrets(scope: Scope, id: string): Promise<Buffer | null>;
   insert(instance: InstanceRecord, sealed: Buffer | null): Promise<void>;
   /** @param sealed undefined leaves the secrets as they are. */
   save(instance: InstanceRecord, sealed: Buffer | null | undefined): Promise<void>;
+  /** What a probe found, and nothing else. false when the instance was changed (`updatedAt`) or removed since it was read. */
+  saveFacts(instance: InstanceRecord, facts: Pick<InstanceRecord, 'server' | 'capabilities'>): Promise<boolean>;
   countAll(): Promise<number>;
 }
 
@@ -275,6 +281,8 @@ export interface RestoreRepository {
 }
 
 export interface IdempotencyRepository {
+  /** What a committed first call stored, while it is kept. */
+  find(scope: Scope, claim: { mutation: string; key: string; at: Date }): Promise<{ inputHash: string; result: Record<string, string> } | null>;
   /**
    * Claims a key in the caller's transaction. `null`: it is ours now, and `result` is stored with it. Otherwise what the first call
    * stored; a racing first call is waited for.
@@ -364,7 +372,7 @@ export interface EnginePort {
   probe(endpoint: Endpoint): Promise<ProbeReport>;
   /** Opens a control connection, looks, and closes it again. */
   inspectTarget(endpoint: Endpoint, backupId: string, options: { safetyBackup: boolean; pauseWrites: boolean }): Promise<TargetFindings>;
-  storeHealth(): Promise<{ writable: boolean; freeBytes: bigint | null }>;
+  storeHealth(): Promise<{ kind: 'FILE_SYSTEM' | 'S3'; writable: boolean; freeBytes: bigint | null }>;
   openArchive(backupId: string): Promise<OpenArchive>;
 }
 

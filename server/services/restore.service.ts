@@ -7,12 +7,12 @@ import { type RestoreApi } from './api.js';
 import { instanceBusy } from './backup-start.js';
 import { readableBackup } from './backup.service.js';
 import { openEndpoint } from './endpoint.js';
-import { once, recalled } from './idempotency.js';
-import { protectedInstance } from './instance.service.js';
+import { once, recalled, repeated } from './idempotency.js';
 import { checkFilter, lookUp, shownId } from './lookup.js';
 import { inOrder } from './order.js';
 import { pageQuery, toPage } from './pagination.js';
-import { type Database, type EnginePort, type Ids, type PlanRow, type Vault, type WorkQueue } from './ports.js';
+import { type Database, type EnginePort, type Ids, type PlanRow, type Repositories, type Vault, type WorkQueue } from './ports.js';
+import { protectedInstance } from './protected-instance.js';
 import { type BackupRecord, type BlockerRecord, type InstanceRecord, type RestorePlanRecord, type WarningRecord } from './records.js';
 
 export const PLAN_SECONDS = 600;
@@ -71,6 +71,12 @@ export const createRestoreService = ({ db, engine, vault, gate, ids, clock, queu
 
   async createPlan(caller, { backupId, instanceId, safetyBackup, pauseWrites, idempotencyKey }) {
     authorise(caller, 'operate');
+    const input = { backupId, instanceId, safetyBackup, pauseWrites };
+    const recall = async (repositories: Repositories, earlier: Record<string, string>): Promise<RestorePlanRecord> =>
+      shown(recalled(await repositories.plans.get(caller, earlier['plan'] ?? '')), clock.now());
+    // Before the target is looked at: a repeat gets the first answer although the target may be down by now.
+    const repeat = await repeated(db.read, caller, { mutation: 'createRestorePlan', key: idempotencyKey, input, at: clock.now() });
+    if (repeat) return recall(db.read, repeat);
     const backup = readableBackup(await lookUp('backup', backupId, (id) => db.read.backups.get(caller, id)), backupId);
     const instance = await protectedInstance(db.read, caller, instanceId);
     const findings = await engine.inspectTarget(await openEndpoint(vault, db.read, instance), backupId, { safetyBackup, pauseWrites });
@@ -90,12 +96,11 @@ export const createRestoreService = ({ db, engine, vault, gate, ids, clock, queu
       confirmationText: instance.name,
       jobId: null, createdAt: at, expiresAt: new Date(at.getTime() + PLAN_SECONDS * 1000),
     };
-    const input = { backupId, instanceId, safetyBackup, pauseWrites };
     return db.transaction((tx) =>
       once(tx, caller, { mutation: 'createRestorePlan', key: idempotencyKey, input, ids: { plan: plan.id }, at }, async () => {
         await tx.plans.insert(plan);
         return shown(plan, at);
-      }, async (earlier) => shown(recalled(await tx.plans.get(caller, earlier['plan'] ?? '')), at)),
+      }, (earlier) => recall(tx, earlier)),
     );
   },
 
@@ -111,9 +116,10 @@ export const createRestoreService = ({ db, engine, vault, gate, ids, clock, queu
       once(tx, caller, { mutation: 'restoreBackup', key: idempotencyKey, input, ids: made, at }, async () => {
         const plan = await lookUp('restorePlan', planId, (id) => tx.plans.get(caller, id));
         if (!plan) throw new DomainError('NOT_FOUND', `There is no restore plan ${shownId(planId)}.`, { field: ['planId'] });
-        const instance = await protectedInstance(tx, caller, plan.instanceId);
+        const instance = await tx.instances.lock(caller, plan.instanceId);
+        if (!instance || instance.removedAt !== null) throw required('The target of this plan is no longer protected.', 'planId');
         confirmed(plan, { caller, instance, confirmation, acceptedWarnings, at });
-        readableBackup(await tx.backups.get(caller, plan.backupId), plan.backupId);
+        readableBackup(await tx.backups.get(caller, plan.backupId), plan.backupId, 'planId');
         if (!(await tx.plans.use(caller, planId, at))) throw used();
         const job = await tx.jobs.insert({
           id: made.job, projectId: caller.projectId, kind: 'RESTORE', createdAt: at, instanceId: instance.id, backupId: plan.backupId,
@@ -136,7 +142,9 @@ export const createRestoreService = ({ db, engine, vault, gate, ids, clock, queu
   },
 });
 
-const used = (): DomainError => new DomainError('CONFIRMATION_REQUIRED', 'This plan was used already.', { hint: 'Make a new plan.', field: ['planId'] });
+const required = (message: string, field: string, hint = 'Make a new plan.'): DomainError => new DomainError('CONFIRMATION_REQUIRED', message, { hint, field: [field] });
+
+const used = (): DomainError => required('This plan was used already.', 'planId');
 
 interface Confirmation {
   caller: Principal;
@@ -148,7 +156,6 @@ interface Confirmation {
 
 /** Whether the plan may be carried out by this caller, now, as confirmed. What only the target itself can tell is looked at again by the job. */
 const confirmed = (plan: PlanRow, { caller, instance, confirmation, acceptedWarnings, at }: Confirmation): void => {
-  const required = (message: string, field: string, hint = 'Make a new plan.'): DomainError => new DomainError('CONFIRMATION_REQUIRED', message, { hint, field: [field] });
   if (plan.keyId !== caller.keyId) throw required('This plan was made by another caller.', 'planId', 'Make a plan of your own.');
   if (plan.usedAt !== null) throw used();
   if (plan.expiresAt <= at) throw required('This plan has expired.', 'planId');

@@ -43,7 +43,7 @@ export const createServiceService = ({ db, engine, gate, version, defaultTimeZon
       version,
       defaultTimeZone,
       retentionDays: RETENTION_DAYS,
-      store: { kind: 'FILE_SYSTEM', ...(await engine.storeHealth()) },
+      store: await engine.storeHealth(),
       limits: {
         maxPageSize: MAX_PAGE_SIZE, maxNameLength: MAX_NAME_LENGTH, minDownloadLinkSeconds: DOWNLOAD_LINK_SECONDS.min,
         maxDownloadLinkSeconds: DOWNLOAD_LINK_SECONDS.max, restorePlanSeconds: PLAN_SECONDS, idempotencyKeySeconds: IDEMPOTENCY_SECONDS, concurrentJobs,

@@ -294,7 +294,7 @@ export type TlsInput = {
 export type RegisterInstanceInput = {
   /** 1 to 128 characters, unique in the project. */
   name: string;
-  /** Host name or address, as this service reaches it. */
+  /** Host name or address alone, as this service reaches it. */
   host: string;
   /** TCP port. */
   port?: number;
@@ -308,7 +308,10 @@ export type RegisterInstanceInput = {
   acceptPartial?: boolean;
 };
 
-/** What to change. What is left out stays; `null` removes what can be removed. A new address or credential is probed before it is stored. */
+/**
+ * What to change. What is left out stays; `null` removes what can be removed. A new address or credential is probed before it is stored. While a
+ * backup or restore works on the instance it cannot be moved to another server (INSTANCE_BUSY).
+ */
 export type UpdateInstanceInput = {
   /** The instance. */
   instanceId: string;
@@ -322,7 +325,7 @@ export type UpdateInstanceInput = {
   username?: string | null | undefined;
   /** Password; null for none. */
   password?: string | null | undefined;
-  /** Encryption; null for a plain connection. */
+  /** Encryption, replaced as a whole: what is left out of it, certificates too, is forgotten. null for a plain connection. */
   tls?: TlsInput | null | undefined;
   /** Whether backups of one node of a cluster are wanted. */
   acceptPartial?: boolean | null | undefined;

@@ -2,4 +2,4 @@
 /** Version of this package. */
 export const SDK_VERSION = '0.1.0';
 /** SHA-256 of the schema files this package was generated from, in the order of their names. */
-export const SCHEMA_SHA256 = '685448e39067c19ebfeaf24444a982a88dda48b499ae3f05d6de36270b4a9224';
+export const SCHEMA_SHA256 = 'd4bd4a82334795a39b5f906bfeb504bbc82de4f90854855a11bb3c2a17717a5d';

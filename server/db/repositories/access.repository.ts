@@ -23,6 +23,13 @@ export const createApiKeyRepository = (manager: EntityManager): ApiKeyRepository
 const KEPT = "interval '24 hours'";
 
 export const createIdempotencyRepository = (manager: EntityManager): IdempotencyRepository => ({
+  async find(scope, { mutation, key, at }) {
+    const [row]: { input_hash: string; result: Record<string, string> }[] = await manager.query(
+      `SELECT input_hash, result FROM idempotency_keys WHERE project_id = $1 AND mutation = $2 AND key = $3 AND created_at >= $4::timestamptz - ${KEPT}`,
+      [scope.projectId, mutation, key, at],
+    );
+    return row ? { inputHash: row.input_hash, result: row.result } : null;
+  },
   async claim(scope, { mutation, key, inputHash, result, at }) {
     // The unique index makes a racing second call wait for the first one's commit. A row past its time is taken over.
     const claimed: unknown[] = await manager.query(

@@ -23,8 +23,18 @@ export const createInstanceRepository = (manager: EntityManager): InstanceReposi
     async lockProject({ projectId }) {
       await manager.query('SELECT 1 FROM projects WHERE id = $1 FOR UPDATE', [projectId]);
     },
+    lock: async (scope, id) =>
+      orNull(await manager.createQueryBuilder(InstanceEntity, 'i').where('i.projectId = :projectId AND i.id = :id', { projectId: scope.projectId, id }).setLock('for_no_key_update').getOne()),
     findProtectedByName: async ({ projectId }, name) => orNull(await manager.findOneBy(InstanceEntity, { projectId, name, removedAt: IsNull() })),
     findProtectedByRunId: async ({ projectId }, runId) => orNull(await manager.findOneBy(InstanceEntity, { projectId, runId, removedAt: IsNull() })),
+    findProtectedByAddress: async ({ projectId }, { host, port }) =>
+      orNull(
+        await manager
+          .createQueryBuilder(InstanceEntity, 'i')
+          .where('i.projectId = :projectId AND i.removedAt IS NULL AND i.port = :port AND lower(i.host) = lower(:host)', { projectId, host, port })
+          .orderBy('i.createdAt')
+          .getOne(),
+      ),
     async sealedSecrets({ projectId }, id) {
       const row = await manager.findOne(InstanceEntity, { where: { projectId, id }, select: { id: true, secrets: true } });
       return row?.secrets ?? null;
@@ -35,6 +45,10 @@ export const createInstanceRepository = (manager: EntityManager): InstanceReposi
     async save({ id, projectId, ...rest }, sealed) {
       const change = { ...rest, runId: rest.server.runId };
       await manager.update(InstanceEntity, { id, projectId }, sealed === undefined ? change : { ...change, secrets: sealed });
+    },
+    async saveFacts({ id, projectId, updatedAt }, { server, capabilities }) {
+      const { affected } = await manager.update(InstanceEntity, { id, projectId, updatedAt, removedAt: IsNull() }, { server, capabilities, runId: server.runId });
+      return affected === 1;
     },
     countAll: () => manager.countBy(InstanceEntity, { removedAt: IsNull() }),
   };
