@@ -10,9 +10,14 @@ export interface DataSourceOptions {
   poolSize?: number;
   /** Told of connections that broke while idle; the pool replaces them. */
   onPoolError?: (error: Error) => void;
+  /** How long a transaction may do nothing until the server ends it, in ms; default 10,000. */
+  idleInTransactionMs?: number;
 }
 
-export const createDataSource = ({ url, poolSize = 10, onPoolError }: DataSourceOptions): DataSource =>
+/** A connection is waited for this long, from the pool as from the server. */
+const CONNECT_MS = 10_000;
+
+export const createDataSource = ({ url, poolSize = 10, onPoolError, idleInTransactionMs = 10_000 }: DataSourceOptions): DataSource =>
   new DataSource({
     type: 'postgres',
     url,
@@ -23,5 +28,8 @@ export const createDataSource = ({ url, poolSize = 10, onPoolError }: DataSource
     installExtensions: false,
     applicationName: 'snapback',
     poolSize,
+    connectTimeoutMS: CONNECT_MS,
+    // A process that was stopped or cut off in the middle of a transaction would hold its locks, the event log's among them, for all nodes.
+    extra: { keepAlive: true, idle_in_transaction_session_timeout: idleInTransactionMs },
     poolErrorHandler: (error: unknown) => onPoolError?.(error instanceof Error ? error : new Error(String(error))),
   });

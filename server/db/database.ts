@@ -1,6 +1,7 @@
 import { type DataSource, type EntityManager } from 'typeorm';
 import { type Database, type JobEventDraft, type Repositories } from '../services/ports.js';
 import { type JobRecord } from '../services/records.js';
+import { DatabaseAway, isTransient } from './faults.js';
 import { createApiKeyRepository, createIdempotencyRepository, createProjectRepository, createSettingRepository } from './repositories/access.repository.js';
 import { createBackupRepository, createLeaseRepository } from './repositories/backup.repository.js';
 import { createInstanceRepository } from './repositories/instance.repository.js';
@@ -41,5 +42,16 @@ const createRepositories = (manager: EntityManager, topicsOf: TopicsOf): Reposit
 
 export const createDatabase = (source: DataSource, topicsOf: TopicsOf): Database => ({
   read: createRepositories(source.manager, topicsOf),
-  transaction: (work) => source.transaction((manager) => work(createRepositories(manager, topicsOf))),
+  async transaction(work) {
+    const runner = source.createQueryRunner();
+    try {
+      await runner.connect().catch((cause: unknown) => {
+        throw new DatabaseAway('No connection to the database could be had.', { cause });
+      });
+      return await runner.manager.transaction((manager) => work(createRepositories(manager, topicsOf)));
+    } finally {
+      await runner.release();
+    }
+  },
+  isTransient: (error) => source.isInitialized && isTransient(error),
 });

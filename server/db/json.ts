@@ -12,7 +12,9 @@ export const toJson = (value: unknown): Json => {
   if (typeof value === 'object') {
     return Object.fromEntries(Object.entries(value).filter(([, inner]) => inner !== undefined).map(([key, inner]) => [key, toJson(inner)]));
   }
-  if (typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean') return value;
+  // jsonb takes every character but this one; it comes in texts of foreign servers.
+  if (typeof value === 'string') return value.replaceAll('\u0000', '\uFFFD');
+  if (typeof value === 'number' || typeof value === 'boolean') return value;
   throw new TypeError(`A ${typeof value} cannot be stored as JSON`);
 };
 

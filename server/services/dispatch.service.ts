@@ -5,7 +5,8 @@ import { type BackupStarter } from './backup-start.js';
 import { type Database, type Ids, type Repositories, type SlotRow, type WorkQueue } from './ports.js';
 import { type InstanceRecord, type PolicyRecord } from './records.js';
 
-const BATCH = 100;
+/** Most policies and slots of one pass; what is left over is for the next. */
+const BATCH = 1_000;
 /** A wake-up that came too early is asked for again after this long: two clocks may differ by a little. */
 const TOO_EARLY_MS = 1_000;
 
@@ -82,41 +83,44 @@ export const createDispatcher = ({ db, ids, clock, log, queue, starter, catchUpM
     return { nextRunAt, jobId: decided.jobId };
   };
 
+  /** The job first: it is due now, the next run is not. */
   const announce = async (policyId: string, { nextRunAt, jobId }: Decision): Promise<void> => {
+    if (jobId !== null) await queue.enqueueJob(jobId);
     await queue.schedulePolicy(policyId, nextRunAt);
+  };
+
+  const runPolicy = async (policyId: string, options: { skipLocked: boolean }): Promise<void> => {
+    const decision = await db.transaction(async (tx) => {
+      const policy = await tx.policies.lock(policyId, options);
+      return policy ? run(tx, policy, await time(tx)) : undefined;
+    });
+    if (decision) await announce(policyId, decision);
+  };
+
+  const runSlot = async (slotId: string): Promise<void> => {
+    const jobId = await db.transaction(async (tx) => {
+      const slot = await tx.slots.lockWaiting(slotId);
+      if (!slot) return null;
+      const decided = await attempt(tx, slot, await tx.instances.lock(slot, slot.instanceId), await time(tx));
+      await tx.slots.save(decided);
+      return decided.jobId;
+    });
     if (jobId !== null) await queue.enqueueJob(jobId);
   };
 
-  const runWaiting = async (): Promise<void> => {
-    const started = await db.transaction(async (tx) => {
-      const jobs: string[] = [];
-      for (const slot of await tx.slots.claimWaiting(BATCH)) {
-        const decided = await attempt(tx, slot, await tx.instances.lock(slot, slot.instanceId), await time(tx));
-        await tx.slots.save(decided);
-        if (decided.jobId !== null) jobs.push(decided.jobId);
-      }
-      return jobs;
-    });
-    for (const jobId of started) await queue.enqueueJob(jobId);
+  /** Each in a transaction of its own: one that cannot be decided keeps no other from running, and none holds locks for all. */
+  const each = async (found: readonly string[], act: (id: string) => Promise<void>): Promise<unknown[]> => {
+    const faults: unknown[] = [];
+    for (const id of found) await act(id).catch((error: unknown) => faults.push(error));
+    return faults;
   };
 
   return {
-    async policyDue(policyId) {
-      const decision = await db.transaction(async (tx) => {
-        const policy = await tx.policies.lock(policyId);
-        return policy ? run(tx, policy, await time(tx)) : undefined;
-      });
-      if (decision) await announce(policyId, decision);
-    },
+    policyDue: (policyId) => runPolicy(policyId, { skipLocked: false }),
     async dispatchDue() {
-      const decisions = await db.transaction(async (tx) => {
-        const now = await time(tx);
-        const made: [string, Decision][] = [];
-        for (const policy of await tx.policies.claimDue(now, BATCH)) made.push([policy.id, await run(tx, policy, now)]);
-        return made;
-      });
-      for (const [policyId, decision] of decisions) await announce(policyId, decision);
-      await runWaiting();
+      const faults = await each(await db.read.policies.due(await time(db.read), BATCH), (id) => runPolicy(id, { skipLocked: true }));
+      faults.push(...(await each(await db.read.slots.waiting(BATCH), runSlot)));
+      if (faults.length > 0) throw new AggregateError(faults, `${faults.length} planned runs could not be decided; the next pass tries again.`);
     },
   };
 };

@@ -114,10 +114,10 @@ export interface PolicyRepository {
   getByInstances(scope: Scope, instanceIds: readonly string[]): Promise<PolicyRecord[]>;
   insert(policy: PolicyRecord): Promise<void>;
   save(policy: PolicyRecord): Promise<void>;
-  /** Enabled policies of protected instances whose run is due, oldest first, over all tenants; locked until the transaction ends, those locked elsewhere skipped. */
-  claimDue(now: Date, limit: number): Promise<PolicyRecord[]>;
-  /** One policy, over all tenants, locked until the transaction ends; waits for who holds it. */
-  lock(id: string): Promise<PolicyRecord | null>;
+  /** Enabled policies of protected instances whose run is due, oldest first, over all tenants. */
+  due(now: Date, limit: number): Promise<string[]>;
+  /** One policy, over all tenants, locked until the transaction ends; waits for who holds it, or with `skipLocked` gives null. */
+  lock(id: string, options?: { skipLocked: boolean }): Promise<PolicyRecord | null>;
   /** Enabled policies with a planned run, over all tenants: what the clock must know. */
   planned(): Promise<{ id: string; nextRunAt: Date }[]>;
 }
@@ -138,8 +138,10 @@ export interface SlotRow {
 export interface SlotRepository {
   /** false when the slot is there already: somebody else has it. */
   insert(slot: SlotRow): Promise<boolean>;
-  /** Slots that wait for a busy server; locked, those locked elsewhere skipped. */
-  claimWaiting(limit: number): Promise<SlotRow[]>;
+  /** Slots that wait for a busy server, oldest first. */
+  waiting(limit: number): Promise<string[]>;
+  /** A slot that still waits, locked until the transaction ends; null when it is over or locked elsewhere. */
+  lockWaiting(id: string): Promise<SlotRow | null>;
   save(slot: SlotRow): Promise<void>;
   list(scope: Scope, policyId: string): Promise<SlotRow[]>;
 }
@@ -181,6 +183,8 @@ export interface LeaseRepository {
   /** false when the lease is over. */
   renew(id: string, seconds: number): Promise<boolean>;
   remove(id: string): Promise<void>;
+  /** Removes at most `limit` that have ended by themselves. */
+  forgetOld(limit: number): Promise<void>;
   isRead(scope: Scope, backupId: string): Promise<boolean>;
 }
 
@@ -242,8 +246,9 @@ export interface JobEventRow extends Omit<JobEventRecord, 'cursor'> {
 
 export interface JobEventRepository {
   /**
-   * Appends an event in the transaction of the change it describes, and announces it to `topics` at the commit. Progress that has been
-   * superseded goes: of a running job at most one PROGRESS event is kept, of an ended one none.
+   * Appends an event in the transaction of the change it describes, and announces it to `topics` at the commit. Appending holds one lock
+   * for all nodes until the commit: a transaction that has appended is short, and waits for no lock that another may hold who appends.
+   * Progress that has been superseded goes: of a running job at most one PROGRESS event is kept, of an ended one none.
    */
   append(job: JobRecord, event: JobEventDraft, topics: readonly string[]): Promise<void>;
   ofJob(scope: Scope, jobId: string, afterSequence: number, limit: number): Promise<JobEventRow[]>;
@@ -288,6 +293,8 @@ export interface IdempotencyRepository {
    * stored; a racing first call is waited for.
    */
   claim(scope: Scope, claim: { mutation: string; key: string; inputHash: string; result: Record<string, string>; at: Date }): Promise<{ inputHash: string; result: Record<string, string> } | null>;
+  /** Removes at most `limit` keys past their time. */
+  forgetOld(limit: number): Promise<void>;
 }
 
 /** A job as the run that owns it sees it. */
@@ -307,7 +314,9 @@ export interface RunRepository {
   renew(jobId: string, fence: number, leaseMs: number): Promise<{ cancelRequested: boolean } | null>;
   /** Whether that run still owns the job. */
   owns(jobId: string, fence: number): Promise<boolean>;
-  /** Moves the job's lock to another server, after its restart say; false: that one is busy, or the lease is lost. */
+  /** As `owns`, and nobody can take the job over until the transaction ends. */
+  hold(jobId: string, fence: number): Promise<boolean>;
+  /** Moves the job's lock to another server, after its restart say; false: that one is busy, or the lease is lost. A statement of its own, not for transactions. */
   bindServer(jobId: string, fence: number, runId: string): Promise<boolean>;
   /** Gives a run's job back to the queue, with its event; another worker may take it after `waitMs`. */
   giveBack(jobId: string, fence: number, waitMs: number, at: Date): Promise<boolean>;
@@ -351,6 +360,8 @@ export interface Database {
   /** Each call its own transaction. */
   readonly read: Repositories;
   transaction<T>(work: (tx: Repositories) => Promise<T>): Promise<T>;
+  /** Whether a transaction that failed like this may succeed when it is repeated: the connection was lost, the server restarts, two waited for each other. */
+  isTransient(error: unknown): boolean;
 }
 
 /** Wakes workers; called after the commit. Losing a call is harmless: the reconcile pass finds the row. */

@@ -47,6 +47,12 @@ export const createIdempotencyRepository = (manager: EntityManager): Idempotency
     if (!row) throw new Error(`Idempotency key of ${mutation} vanished between insert and read`);
     return { inputHash: row.input_hash, result: row.result };
   },
+  async forgetOld(limit) {
+    // Twice their time: keys are judged by the callers' nodes' clocks, this by the database's.
+    await manager.query(
+      `DELETE FROM idempotency_keys WHERE ctid IN (SELECT ctid FROM idempotency_keys WHERE created_at < clock_timestamp() - 2 * ${KEPT} LIMIT $1)`, [limit],
+    );
+  },
 });
 
 export const createSettingRepository = (manager: EntityManager): SettingRepository => {

@@ -97,6 +97,9 @@ export const createLeaseRepository = (manager: EntityManager): LeaseRepository =
   async remove(id) {
     await manager.query('DELETE FROM backup_leases WHERE id = $1', [id]);
   },
+  async forgetOld(limit) {
+    await manager.query(`DELETE FROM backup_leases WHERE id IN (SELECT id FROM backup_leases WHERE expires_at < clock_timestamp() - interval '1 hour' LIMIT $1)`, [limit]);
+  },
   async isRead({ projectId }, backupId) {
     const rows: unknown[] = await manager.query(
       'SELECT 1 FROM backup_leases WHERE project_id = $1 AND backup_id = $2 AND expires_at > clock_timestamp() LIMIT 1',

@@ -24,7 +24,7 @@ export const createJobEventRepository = (manager: EntityManager): JobEventReposi
          SELECT pg_notify('${EVENTS_CHANNEL}', $11)`,
         [
           job.id, job.projectId, job.instanceId, job.sequence, event.kind, job.kind, job.state, event.at, JSON.stringify(richJson.to(job)),
-          event.notice ? JSON.stringify(event.notice) : null, topics.join(' '),
+          event.notice ? JSON.stringify(richJson.to(event.notice)) : null, topics.join(' '),
         ],
       );
     },

@@ -22,19 +22,13 @@ export const createPolicyRepository = (manager: EntityManager): PolicyRepository
     const { id, projectId, ...change } = toRow(policy);
     await manager.update(PolicyEntity, { id, projectId }, change);
   },
-  async claimDue(now, limit) {
-    const due = await manager
-      .createQueryBuilder(PolicyEntity, 'p')
-      .where('p.nextRunAt <= :now', { now })
-      .orderBy('p.nextRunAt')
-      .limit(limit)
-      .setLock('pessimistic_write')
-      .setOnLocked('skip_locked')
-      .getMany();
-    return due.map(toRecord);
+  async due(now, limit) {
+    const due = await manager.createQueryBuilder(PolicyEntity, 'p').select(['p.id', 'p.nextRunAt']).where('p.nextRunAt <= :now', { now }).orderBy('p.nextRunAt').limit(limit).getMany();
+    return due.map(({ id }) => id);
   },
-  async lock(id) {
-    const entity = await manager.createQueryBuilder(PolicyEntity, 'p').where('p.id = :id', { id }).setLock('pessimistic_write').getOne();
+  async lock(id, { skipLocked } = { skipLocked: false }) {
+    const query = manager.createQueryBuilder(PolicyEntity, 'p').where('p.id = :id', { id }).setLock('pessimistic_write');
+    const entity = await (skipLocked ? query.setOnLocked('skip_locked') : query).getOne();
     return entity ? toRecord(entity) : null;
   },
   async planned() {
@@ -48,15 +42,12 @@ export const createSlotRepository = (manager: EntityManager): SlotRepository => 
     const result = await manager.createQueryBuilder().insert().into(SlotEntity).values(slot).orIgnore().returning('id').execute();
     return (result.raw as unknown[]).length > 0;
   },
-  claimWaiting: (limit) =>
-    manager
-      .createQueryBuilder(SlotEntity, 's')
-      .where(`s.state = 'DUE'`)
-      .orderBy('s.plannedAt')
-      .limit(limit)
-      .setLock('pessimistic_write')
-      .setOnLocked('skip_locked')
-      .getMany(),
+  async waiting(limit) {
+    const slots = await manager.createQueryBuilder(SlotEntity, 's').select(['s.id', 's.plannedAt']).where(`s.state = 'DUE'`).orderBy('s.plannedAt').limit(limit).getMany();
+    return slots.map(({ id }) => id);
+  },
+  lockWaiting: (id) =>
+    manager.createQueryBuilder(SlotEntity, 's').where(`s.id = :id AND s.state = 'DUE'`, { id }).setLock('pessimistic_write').setOnLocked('skip_locked').getOne(),
   async save({ id, ...change }: SlotRow) {
     await manager.update(SlotEntity, { id }, change);
   },

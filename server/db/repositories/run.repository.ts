@@ -1,6 +1,7 @@
 import { type EntityManager } from 'typeorm';
 import { type RunRepository } from '../../services/ports.js';
 import { JobEntity } from '../entities/job.entity.js';
+import { isUniqueViolation } from '../faults.js';
 import { type AppendEvent, toJobRecord } from './job.repository.js';
 
 const OWNED = `id = $1 AND fence = $2 AND state = 'RUNNING' AND lease_until > clock_timestamp()`;
@@ -50,14 +51,21 @@ export const createRunRepository = (manager: EntityManager, append: AppendEvent)
       const rows: unknown[] = await manager.query(`SELECT 1 FROM jobs WHERE ${OWNED}`, [jobId, fence]);
       return rows.length > 0;
     },
+    async hold(jobId, fence) {
+      const rows: unknown[] = await manager.query(`SELECT 1 FROM jobs WHERE ${OWNED} FOR UPDATE`, [jobId, fence]);
+      return rows.length > 0;
+    },
     async bindServer(jobId, fence, runId) {
       // Checked first so that the usual refusal is no fault of a statement; the unique index decides a race.
-      const rows = await update(
+      const bound = update(
         `UPDATE jobs SET server_run_id = $3 WHERE ${OWNED} AND NOT EXISTS (
            SELECT 1 FROM jobs o WHERE o.server_run_id = $3 AND o.id <> $1 AND o.state <> 'COMPLETED' AND o.kind IN ('BACKUP', 'RESTORE')) RETURNING id`,
         [jobId, fence, runId],
       );
-      return rows.length > 0;
+      return bound.then((rows) => rows.length > 0, (error: unknown) => {
+        if (isUniqueViolation(error)) return false;
+        throw error;
+      });
     },
     giveBack: (jobId, fence, waitMs, at) => backToQueue(OWNED, [jobId, fence], waitMs, at),
     async expired(limit) {
