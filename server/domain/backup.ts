@@ -2,11 +2,11 @@ export const BACKUP_STATES = ['CREATING', 'AVAILABLE', 'FAILED', 'DELETING', 'DE
 export type BackupState = (typeof BACKUP_STATES)[number];
 
 export const BACKUP_TRANSITIONS: Readonly<Record<BackupState, readonly BackupState[]>> = {
-  CREATING: ['AVAILABLE', 'FAILED'],
+  CREATING: ['AVAILABLE', 'FAILED', 'DELETED'],
   AVAILABLE: ['DELETING', 'DAMAGED'],
   FAILED: ['DELETING'],
   DAMAGED: ['DELETING'],
-  DELETING: ['DELETED'],
+  DELETING: ['DELETED', 'DAMAGED'],
   DELETED: [],
 };
 

@@ -44,6 +44,8 @@ export interface BackupDeps {
   store: Store;
   clock: Clock;
   log: Log;
+  /** Rejects when this work is no longer ours (the lease is lost). Awaited right before the archive is sealed. */
+  assertOwned?: (() => Promise<void>) | undefined;
 }
 
 export interface BackupResult {
@@ -75,12 +77,15 @@ export const runBackup = async (plan: BackupPlan, deps: BackupDeps, signal: Abor
   // An earlier attempt of this backup may have died between its data and its manifest.
   if ((await deps.store.stat(manifestKey(plan.backupId))) === null) await removeArchive(deps.store, plan.backupId);
   const archive = await createArchive(deps.store, { backupId: plan.backupId, signal });
+  let disconnected: Promise<void> | undefined;
   try {
     const reader = new RdbReader();
     const received = await receive(plan, deps, signal, onProgress, { reader, archive, keysTotal: server.keys });
+    disconnected = received.closed;
     onProgress({ kind: 'phase', phase: 'VERIFYING' });
     const summary = reader.finish();
     if (signal.aborted) throw abortReason(signal);
+    await deps.assertOwned?.();
     onProgress({ kind: 'phase', phase: 'SEALING' });
     const manifest = await archive.seal({
       rdb: summary,
@@ -108,6 +113,8 @@ export const runBackup = async (plan: BackupPlan, deps: BackupDeps, signal: Abor
       deps.log.error('an unfinished archive could not be removed', { backupId: plan.backupId, cause: String(cause) });
     });
     throw error;
+  } finally {
+    await disconnected;
   }
 };
 

@@ -1,6 +1,7 @@
 import { type JobProgress, type Phase, type PhaseRecord } from '../domain/job.js';
 import { type Clock, type EngineProgress, type OnProgress } from '../engine/ports.js';
-import { type ClaimedJob, type Database, type JobChange, type JobEventDraft } from '../services/ports.js';
+import { type ClaimedJob, type JobChange, type JobEventDraft } from '../services/ports.js';
+import { type Lease } from './lease.js';
 import { Rate } from './rate.js';
 
 /** At most four progress events a second. */
@@ -12,8 +13,8 @@ const NONE: JobProgress = { bytesDone: 0n, bytesTotal: null, keysDone: 0n, keysT
 
 /**
  * Writes what a run reports into its job: row and event in one transaction, only while the run's fence holds, in the order reported.
- * Phases and notices are never dropped; of progress only the newest is written. A refused write means that the lease is lost: `onLost`
- * is called once, and nothing is written from then on.
+ * Phases and notices are never dropped: while the database is away they wait. Of progress only the newest is written. A refused write
+ * means that the lease is lost, and nothing is written from then on.
  */
 export class JobJournal {
   phase: Phase | null;
@@ -22,13 +23,11 @@ export class JobJournal {
   private readonly rate = new Rate();
   private tail: Promise<void> = Promise.resolve();
   private timer: NodeJS.Timeout | undefined;
-  private writtenAt = 0;
-  private lost = false;
+  private progressWaits = false;
+  private writtenAt = -Infinity;
+  private closed = false;
 
-  constructor(
-    private readonly claimed: ClaimedJob,
-    private readonly deps: { db: Database; clock: Clock; onLost: (cause: unknown) => void },
-  ) {
+  constructor(private readonly claimed: ClaimedJob, private readonly lease: Lease, private readonly clock: Clock) {
     this.phase = claimed.job.phase;
     this.phases = [...claimed.job.phases];
   }
@@ -41,13 +40,20 @@ export class JobJournal {
     await this.tail;
   }
 
+  /** What is reported from now on is forgotten. */
+  close(): void {
+    this.closed = true;
+    this.cancelTimer();
+  }
+
   /** As the job's row is to have them at its end. */
   closedPhases(at: Date): PhaseRecord[] {
     return this.phases.map((record) => (record.endedAt ? record : { ...record, endedAt: at }));
   }
 
   private report(report: EngineProgress): void {
-    const at = this.deps.clock.now();
+    if (this.closed || this.lease.lost) return;
+    const at = this.clock.now();
     if (report.kind === 'phase') {
       if (report.phase === this.phase && this.phases.at(-1)?.endedAt === null) return;
       this.phases = [...this.closedPhases(at), { phase: report.phase, startedAt: at, endedAt: null }];
@@ -60,10 +66,9 @@ export class JobJournal {
       this.write({ change: {}, event: { kind: 'NOTICE', at, notice: { code: report.code, message: report.message } } });
     } else {
       this.measure(report);
-      if (!this.timer) {
-        const wait = Math.max(0, this.writtenAt + PROGRESS_EVERY_MS - performance.now());
-        this.timer = setTimeout(() => this.writeProgress(), wait);
-      }
+      if (this.timer || this.progressWaits) return;
+      const wait = Math.max(0, this.writtenAt + PROGRESS_EVERY_MS - performance.now());
+      this.timer = setTimeout(() => this.writeProgress(), wait);
     }
   }
 
@@ -83,29 +88,30 @@ export class JobJournal {
     this.timer = undefined;
   }
 
+  /** One progress waits at most: it is read when its turn has come, and is the newest then. */
   private writeProgress(): void {
     this.cancelTimer();
-    this.writtenAt = performance.now();
-    this.write(() => ({ change: { progress: this.progress }, event: { kind: 'PROGRESS', at: this.deps.clock.now() } }));
+    if (this.progressWaits) return;
+    this.progressWaits = true;
+    this.write(() => {
+      this.progressWaits = false;
+      this.writtenAt = performance.now();
+      return { change: { progress: this.progress }, event: { kind: 'PROGRESS', at: this.clock.now() } };
+    });
   }
 
   private write(write: Write | (() => Write)): void {
     this.tail = this.tail.then(async () => {
-      if (this.lost) return;
+      if (this.lease.lost) return;
+      const { change, event } = typeof write === 'function' ? write() : write;
+      const { job, fence } = this.claimed;
       try {
-        const { change, event } = typeof write === 'function' ? write() : write;
-        const { job, fence } = this.claimed;
-        const written = await this.deps.db.transaction((tx) => tx.jobs.change(job.id, { fence }, change, event));
-        if (!written) this.lose(undefined);
+        const written = await this.lease.transaction((tx) => tx.jobs.change(job.id, { fence }, change, event));
+        if (!written) this.lease.lose();
       } catch (error) {
-        this.lose(error);
+        // What the job's followers must see cannot be written: the run ends here, and another one, or the last attempt, says why.
+        this.lease.lose(error);
       }
     });
-  }
-
-  private lose(cause: unknown): void {
-    if (this.lost) return;
-    this.lost = true;
-    this.deps.onLost(cause);
   }
 }

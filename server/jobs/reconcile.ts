@@ -3,18 +3,71 @@ import { type Database, type WorkQueue } from '../services/ports.js';
 import { retryWaitMs } from './runner.js';
 
 const BATCH = 200;
+/** Of what is only kept for a time, at most so many rows go in one pass. */
+const FORGET = 10_000;
+
+export interface ReconcileDeps {
+  db: Database;
+  clock: Clock;
+  log: Log;
+  queue: WorkQueue;
+}
 
 /** Gives jobs of dead workers back to the queue. Their fence grows, so that a worker that only slept can change nothing any more. */
-export const collectExpired = async ({ db, clock, log, queue }: { db: Database; clock: Clock; log: Log; queue: WorkQueue }): Promise<void> => {
+export const collectExpired = async ({ db, clock, log }: ReconcileDeps, wakeLater: (jobId: string, ms: number) => void): Promise<void> => {
   for (const { id, fence, attempt } of await db.read.runs.expired(BATCH)) {
-    const taken = await db.transaction((tx) => tx.runs.takeBack(id, fence, retryWaitMs(attempt - 1), clock.now()));
+    const waitMs = retryWaitMs(attempt - 1);
+    const taken = await db.transaction((tx) => tx.runs.takeBack(id, fence, waitMs, clock.now()));
     if (!taken) continue;
     log.warn('A job\'s worker is gone; the job goes back to the queue.', { jobId: id, attempt });
-    setTimeout(() => void queue.enqueueJob(id).catch(() => undefined), retryWaitMs(attempt - 1) + 50).unref();
+    wakeLater(id, waitMs);
   }
 };
 
+/** Looks for expired leases every so often, one pass at a time. `stop` resolves when no pass is under way. */
+export const startCollecting = (deps: ReconcileDeps, everyMs: number): { stop(): Promise<void> } => {
+  const { log, queue } = deps;
+  const waits = new Set<NodeJS.Timeout>();
+  let pass: Promise<void> | undefined;
+  const wakeLater = (jobId: string, ms: number): void => {
+    // A little later than the job may be claimed: a wake-up that comes too early is lost.
+    const wait = setTimeout(() => {
+      waits.delete(wait);
+      queue.enqueueJob(jobId).catch((error: unknown) => log.warn('A job could not be put into the queue; the next pass does it.', { jobId, error: String(error) }));
+    }, ms + 50);
+    waits.add(wait);
+  };
+  const timer = setInterval(() => {
+    pass ??= collectExpired(deps, wakeLater)
+      .catch((error: unknown) => log.warn('Expired leases could not be looked for; they are at the next pass.', { error: String(error) }))
+      .finally(() => {
+        pass = undefined;
+      });
+  }, everyMs);
+  return {
+    async stop() {
+      clearInterval(timer);
+      await pass;
+      for (const wait of waits) clearTimeout(wait);
+    },
+  };
+};
+
 /** Wakes workers for everything that waits, in case the queue forgot it; a second wake-up is harmless. */
-export const wakeWaiting = async ({ db, queue }: { db: Database; queue: WorkQueue }): Promise<void> => {
+export const wakeWaiting = async ({ db, queue }: Pick<ReconcileDeps, 'db' | 'queue'>): Promise<void> => {
   for (const id of await db.read.runs.waiting(BATCH)) await queue.enqueueJob(id);
+};
+
+/** Removes what is over: idempotency keys past their time, and leases whose readers died. */
+export const forgetOld = async ({ db }: Pick<ReconcileDeps, 'db'>): Promise<void> => {
+  await db.read.idempotency.forgetOld(FORGET);
+  await db.read.leases.forgetOld(FORGET);
+};
+
+/** Every step, in order, whatever becomes of the others; what they failed with is thrown at the end. */
+export const everyStep = async (...steps: (() => Promise<void>)[]): Promise<void> => {
+  const faults: unknown[] = [];
+  for (const step of steps) await step().catch((error: unknown) => faults.push(error));
+  if (faults.length > 1) throw new AggregateError(faults, `${faults.length} steps failed.`);
+  if (faults.length === 1) throw faults[0];
 };

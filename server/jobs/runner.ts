@@ -3,6 +3,7 @@ import { type JobFailure, type JobKind, type Phase } from '../domain/job.js';
 import { type Clock, type Log } from '../engine/ports.js';
 import { type ClaimedJob, type Database, type JobChange } from '../services/ports.js';
 import { JobJournal } from './journal.js';
+import { Lease, type LeaseTimes } from './lease.js';
 import { type Finish, type Task, type TaskContext } from './task.js';
 
 export interface RunnerDeps {
@@ -12,7 +13,7 @@ export interface RunnerDeps {
   log: Log;
   /** Names this process in the job's row. */
   worker: string;
-  lease: { lifeMs: number; renewMs: number };
+  lease: LeaseTimes;
   /** Puts a job that was given back into the queue, for another node or the next start. */
   requeue(jobId: string): Promise<void>;
   /** Wakes when something about the job happened, such as a request to cancel it. Returns the way to stop. */
@@ -25,7 +26,7 @@ export interface Runner {
   /** Runs a job if it can be claimed; resolves when the run has ended here. Never rejects for a failure of the job's own. */
   runJob(jobId: string): Promise<void>;
   readonly running: number;
-  /** Interrupts what runs; each job goes back to the queue, for another node or the next start. */
+  /** Takes nothing more, and interrupts what runs; each job goes back to the queue, for another node or the next start. */
   interrupt(): void;
 }
 
@@ -35,17 +36,18 @@ export const retryWaitMs = (attempt: number): number => Math.min(60_000, 1000 * 
 const CANCELLED = new DomainError('INTERRUPTED', 'The job was cancelled.');
 const DRAINED = new DomainError('INTERRUPTED', 'The service was stopped while the job ran.', { retryable: true });
 
-const leaseLost = (cause?: unknown): DomainError =>
-  new DomainError('INTERRUPTED', 'Another worker has taken the job over.', { retryable: true, cause });
-
 export const createRunner = (deps: RunnerDeps): Runner => {
   const runs = new Set<Run>();
+  let interrupted = false;
   return {
     async runJob(jobId) {
+      if (interrupted) throw DRAINED;
+      const claimedAt = performance.now();
       const claimed = await deps.db.transaction((tx) => tx.runs.claim(jobId, deps.worker, deps.lease.lifeMs, deps.clock.now()));
       if (!claimed) return;
-      const run = new Run(claimed, deps);
+      const run = new Run(claimed, deps, claimedAt);
       runs.add(run);
+      if (interrupted) run.stop('drained', DRAINED);
       try {
         await run.toItsEnd();
       } finally {
@@ -56,6 +58,7 @@ export const createRunner = (deps: RunnerDeps): Runner => {
       return runs.size;
     },
     interrupt() {
+      interrupted = true;
       for (const run of runs) run.stop('drained', DRAINED);
     },
   };
@@ -65,17 +68,18 @@ type StopReason = 'cancelled' | 'lost' | 'drained';
 
 class Run {
   private readonly abort = new AbortController();
+  private readonly lease: Lease;
   private readonly journal: JobJournal;
   private stopped: StopReason | undefined;
-  private checking = false;
-  private checkAgain = false;
-  private ended = false;
 
-  constructor(
-    private readonly claimed: ClaimedJob,
-    private readonly deps: RunnerDeps,
-  ) {
-    this.journal = new JobJournal(claimed, { db: deps.db, clock: deps.clock, onLost: (cause) => this.stop('lost', leaseLost(cause)) });
+  constructor(private readonly claimed: ClaimedJob, private readonly deps: RunnerDeps, claimedAt: number) {
+    const { db, log, lease: times } = deps;
+    this.lease = new Lease(
+      claimed,
+      { db, log, times, onLost: (error) => this.stop('lost', error), onCancelRequested: () => this.stop('cancelled', CANCELLED) },
+      claimedAt,
+    );
+    this.journal = new JobJournal(claimed, this.lease, deps.clock);
   }
 
   /** The first reason stands. */
@@ -86,21 +90,21 @@ class Run {
   }
 
   async toItsEnd(): Promise<void> {
-    const { deps, claimed } = this;
+    const { deps, claimed, lease } = this;
     const { job } = claimed;
     const startedAt = performance.now();
-    const renewal = setInterval(() => this.check(), deps.lease.renewMs);
-    const forget = deps.onJobEvent(job.id, () => this.check());
-    this.check();
+    const forget = deps.onJobEvent(job.id, () => void lease.look());
+    lease.begin();
     let conclusion = 'HANDED_OVER';
     try {
       conclusion = await this.attempt();
     } catch (error) {
       // Only the bookkeeping failed: the lease runs out, and another worker takes the job up.
-      deps.log.error('A job could not be brought to its end here.', { jobId: job.id, error: String(error) });
+      if (lease.lost) deps.log.warn('A run lost its lease and has stopped.', { jobId: job.id, fence: claimed.fence });
+      else deps.log.error('A job could not be brought to its end here.', { jobId: job.id, error: describe(error) });
     } finally {
-      this.ended = true;
-      clearInterval(renewal);
+      lease.end();
+      this.journal.close();
       forget();
     }
     deps.observe?.({ kind: job.kind, conclusion, seconds: (performance.now() - startedAt) / 1000 });
@@ -131,32 +135,21 @@ class Run {
       ...this.claimed,
       signal: this.abort.signal,
       onProgress: this.journal.onProgress,
-      assertOwned: async () => {
-        if (this.stopped === 'lost' || !(await this.deps.db.read.runs.owns(this.claimed.job.id, this.claimed.fence))) {
-          const error = leaseLost();
-          this.stop('lost', error);
-          throw error;
-        }
-      },
+      assertOwned: () => this.lease.assertOwned(),
+      write: (work) => this.lease.write(work),
     };
   }
 
   private async failed(task: Task, cause: unknown): Promise<string> {
-    const { deps, claimed } = this;
-    const { job, fence } = claimed;
+    const { deps, claimed, lease } = this;
+    const { job } = claimed;
     const error = asDomainError(cause);
-    if (error.code === 'INTERNAL') deps.log.error('A job failed by a fault of this service.', { jobId: job.id, kind: job.kind, error: describe(cause) });
-    if (this.stopped === 'lost') {
-      deps.log.warn('A run lost its lease and has stopped.', { jobId: job.id, fence });
-      return 'HANDED_OVER';
-    }
+    // The task may have met a request to cancel, or another worker, before this run has looked.
+    if (!this.stopped && error.code === 'INTERRUPTED') await lease.look();
+    if (lease.lost) throw lease.lost;
     await this.journal.flush();
-    if (this.stopped === 'drained' && error.code === 'INTERRUPTED') {
-      // Nothing is wrong with the job: whoever is there next takes it up at once.
-      await deps.db.transaction((tx) => tx.runs.giveBack(job.id, fence, 0, deps.clock.now()));
-      await deps.requeue(job.id);
-      return 'HANDED_OVER';
-    }
+    if ((this.stopped === 'drained' && error.code === 'INTERRUPTED') || this.isDatabaseFault(error)) return this.giveBack(error);
+    if (error.code === 'INTERNAL') deps.log.error('A job failed by a fault of this service.', { jobId: job.id, kind: job.kind, error: describe(cause) });
     const cancelled = this.stopped === 'cancelled' && error.code === 'INTERRUPTED';
     const at = deps.clock.now();
     const conclusion = cancelled ? 'CANCELLED' : 'FAILED';
@@ -166,51 +159,29 @@ class Run {
     return conclusion;
   }
 
+  private isDatabaseFault(error: DomainError): boolean {
+    return error.code === 'INTERNAL' && this.deps.db.isTransient(error.cause);
+  }
+
+  /** Nothing is wrong with the job: whoever is there next takes it up at once. */
+  private async giveBack(reason: DomainError): Promise<string> {
+    const { deps, lease, claimed: { job, fence } } = this;
+    await lease.transaction((tx) => tx.runs.giveBack(job.id, fence, 0, deps.clock.now()));
+    deps.log.info('A job goes back to the queue.', { jobId: job.id, kind: job.kind, error: describe(reason.cause ?? reason) });
+    await deps.requeue(job.id);
+    return 'HANDED_OVER';
+  }
+
   /** One transaction: what the task leaves, the job's end, its event. Refused as a whole when the lease is lost. */
   private async conclude(finish: Finish, end: Pick<JobChange, 'conclusion' | 'failure'>, at?: Date): Promise<void> {
     await this.journal.flush();
-    const { deps, claimed, journal } = this;
+    const { deps, claimed: { job, fence }, journal, lease } = this;
     const completedAt = at ?? deps.clock.now();
-    await deps.db.transaction(async (tx) => {
+    await lease.write(async (tx) => {
       await finish(tx);
-      const ended = await tx.jobs.change(
-        claimed.job.id,
-        { fence: claimed.fence },
-        { ...end, state: 'COMPLETED', completedAt, cancellable: false, phases: journal.closedPhases(completedAt), progress: journal.progress },
-        { kind: 'STATE', at: completedAt },
-      );
-      if (!ended) {
-        this.stop('lost', leaseLost());
-        throw leaseLost();
-      }
+      const change = { ...end, state: 'COMPLETED', completedAt, cancellable: false, phases: journal.closedPhases(completedAt), progress: journal.progress } as const;
+      if (!(await tx.jobs.change(job.id, { fence }, change, { kind: 'STATE', at: completedAt }))) throw lease.lose();
     });
-  }
-
-  /**
-   * Renews the lease and looks whether somebody asked to cancel. One at a time; what asks meanwhile is looked after once more. A fault is
-   * not yet a lost lease.
-   */
-  private check(): void {
-    if (this.checking) {
-      this.checkAgain = true;
-      return;
-    }
-    this.checking = true;
-    this.checkAgain = false;
-    this.deps.db.read.runs
-      .renew(this.claimed.job.id, this.claimed.fence, this.deps.lease.lifeMs)
-      .then(
-        (lease) => {
-          if (!lease) this.stop('lost', leaseLost());
-          else if (lease.cancelRequested) this.stop('cancelled', CANCELLED);
-        },
-        (error: unknown) => this.deps.log.warn('A lease could not be renewed; it is tried again.', { jobId: this.claimed.job.id, error: String(error) }),
-      )
-      .finally(() => {
-        this.checking = false;
-        if (this.checkAgain && !this.ended) this.check();
-      })
-      .catch(() => undefined);
   }
 }
 

@@ -8,12 +8,14 @@ export interface TaskContext extends ClaimedJob {
   onProgress: OnProgress;
   /** Resolves while this run owns the job; rejects when the lease is lost. Asked before everything that cannot be undone. */
   assertOwned(): Promise<void>;
+  /** A transaction in which nobody can take the job over; rejects when the lease is lost. `work` may run more than once. */
+  write<T>(work: (tx: Repositories) => Promise<T>): Promise<T>;
 }
 
-/** Written in the same fenced transaction as the end of the job. */
+/** Written in the same fenced transaction as the end of the job. May run more than once. */
 export type Finish = (tx: Repositories) => Promise<void>;
 
-/** How one kind of job is done. Tasks keep to their fence: what they write for others to see, they write in `Finish` or guarded by `assertOwned`. */
+/** How one kind of job is done. Tasks keep to their fence: what they write for others to see, they write in `Finish` or by `write`. */
 export interface Task {
   /** Does the work. A second and later attempt (`job.attempt > 1`) follows a run that died or was handed over. */
   run(context: TaskContext): Promise<Finish>;

@@ -2,7 +2,7 @@ import { DomainError } from '../../domain/errors.js';
 import { expiresAt } from '../../domain/retention.js';
 import { type BackupChange } from '../../services/ports.js';
 import { type Task } from '../task.js';
-import { meetServer, takeBackup, type TakeBackupDeps } from './take-backup.js';
+import { meetServer, sealedEarlier, takeBackup, type TakeBackupDeps } from './take-backup.js';
 
 /** What a backup that did not come to be says: FAILED and kept as long as others, or, when somebody cancelled it, gone. */
 export const endedBackup = (cancelled: boolean, at: Date): BackupChange =>
@@ -14,8 +14,9 @@ export const createBackupTask = (deps: TakeBackupDeps): Task => ({
     const backup = job.backupId === null ? null : await deps.db.read.backups.get(job, job.backupId);
     if (!backup) throw new DomainError('NOT_FOUND', `Job ${job.id} has no backup.`);
     context.onProgress({ kind: 'phase', phase: 'PREPARING' });
-    const met = await meetServer(deps, context, backup.instanceId);
-    const { change } = await takeBackup(deps, met, backup, context.signal, context.onProgress);
+    // An earlier attempt may have ended between its seal and its row.
+    const earlier = job.attempt > 1 ? await sealedEarlier(deps, context, backup.id) : null;
+    const change = earlier ?? (await takeBackup(deps, context, await meetServer(deps, context, backup.instanceId), backup)).change;
     return async (tx) => {
       if (!(await tx.backups.change(job, backup.id, ['CREATING'], change))) {
         throw new DomainError('CONFLICT', `Backup ${backup.id} is no longer being taken.`);

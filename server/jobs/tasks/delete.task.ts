@@ -3,7 +3,7 @@ import { removeArchive } from '../../engine/archive/archive.js';
 import { type Store } from '../../engine/store/store.js';
 import { type Task } from '../task.js';
 
-/** Manifest first, then the data; every step can be repeated, so a failed deletion stays DELETING and its job can be made again. */
+/** Manifest first, then the data; every step can be repeated, by another attempt or by another deletion. */
 export const createDeleteTask = ({ store }: { store: Store }): Task => ({
   async run({ job, signal, assertOwned, onProgress }) {
     const { backupId } = job;

@@ -1,16 +1,16 @@
-import { DomainError } from '../../domain/errors.js';
-import { openArchive } from '../../engine/archive/archive.js';
+import { DomainError, type DomainErrorOptions, type ErrorCode } from '../../domain/errors.js';
+import { openArchive, removeArchive } from '../../engine/archive/archive.js';
 import { RestoreFailure, runRestore, settleRestore, type RestoreReport, type UndoRecorder } from '../../engine/restore.js';
 import { archiveSource } from '../../engine/target/archive-source.js';
 import { type LinkPlace } from '../../engine/target/check.js';
 import { coverageOf } from '../../services/backup-start.js';
 import { openEndpoint } from '../../services/endpoint.js';
-import { type Ids, type PlanRow, type RestoreChange } from '../../services/ports.js';
+import { type BackupChange, type Ids, type PlanRow, type Repositories, type RestoreChange } from '../../services/ports.js';
 import { startReading } from '../../services/reading.js';
 import { type RestoreRecord } from '../../services/records.js';
 import { type Finish, type Task, type TaskContext } from '../task.js';
 import { endedBackup } from './backup.task.js';
-import { meetServer, takeBackup, type Met, type TakeBackupDeps } from './take-backup.js';
+import { meetServer, sealedEarlier, takeBackup, type Met, type TakeBackupDeps } from './take-backup.js';
 
 export interface RestoreTaskDeps extends TakeBackupDeps {
   ids: Ids;
@@ -27,6 +27,14 @@ const reported = (report: RestoreReport, at: Date): RestoreChange => {
   };
 };
 
+/** How an interrupted restore ends: what was found at the target, and what becomes of its safety backup. */
+class RestoreSettled extends DomainError {
+  constructor(readonly change: RestoreChange, readonly safetyBackup: BackupChange | null, code: ErrorCode, message: string, options: DomainErrorOptions) {
+    super(code, message, options);
+    this.name = 'RestoreSettled';
+  }
+}
+
 export const createRestoreTask = (deps: RestoreTaskDeps): Task => {
   const { db, backupDeps } = deps;
   const { clock, log, store, dial } = backupDeps;
@@ -39,24 +47,22 @@ export const createRestoreTask = (deps: RestoreTaskDeps): Task => {
   };
 
   /** Both records are written only while this run owns the job, and the second only while nobody has asked to cancel. */
-  const recorder = ({ job, fence }: TaskContext, restoreId: string): UndoRecorder => {
-    const change = (tx: Parameters<Finish>[0], undoRecord: RestoreChange['undoRecord']) => tx.restores.change(job, restoreId, { undoRecord: undoRecord ?? null });
-    return {
-      async beforeReplicaOf(record) {
-        await db.transaction(async (tx) => {
-          await change(tx, record);
-          if (!(await tx.jobs.change(job.id, { fence }, {}, { kind: 'NOTICE', at: clock.now(), notice: { code: 'FOLLOWING', message: `The target is told to follow ${record.listenerHost}:${record.listenerPort}.` } }))) throw lost();
+  const recorder = ({ job, fence, write }: TaskContext, restoreId: string): UndoRecorder => ({
+    beforeReplicaOf: (record) =>
+      write(async (tx) => {
+        await tx.restores.change(job, restoreId, { undoRecord: record });
+        await tx.jobs.change(job.id, { fence }, {}, {
+          kind: 'NOTICE', at: clock.now(), notice: { code: 'FOLLOWING', message: `The target is told to follow ${record.listenerHost}:${record.listenerPort}.` },
         });
-      },
-      async pointOfNoReturn(record) {
-        await db.transaction(async (tx) => {
-          await change(tx, record);
-          const at = clock.now();
-          if (!(await tx.jobs.change(job.id, { fence, uncancelled: true }, { cancellable: false }, { kind: 'STATE', at }))) throw lost();
-        });
-      },
-    };
-  };
+      }),
+    pointOfNoReturn: (record) =>
+      write(async (tx) => {
+        await tx.restores.change(job, restoreId, { undoRecord: record });
+        if (!(await tx.jobs.change(job.id, { fence, uncancelled: true }, { cancellable: false }, { kind: 'STATE', at: clock.now() }))) {
+          throw new DomainError('INTERRUPTED', 'The restore was cancelled.');
+        }
+      }),
+  });
 
   /** The PRE_RESTORE backup: a row of its own, under this job and its lock. */
   const safetyBackup = (context: TaskContext, met: Met, restore: RestoreRecord) =>
@@ -64,8 +70,9 @@ export const createRestoreTask = (deps: RestoreTaskDeps): Task => {
       const { job } = context;
       const { instance } = met;
       const id = deps.ids.make('backup');
-      await context.assertOwned();
-      await db.transaction(async (tx) => {
+      await context.write(async (tx) => {
+        // It may run a second time after its commit.
+        if (await tx.backups.get(job, id)) return;
         await tx.backups.insert({
           id, projectId: job.projectId, instanceId: instance.id, jobId: job.id, name: [...`Before restore into ${instance.name}`].slice(0, 128).join(''),
           trigger: 'PRE_RESTORE', engine: instance.server.engine, engineVersion: instance.server.version, coverage: coverageOf(instance), createdAt: clock.now(),
@@ -75,12 +82,11 @@ export const createRestoreTask = (deps: RestoreTaskDeps): Task => {
       const backup = await db.read.backups.get(job, id);
       if (!backup) throw new Error(`Safety backup ${id} is not there right after its insertion`);
       try {
-        const { change, result } = await takeBackup(deps, met, backup, signal, onProgress);
-        await context.assertOwned();
-        await db.transaction((tx) => tx.backups.change(job, id, ['CREATING'], change));
+        const { change, result } = await takeBackup(deps, { assertOwned: context.assertOwned, onProgress, signal }, met, backup);
+        await context.write((tx) => tx.backups.change(job, id, ['CREATING'], change));
         return { replicationOffset: result.replicationOffset };
       } catch (error) {
-        await db.transaction((tx) => tx.backups.change(job, id, ['CREATING'], endedBackup(signal.aborted, clock.now())));
+        await context.write((tx) => tx.backups.change(job, id, ['CREATING'], endedBackup(signal.aborted, clock.now())));
         throw error;
       }
     };
@@ -118,21 +124,47 @@ export const createRestoreTask = (deps: RestoreTaskDeps): Task => {
   };
 
   /** A restore is never repeated: what an interrupted run left behind is brought in order, and told. */
-  const settle = async (context: TaskContext, restore: RestoreRecord): Promise<Finish> => {
+  const settle = async (context: TaskContext, restore: RestoreRecord): Promise<never> => {
     const { job } = context;
     const record = await db.read.restores.undoRecord(job, restore.id);
-    if (!record) throw new DomainError('INTERRUPTED', 'The service was stopped before the restore touched the target; its old data is untouched.', { hint: 'Make a new plan and restore again.', retryable: true });
     context.onProgress({ kind: 'phase', phase: 'FINALIZING' });
+    if (!record) {
+      throw new RestoreSettled({}, await leftSafetyBackup(context, restore), 'INTERRUPTED', 'The restore was cut off before it touched the target; its old data is untouched.', {
+        hint: 'Make a new plan and restore again.', retryable: true,
+      });
+    }
     const { endpoint } = await meetInstance(restore);
     const settlement = await settleRestore(record, endpoint, { dial, log, assertOwned: () => context.assertOwned() });
     context.onProgress({ kind: 'notice', code: `SETTLED_${settlement.action}`, message: settlement.message });
-    await context.assertOwned();
-    await db.transaction((tx) => tx.restores.change(job, restore.id, { dataNow: settlement.dataNow, completedAt: clock.now(), ...(settlement.action === 'LEFT_ALONE' ? {} : { undoRecord: null }) }));
-    throw new DomainError(
+    throw new RestoreSettled(
+      { dataNow: settlement.dataNow, ...(settlement.action === 'LEFT_ALONE' ? {} : { undoRecord: null }) },
+      await leftSafetyBackup(context, restore),
       settlement.dataNow === 'UNKNOWN' || settlement.action === 'LEFT_ALONE' ? 'TARGET_STATE_UNKNOWN' : 'INTERRUPTED',
       `The service was cut off during the restore. ${settlement.message}`,
       { hint: settlement.dataNow === 'NEW' ? 'The target holds the backup\'s data; check it and go on, or restore the safety backup.' : 'Make a new plan and restore again.' },
     );
+  };
+
+  /** What a safety backup is to say that its attempt left CREATING; null when there is none. */
+  const leftSafetyBackup = async (context: TaskContext, { safetyBackupId: id }: RestoreRecord): Promise<BackupChange | null> => {
+    const backup = id === null ? null : await db.read.backups.get(context.job, id);
+    if (backup?.state !== 'CREATING') return null;
+    try {
+      const sealed = await sealedEarlier(deps, context, backup.id);
+      if (sealed) return sealed;
+      await removeArchive(store, backup.id);
+    } catch (error) {
+      // How the restore stands is what has to be told; what is left in the store falls to its sweep.
+      log.error('An unfinished safety backup could not be removed.', { backupId: backup.id, error: String(error) });
+    }
+    return endedBackup(false, clock.now());
+  };
+
+  /** What the restore's row says after a failure. Where a target was touched and nobody could look at it, nobody knows. */
+  const afterFailure = async (tx: Repositories, job: TaskContext['job'], restoreId: string, error: DomainError, at: Date): Promise<RestoreChange> => {
+    if (error instanceof RestoreFailure) return { ...reported(error.report, at), ...(error.report.promoted ? {} : { undoRecord: undefined }) };
+    if (error instanceof RestoreSettled) return { ...error.change, completedAt: at };
+    return { completedAt: at, ...((await tx.restores.undoRecord(job, restoreId)) ? { dataNow: 'UNKNOWN' } : {}) };
   };
 
   const meetInstance = async (restore: RestoreRecord): Promise<Met> => {
@@ -146,13 +178,13 @@ export const createRestoreTask = (deps: RestoreTaskDeps): Task => {
       const { restore, plan } = await load(context);
       return context.job.attempt > 1 ? settle(context, restore) : carryOut(context, restore, plan);
     },
-    fail: ({ job }, error) => async (tx) => {
-      if (job.restoreId === null) return;
+    fail: ({ job }, error, cancelled) => async (tx) => {
+      const restore = job.restoreId === null ? null : await tx.restores.get(job, job.restoreId);
+      if (!restore) return;
       const at = clock.now();
-      if (error instanceof RestoreFailure) await tx.restores.change(job, job.restoreId, { ...reported(error.report, at), ...(error.report.promoted ? {} : { undoRecord: undefined }) });
-      else await tx.restores.change(job, job.restoreId, { completedAt: at });
+      const safety = error instanceof RestoreSettled ? error.safetyBackup : null;
+      if (restore.safetyBackupId !== null) await tx.backups.change(job, restore.safetyBackupId, ['CREATING'], safety ?? endedBackup(cancelled, at));
+      await tx.restores.change(job, restore.id, await afterFailure(tx, job, restore.id, error, at));
     },
   };
 };
-
-const lost = (): DomainError => new DomainError('INTERRUPTED', 'The restore was cancelled, or another worker has taken it over.', { retryable: true });

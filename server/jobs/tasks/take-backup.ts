@@ -1,8 +1,10 @@
-import { capabilities, type EngineGate } from '../../domain/capability.js';
-import { DomainError } from '../../domain/errors.js';
+import { capabilities, type EngineGate, NOTHING_OFF } from '../../domain/capability.js';
+import { DomainError, type ErrorCode } from '../../domain/errors.js';
 import { expiresAt } from '../../domain/retention.js';
+import { openArchive, removeArchive, type Manifest } from '../../engine/archive/archive.js';
+import { manifestKey } from '../../engine/archive/layout.js';
 import { runBackup, type BackupDeps, type BackupResult } from '../../engine/backup.js';
-import { type Endpoint, type OnProgress } from '../../engine/ports.js';
+import { type Endpoint } from '../../engine/ports.js';
 import { loadsOn } from '../../engine/rdb/versions.js';
 import { type SourceLimits } from '../../engine/source/limits.js';
 import { coverageOf, refuseWhereImpossible } from '../../services/backup-start.js';
@@ -47,17 +49,20 @@ export const meetServer = async (deps: TakeBackupDeps, context: TaskContext, ins
     await context.assertOwned();
     throw new DomainError('INSTANCE_BUSY', `Another backup or restore works on the server of "${known.name}".`, { hint: 'Try again when it has ended.', retryable: true });
   }
-  await context.assertOwned();
-  await db.transaction(async (tx) => {
+  await context.write(async (tx) => {
+    await tx.instances.lockProject(context.job);
     const current = await tx.instances.get(context.job, instanceId);
-    if (current?.removedAt === null) await tx.instances.save({ ...current, server: instance.server, capabilities: instance.capabilities }, undefined);
+    // Not what was found at an address that it has no more.
+    if (current?.removedAt === null && current.host === known.host && current.port === known.port) {
+      await tx.instances.save({ ...current, server: instance.server, capabilities: capabilities(report, NOTHING_OFF, { acceptPartial: current.acceptPartial }) }, undefined);
+    }
   });
   return { instance, endpoint };
 };
 
 /** Takes the backup that `backup` announces and returns what its row is to say then. */
 export const takeBackup = async (
-  deps: TakeBackupDeps, { instance, endpoint }: Met, backup: BackupRecord, signal: AbortSignal, onProgress: OnProgress,
+  deps: TakeBackupDeps, { assertOwned, onProgress, signal }: Pick<TaskContext, 'assertOwned' | 'onProgress' | 'signal'>, { instance, endpoint }: Met, backup: BackupRecord,
 ): Promise<{ change: BackupChange; result: BackupResult }> => {
   refuseWhereImpossible(instance);
   const { engine, version, runId } = instance.server;
@@ -67,14 +72,40 @@ export const takeBackup = async (
       source: { instanceId: instance.id, instanceName: instance.name, engine, version, runId, coverage: coverageOf(instance) },
       softwareVersion: deps.softwareVersion, limits: deps.limits, spillDirectory: deps.spillDirectory,
     },
-    deps.backupDeps, signal, onProgress,
+    { ...deps.backupDeps, assertOwned }, signal, onProgress,
   );
   deps.captured?.(Number(result.plainBytes));
-  return { result, change: availableChange(result) };
+  return { result, change: availableChange(result.manifest) };
 };
 
-const availableChange = ({ manifest, summary, plainBytes, storedBytes, sha256, replicationId, replicationOffset }: BackupResult): BackupChange => {
+const UNREADABLE: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['CORRUPT', 'TRUNCATED', 'NOT_FOUND']);
+
+/**
+ * What the row of a backup is to say when an attempt that died had sealed its archive already: it is read through and taken as it is. Null
+ * when there is none; one that cannot be read is removed. Fails as the store does.
+ */
+export const sealedEarlier = async ({ backupDeps: { store } }: TakeBackupDeps, { assertOwned, onProgress, signal }: TaskContext, backupId: string): Promise<BackupChange | null> => {
+  if ((await store.stat(manifestKey(backupId))) === null) return null;
+  onProgress({ kind: 'phase', phase: 'VERIFYING' });
+  try {
+    const archive = await openArchive(store, backupId, { signal });
+    try {
+      await archive.verify({ signal, onProgress: ({ bytesDone, bytesTotal }) => onProgress({ kind: 'amount', bytesDone, bytesTotal, keysDone: 0n, keysTotal: null }) });
+      return availableChange(archive.manifest);
+    } finally {
+      await archive.close();
+    }
+  } catch (error) {
+    if (!(error instanceof DomainError && UNREADABLE.has(error.code))) throw error;
+    await assertOwned();
+    await removeArchive(store, backupId);
+    return null;
+  }
+};
+
+const availableChange = (manifest: Manifest): BackupChange => {
   const [artifact] = manifest.artifacts;
+  const { rdb: summary, replication } = artifact;
   return {
     state: 'AVAILABLE',
     engine: manifest.source.engine,
@@ -83,17 +114,16 @@ const availableChange = ({ manifest, summary, plainBytes, storedBytes, sha256, r
     integrity: summary.integrity,
     unknownContent: summary.unknown ? { what: `${summary.unknown.kind.toLowerCase()} ${summary.unknown.code}`, offset: summary.unknown.offset } : null,
     rdbVersion: summary.version,
-    sizeBytes: plainBytes,
-    storedBytes,
-    sha256,
+    sizeBytes: artifact.plainSize,
+    storedBytes: artifact.storedSize,
+    sha256: artifact.plainSha256,
     keys: summary.keys,
     expiringKeys: summary.expiring,
     databases: summary.databases,
     types: summary.types,
     functions: summary.functions,
     loadsOn: loadsOn(summary, { engine: manifest.source.engine, version: manifest.source.version }),
-    replicationId,
-    replicationOffset,
+    ...(replication ? { replicationId: replication.id, replicationOffset: replication.offset } : {}),
     startedAt: manifest.startedAt,
     completedAt: manifest.completedAt,
     expiresAt: expiresAt(manifest.completedAt),
