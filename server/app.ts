@@ -24,7 +24,7 @@ import { stateTopic, topicsOf } from './events/topics.js';
 import { buildServedSchema } from './graphql/schema.js';
 import { createHttpApp } from './http/app.js';
 import { AgendaClock } from './jobs/agenda-clock.js';
-import { collectExpired, wakeWaiting } from './jobs/reconcile.js';
+import { everyStep, forgetOld, startCollecting, wakeWaiting } from './jobs/reconcile.js';
 import { createRunner } from './jobs/runner.js';
 import { createBackupTask } from './jobs/tasks/backup.task.js';
 import { createDeleteTask } from './jobs/tasks/delete.task.js';
@@ -161,7 +161,7 @@ const build = async ({ config, databaseUrl, log, clock: given, keepFirstKey, pro
   const hub = createEventHub({ url: databaseUrl, channel: EVENTS_CHANNEL, log });
   await hub.start();
   started.push(() => hub.stop());
-  const feed = createEventFeed(db.read.events, hub);
+  const feed = createEventFeed(db.read.events, hub, (error) => db.isTransient(error));
 
   const worker = `${hostname()}-${process.pid}-${randomUUID().slice(0, 8)}`;
   const queue = await AgendaClock.open({ databaseUrl, mongoUrl: config.mongodbUrl ?? undefined, name: worker, concurrency: config.concurrentJobs, log });
@@ -224,24 +224,14 @@ const build = async ({ config, databaseUrl, log, clock: given, keepFirstKey, pro
   await queue.start({
     runJob: (jobId) => runner.runJob(jobId),
     policyDue: (policyId) => dispatcher.policyDue(policyId),
-    async tick() {
-      await dispatcher.dispatchDue();
-      await wakeWaiting({ db, queue });
-    },
+    tick: () => everyStep(() => dispatcher.dispatchDue(), () => wakeWaiting({ db, queue }), () => forgetOld({ db })),
   });
   for (const { id, nextRunAt } of await db.read.policies.planned()) await queue.schedulePolicy(id, nextRunAt);
-  const collecting = setInterval(() => {
-    collectExpired({ db, clock, log, queue }).catch((error: unknown) => log.warn('Expired leases could not be looked for; they are at the next pass.', { error: String(error) }));
-  }, COLLECT_EVERY_MS);
+  const collecting = startCollecting({ db, clock, log, queue }, COLLECT_EVERY_MS);
 
   let stopping: Promise<void> | undefined;
-  const shutDown = async (): Promise<void> => {
-    clearInterval(collecting);
-    await http.stop(Math.min(config.drainMs, 10_000));
-    await drainJobs();
-    await hub.stop();
-    await source.destroy();
-  };
+  const shutDown = (): Promise<void> =>
+    everyStep(() => collecting.stop(), () => http.stop(Math.min(config.drainMs, 10_000)), drainJobs, () => hub.stop(), () => source.destroy());
   /** Running jobs get the drain time; what still runs then is interrupted and goes back to the queue. */
   const drainJobs = async (): Promise<void> => {
     const late = setTimeout(() => runner.interrupt(), config.drainMs);

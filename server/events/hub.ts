@@ -2,6 +2,8 @@ import { Client } from 'pg';
 import { type Log } from '../engine/ports.js';
 
 const RECONNECT_MS = 1_000;
+/** Longest wait for the server's answer to a connect. */
+const CONNECT_MS = 10_000;
 
 /** Called when something happened on a topic, or when something may have been missed. Carries no data: the reader looks for itself. */
 export type Wake = () => void;
@@ -31,7 +33,7 @@ export const createEventHub = (options: { url: string; channel: string; log: Log
   };
 
   const connect = async (): Promise<void> => {
-    const next = new Client({ connectionString: options.url, application_name: 'snapback events', keepAlive: true });
+    const next = new Client({ connectionString: options.url, application_name: 'snapback events', keepAlive: true, connectionTimeoutMillis: CONNECT_MS });
     const lost = (error?: Error): void => {
       if (client !== next) return;
       client = undefined;

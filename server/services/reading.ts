@@ -27,10 +27,16 @@ export const startReading = async (db: Database, log: Log, scope: Scope, backupI
     return locked;
   });
   const lost = new AbortController();
+  let renewedAt = performance.now();
+  const lose = (): void => lost.abort(new DomainError('INTERRUPTED', `The lease for reading backup ${backupId} was lost.`, { retryable: true }));
   const timer = setInterval(() => {
+    const asked = performance.now();
+    // While the database is away nobody renews it, and it ends all the same.
+    if (asked - renewedAt >= LEASE_SECONDS * 1000) lose();
     db.read.leases.renew(id, LEASE_SECONDS).then(
       (kept) => {
-        if (!kept) lost.abort(new DomainError('INTERRUPTED', `The lease for reading backup ${backupId} was lost.`, { retryable: true }));
+        if (kept) renewedAt = asked;
+        else lose();
       },
       (error: unknown) => log.warn('A reader\'s lease could not be renewed; it is tried again.', { backupId, error: String(error) }),
     );
