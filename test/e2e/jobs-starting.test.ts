@@ -82,9 +82,9 @@ describe('starting work', () => {
     const running = await sdk.backups.create({ instanceId: instance.id, name: 'long' });
     const plan = await sdk.restores.plan({ backupId: backup.id, instanceId: instance.id });
     for (const work of [
-      sdk.backups.create({ instanceId: instance.id, name: 'second' }),
-      sdk.restores.run({ planId: plan.id, confirmation: 'source', acceptedWarnings: toAccept(plan) }),
-    ]) expect(await caught(work)).toMatchObject({ kind: 'user_input', code: 'INSTANCE_BUSY', jobId: running.job.id, retryable: true });
+      () => sdk.backups.create({ instanceId: instance.id, name: 'second' }),
+      () => sdk.restores.run({ planId: plan.id, confirmation: 'source', acceptedWarnings: toAccept(plan) }),
+    ]) expect(await caught(work())).toMatchObject({ kind: 'user_input', code: 'INSTANCE_BUSY', jobId: running.job.id, retryable: true });
     expect(await caught(sdk.instances.remove(instance))).toMatchObject({ code: 'INSTANCE_BUSY', message: expect.stringContaining(running.job.id) as string });
     expect((await sdk.instances.get(instance))?.runningJob).toMatchObject({ id: running.job.id, kind: 'BACKUP' });
     const racing = await Promise.all(Array.from({ length: 5 }, async (_, i) => sdk.backups.create({ instanceId: into.id, name: `race ${String(i)}` }).catch(() => undefined)));
