@@ -1,5 +1,5 @@
 import { DomainError } from '../domain/errors.js';
-import { nextRun } from '../domain/schedule.js';
+import { nextRun, runsAfter } from '../domain/schedule.js';
 import { type Clock, type Log } from '../engine/ports.js';
 import { type BackupStarter } from './backup-start.js';
 import { type Database, type Ids, type Repositories, type SlotRow, type WorkQueue } from './ports.js';
@@ -9,6 +9,8 @@ import { type InstanceRecord, type PolicyRecord } from './records.js';
 const BATCH = 1_000;
 /** A wake-up that came too early is asked for again after this long: two clocks may differ by a little. */
 const TOO_EARLY_MS = 1_000;
+/** Slots that are recorded after a downtime; those before are of no use to anybody. */
+const MOST_MISSED = 400;
 
 export interface DispatchDeps {
   db: Database;
@@ -38,6 +40,17 @@ interface Decision {
   nextRunAt: Date | null;
   jobId: string | null;
 }
+
+/** The planned instants from `plannedAt` to now, oldest first; of a very long time the newest ones. */
+const passedSince = (policy: PolicyRecord, plannedAt: Date, now: Date): Date[] => {
+  const passed = [plannedAt];
+  for (const run of runsAfter(policy, policy.instanceId, plannedAt)) {
+    if (run.plannedAt > now) break;
+    passed.push(run.plannedAt);
+    if (passed.length > MOST_MISSED) passed.shift();
+  }
+  return passed;
+};
 
 export const createDispatcher = ({ db, ids, clock, log, queue, starter, catchUpMs }: DispatchDeps): Dispatcher => {
   const time = (tx: Repositories): Promise<Date> => (clock ? Promise.resolve(clock.now()) : tx.now());
@@ -71,12 +84,15 @@ export const createDispatcher = ({ db, ids, clock, log, queue, starter, catchUpM
     const plannedAt = policy.nextRunAt;
     if (plannedAt === null) return { nextRunAt: null, jobId: null };
     if (plannedAt > now) return { nextRunAt: new Date(Math.max(plannedAt.getTime(), (await tx.now()).getTime() + TOO_EARLY_MS)), jobId: null };
-    // From now on, not from the missed instant: after downtime several missed slots give one run.
     const nextRunAt = nextRun(policy, policy.instanceId, now);
     await tx.policies.save({ ...policy, nextRunAt });
-    const slot: SlotRow = {
-      id: ids.make('slot'), projectId: policy.projectId, policyId: policy.id, instanceId: policy.instanceId, plannedAt, state: 'DUE', jobId: null, reason: null,
-    };
+    // After downtime several slots have passed: the newest may still give a run, and stands for the others.
+    const passed = passedSince(policy, plannedAt, now);
+    const slotAt = (instant: Date): SlotRow => ({
+      id: ids.make('slot'), projectId: policy.projectId, policyId: policy.id, instanceId: policy.instanceId, plannedAt: instant, state: 'DUE', jobId: null, reason: null,
+    });
+    for (const instant of passed.slice(0, -1)) await tx.slots.insert(missed(slotAt(instant), 'The service was not running in time; a later slot has come since.'));
+    const slot = slotAt(passed.at(-1) ?? plannedAt);
     if (!(await tx.slots.insert(slot))) return { nextRunAt, jobId: null };
     const decided = await attempt(tx, slot, await tx.instances.lock(policy, policy.instanceId), now);
     await tx.slots.save(decided);
