@@ -78,23 +78,20 @@ describe('servers that cannot be protected', () => {
     await expectRefused(port, 'CONNECT_FAILED', { tls: { insecureSkipVerify: true } });
   });
 
-  it('ones that accept and stay silent, close at once, or talk without end', async () => {
+  it('ones that accept and stay silent, close at once, talk without end, or speak TLS where we do not and the other way round', async () => {
     const endless = createServer((socket) => {
       const timer = setInterval(() => socket.write('+'.padEnd(65_536, 'x')), 1);
       socket.on('error', () => undefined).on('close', () => clearInterval(timer));
     });
     const silent = createServer((socket) => socket.on('error', () => undefined));
     // A server that expects TLS waits for a longer greeting than ours: it too stays silent.
-    const [silentPort, closingPort, endlessPort, secure] = await Promise.all([listen(silent), listen(createServer((socket) => socket.destroy())), listen(endless), start({ tls: true })]);
+    const closing = createServer((socket) => socket.destroy());
+    const [silentPort, closingPort, endlessPort, secure, plain] = await Promise.all([listen(silent), listen(closing), listen(endless), start({ tls: true }), start()]);
     await Promise.all([
       expectRefused(silentPort, 'CONNECT_FAILED'), expectRefused(silentPort, 'CONNECT_FAILED', { password: PASSWORD }), expectRefused(silentPort, 'CONNECT_FAILED', { tls: {} }),
-      expectRefused(secure.port, 'CONNECT_FAILED'), expectRefused(closingPort, 'CONNECT_FAILED'), expectRefused(endlessPort, 'CONNECT_FAILED'),
+      expectRefused(secure.port, 'CONNECT_FAILED'), expectRefused(secure.port, 'CONNECT_FAILED', { tls: {} }), expectRefused(plain.port, 'CONNECT_FAILED', { tls: { insecureSkipVerify: true } }),
+      expectRefused(closingPort, 'CONNECT_FAILED'), expectRefused(endlessPort, 'CONNECT_FAILED'),
     ]);
-  });
-
-  it('TLS where there is none, and a certificate that nobody vouches for', async () => {
-    await expectRefused((await start({ tls: true })).port, 'CONNECT_FAILED', { tls: {} });
-    await expectRefused((await start()).port, 'CONNECT_FAILED', { tls: { insecureSkipVerify: true } });
   });
 
   it('a server whose backup is not possible is registered and says why; a backup of it is refused', async () => {

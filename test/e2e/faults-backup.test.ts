@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { chmodSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { type Instance } from '@snapback/sdk';
@@ -42,6 +42,16 @@ const mountVolume = (path: string): boolean => {
     return false;
   }
 };
+
+/** Processes forked by a process, from /proc: the parent's id is the second field behind the name in brackets. */
+const childrenOf = (parent: number): number[] =>
+  readdirSync('/proc').filter((name) => /^\d+$/.test(name)).map(Number).filter((pid) => {
+    try {
+      return Number(/\) \S (\d+) /.exec(readFileSync(`/proc/${String(pid)}/stat`, 'utf8'))?.[1]) === parent;
+    } catch {
+      return false; // It has ended since it was listed.
+    }
+  });
 
 describe('a backup that something goes wrong with', () => {
   let volume: string;
@@ -112,7 +122,8 @@ describe('a backup that something goes wrong with', () => {
       const started = await service.sdk.backups.create({ instanceId: instance.id, name: 'childless' });
       await firstEvent(service, started.job, flows);
       await source.cli('CONFIG', 'SET', 'rdb-key-save-delay', '0');
-      execFileSync('pkill', ['-KILL', '-P', String(source.pid)]);
+      expect(childrenOf(source.pid)).toHaveLength(1);
+      for (const child of childrenOf(source.pid)) process.kill(child, 'SIGKILL');
       await expectFailedBackup(service, started, 'SOURCE_DISCONNECTED');
     } finally {
       await source.stop();
