@@ -1,5 +1,5 @@
 import { DatabaseError } from 'pg';
-import { QueryFailedError, QueryRunnerAlreadyReleasedError } from 'typeorm';
+import { QueryFailedError, QueryRunnerAlreadyReleasedError, QueryRunnerProviderAlreadyReleasedError } from 'typeorm';
 
 /** SQLSTATEs after which the same transaction may succeed: connection lost (08), deadlock, too many connections, idle for too long, shut down or starting. */
 const PASSING = /^(08...|40001|40P01|53300|25P03|57P0[123])$/;
@@ -14,8 +14,8 @@ export const isTransient = (error: unknown): boolean => {
   if (error instanceof DatabaseAway) return true;
   const fault: unknown = error instanceof QueryFailedError ? error.driverError : error;
   if (fault instanceof DatabaseError) return PASSING.test(fault.code ?? '');
-  // A statement that failed without a SQLSTATE failed for want of its connection.
-  if (error instanceof QueryFailedError || error instanceof QueryRunnerAlreadyReleasedError) return true;
+  // A statement that failed without a SQLSTATE failed for want of its connection; it may have been lost between two statements.
+  if ([QueryFailedError, QueryRunnerAlreadyReleasedError, QueryRunnerProviderAlreadyReleasedError].some((kind) => error instanceof kind)) return true;
   return fault instanceof Error && 'code' in fault && UNREACHABLE.has(fault.code);
 };
 

@@ -1,0 +1,95 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { createEventFeed } from '../../../server/events/feed.js';
+import { type JobEventRecord } from '../../../server/services/records.js';
+import { waitFor } from '../../kit/wait.js';
+import { newId, type Rig, startRig } from './rig.js';
+
+const WRITERS = 20;
+const WRITES = 15;
+
+describe('the feed', () => {
+  let rig: Rig;
+  beforeAll(async () => {
+    rig = await startRig();
+  });
+  afterAll(() => rig?.stop());
+
+  const feed = () => createEventFeed(rig.db.read.events, rig.hub, (error) => rig.db.isTransient(error));
+  const notice = (jobId: string, code: string) => rig.db.transaction((tx) => tx.jobs.change(jobId, {}, {}, { kind: 'NOTICE', at: new Date(), notice: { code, message: 'm' } }));
+
+  it('gives every event of twenty writers once, in order, to a reader that always begins anew at its last cursor', async () => {
+    const caller = { ...rig.caller, projectId: newId('project') };
+    const jobs = await Promise.all(Array.from({ length: WRITERS }, () => rig.insertJob({ projectId: caller.projectId, kind: 'DELETE', serverRunId: null })));
+    const seen: JobEventRecord[] = [];
+    let after: string | null = null;
+    const reading = (async () => {
+      while (seen.length < WRITERS * (WRITES + 1)) {
+        // A few at a time, so that it resumes in the middle of what is being written.
+        const events: AsyncIterableIterator<JobEventRecord> = await feed().project(caller, {}, after ?? (await firstCursor()));
+        for (let i = 0; i < 7 && seen.length < WRITERS * (WRITES + 1); i += 1) {
+          const { value, done } = await events.next();
+          if (done) break;
+          seen.push(value as JobEventRecord);
+          after = (value as JobEventRecord).cursor;
+        }
+        await events.return?.();
+      }
+    })();
+    await Promise.all(jobs.map(async ({ id }) => {
+      for (let i = 0; i < WRITES; i += 1) await notice(id, `N${i}`);
+    }));
+    await reading;
+    for (const { id } of jobs) {
+      const own = seen.filter(({ job }) => job.id === id);
+      expect(own.map(({ sequence }) => sequence)).toEqual(Array.from({ length: WRITES + 1 }, (_, index) => index + 1));
+    }
+    const [total] = await rig.sql<{ count: string }>('SELECT count(*) FROM job_events WHERE project_id = $1', [caller.projectId]);
+    expect(seen).toHaveLength(Number(total?.count));
+    // Nothing of other tenants.
+    expect(seen.every(({ job }) => job.projectId === caller.projectId)).toBe(true);
+  });
+
+  /** From before everything. */
+  const firstCursor = async (): Promise<string> => {
+    const { feedCursor } = await import('../../../server/domain/cursor.js');
+    return feedCursor('0');
+  };
+
+  it('a reader that waits is let go at once', async () => {
+    const job = await rig.insertJob();
+    const events = feed().job(rig.caller, job.id, 1);
+    const next = events.next();
+    // It has looked once and waits now.
+    await waitFor(async () => (await rig.sql(`SELECT 1 FROM pg_stat_activity WHERE query LIKE '%job_events%' AND state = 'active' AND pid <> pg_backend_pid()`)).length === 0);
+    const before = performance.now();
+    await events.return?.();
+    expect(await next).toMatchObject({ done: true });
+    expect(performance.now() - before).toBeLessThan(500);
+    expect((await events.next()).done).toBe(true);
+  });
+
+  it('one that never began, and two that end twice, harm nothing', async () => {
+    const job = await rig.insertJob();
+    const never = feed().job(rig.caller, job.id, 0);
+    await never.return?.();
+    await never.return?.();
+    expect((await never.next()).done).toBe(true);
+  });
+
+  it('a reader rides out cut connections, and gets what was written meanwhile', async () => {
+    const job = await rig.insertJob();
+    const events = feed().job(rig.caller, job.id, 1);
+    const next = events.next();
+    expect(await rig.cutConnections()).toBeGreaterThan(0);
+    await waitFor(() => notice(job.id, 'AFTER').catch(() => null));
+    expect((await next).value).toMatchObject({ kind: 'NOTICE', notice: { code: 'AFTER' } });
+    await waitFor(() => rig.hub.listening);
+    const second = events.next();
+    const before = performance.now();
+    await notice(job.id, 'ANNOUNCED');
+    expect((await second).value).toMatchObject({ notice: { code: 'ANNOUNCED' } });
+    // Announced, not polled for.
+    expect(performance.now() - before).toBeLessThan(1_500);
+    await events.return?.();
+  });
+});

@@ -1,0 +1,157 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Client } from 'pg';
+import { type Instance } from '@snapback/sdk';
+import { digest } from '../../kit/digest.js';
+import { startRedis, type RedisServer } from '../../kit/redis.js';
+import { startService, type TestService } from '../../kit/service.js';
+import { eventually, waitFor } from '../../kit/wait.js';
+import { archivesOf, backUp, caught, firstEvent, flows, infoOf, loadSlowly, populate, register, saveSlowly, startRestore, storedFiles } from '../../e2e/scene.js';
+
+describe('work that is cut off', () => {
+  let service: TestService;
+  let source: RedisServer;
+  let instance: Instance;
+  let observer: Client;
+
+  const sql = async (text: string, parameters: unknown[] = []): Promise<unknown[]> => (await observer.query(text, parameters)).rows;
+  /** As if the worker had been stopped for longer than its lease. */
+  const expire = (job: { id: string }) => sql(`UPDATE jobs SET lease_until = clock_timestamp() - interval '1 second' WHERE id = $1 AND state = 'RUNNING'`, [job.id]);
+  const cut = () => sql('SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()');
+
+  beforeAll(async () => {
+    [service, source] = await Promise.all([startService({ env: { LEASE_SECONDS: '3' } }), startRedis({ config: { rdbcompression: 'no' } })]);
+    observer = new Client({ connectionString: service.databaseUrl });
+    observer.on('error', () => undefined);
+    await observer.connect();
+    await populate(source, 3_000, 1_000);
+    instance = await register(service, 'source', source);
+  });
+  afterAll(async () => {
+    await observer?.end();
+    await Promise.all([service?.stop(), source?.stop()]);
+  });
+
+  it('a restore before the target could load is settled by the next attempt: OLD, and it takes writes', async () => {
+    const { sdk } = service;
+    const backup = await backUp(service, instance.id);
+    const target = await startRedis({ config: { 'repl-diskless-load': 'swapdb' } });
+    try {
+      await populate(target, 50, 20, 'old');
+      const old = await digest(target);
+      await loadSlowly(target, 500);
+      const { restore, job } = await startRestore(service, backup.id, await register(service, 'early', target));
+      await firstEvent(service, job, (event) => event.job.phase === 'TRANSFERRING');
+      await waitFor(async () => (await infoOf(target))['role'] === 'slave');
+      await expire(job);
+      const failure = await caught(sdk.restores.wait(restore, { timeoutMs: 25_000 }));
+      expect(failure).toMatchObject({ code: 'INTERRUPTED' });
+      expect(await sdk.jobs.get(job)).toMatchObject({ state: 'COMPLETED', conclusion: 'FAILED', attempt: 2 });
+      expect(await sdk.restores.get(restore)).toMatchObject({ dataNow: 'OLD', completedAt: expect.any(String) as string });
+      expect(await infoOf(target)).toMatchObject({ role: 'master' });
+      await eventually(async () => expect(await digest(target)).toBe(old));
+      expect(await target.cli('SET', 'written', 'again')).toBe('OK');
+      expect(await sql('SELECT undo_record FROM restores WHERE id = $1', [restore.id])).toEqual([{ undo_record: null }]);
+    } finally {
+      await target.stop();
+    }
+  });
+
+  it('a restore while the target loads is settled after the load: NEW, never begun anew', async () => {
+    const { sdk } = service;
+    const backup = await backUp(service, instance.id);
+    const target = await startRedis();
+    try {
+      await loadSlowly(target, 500);
+      const { restore, job } = await startRestore(service, backup.id, await register(service, 'late', target));
+      await firstEvent(service, job, (event) => event.job.phase === 'LOADING');
+      await expire(job);
+      expect(await caught(sdk.restores.wait(restore, { timeoutMs: 25_000 }))).toMatchObject({ code: 'INTERRUPTED' });
+      expect(await sdk.restores.get(restore)).toMatchObject({ dataNow: 'NEW' });
+      const done = await sdk.jobs.get(job);
+      expect(done).toMatchObject({ conclusion: 'FAILED', attempt: 2, failure: { hint: expect.stringContaining('holds the backup') as string } });
+      expect(done?.phases.filter(({ phase }) => phase === 'TRANSFERRING')).toHaveLength(1);
+      expect(await infoOf(target)).toMatchObject({ role: 'master' });
+      expect(await digest(target)).toBe(await digest(source));
+    } finally {
+      await target.stop();
+    }
+  });
+
+  it('a restore that no attempt could settle says UNKNOWN, and keeps what is needed to settle it', async () => {
+    const { sdk } = service;
+    const backup = await backUp(service, instance.id);
+    const target = await startRedis();
+    try {
+      await loadSlowly(target, 1_000);
+      const { restore, job } = await startRestore(service, backup.id, await register(service, 'given up', target));
+      await firstEvent(service, job, (event) => event.job.phase === 'LOADING');
+      await sql('UPDATE jobs SET max_attempts = 1 WHERE id = $1', [job.id]);
+      await expire(job);
+      expect(await caught(sdk.restores.wait(restore, { timeoutMs: 25_000 }))).toMatchObject({ code: 'INTERRUPTED' });
+      expect(await sdk.restores.get(restore)).toMatchObject({ dataNow: 'UNKNOWN', completedAt: expect.any(String) as string });
+      expect(await sql('SELECT undo_record IS NOT NULL AS kept FROM restores WHERE id = $1', [restore.id])).toEqual([{ kept: true }]);
+    } finally {
+      await target.stop();
+    }
+  });
+
+  it('during the safety backup: nothing was touched, the safety backup is FAILED, and of it nothing is stored', async () => {
+    const { sdk } = service;
+    const backup = await backUp(service, instance.id);
+    const before = await storedFiles(service);
+    const target = await startRedis({ config: { rdbcompression: 'no' } });
+    try {
+      await populate(target, 3_000, 1_000, 'old');
+      await saveSlowly(target, 1_000);
+      const { restore, job } = await startRestore(service, backup.id, await register(service, 'safety', target), { safetyBackup: true });
+      await firstEvent(service, job, flows);
+      await expire(job);
+      expect(await caught(sdk.restores.wait(restore, { timeoutMs: 25_000 }))).toMatchObject({ code: 'INTERRUPTED' });
+      const ended = await sdk.restores.get(restore);
+      expect(ended).toMatchObject({ dataNow: 'OLD', safetyBackup: { state: 'FAILED' } });
+      expect(await infoOf(target)).toMatchObject({ role: 'master' });
+      await eventually(async () => expect(await storedFiles(service)).toEqual(before));
+    } finally {
+      await target.stop();
+    }
+  });
+
+  it('a backup between its seal and its row: the next attempt takes the archive as it lies there', async () => {
+    const { sdk } = service;
+    const once = await startRedis();
+    await populate(once, 100, 10);
+    const own = await register(service, 'once', once);
+    const { backup, job } = await sdk.backups.create({ instanceId: own.id, name: 'sealed' });
+    const good = await sdk.backups.wait({ backup, job });
+    // The server is gone: another transfer is impossible.
+    await once.stop();
+    await sql(`UPDATE backups SET state = 'CREATING', size_bytes = NULL, sha256 = NULL, completed_at = NULL, expires_at = NULL, loads_on = NULL WHERE id = $1`, [backup.id]);
+    await sql(`UPDATE jobs SET state = 'RUNNING', conclusion = NULL, completed_at = NULL, lease_until = clock_timestamp() - interval '1 second' WHERE id = $1`, [job.id]);
+    await waitFor(async () => (await sdk.jobs.get(job))?.state === 'COMPLETED', { timeoutMs: 15_000 });
+    expect(await sdk.jobs.get(job)).toMatchObject({ conclusion: 'SUCCEEDED', attempt: 2 });
+    const { state, sha256, sizeBytes, expiresAt, loadsOn } = good;
+    expect(await sdk.backups.get(backup)).toMatchObject({ state, sha256, sizeBytes, expiresAt, loadsOn });
+    expect(await storedFiles(service)).toEqual(expect.arrayContaining(archivesOf(backup.id)));
+  });
+
+  it('a backup whose database connections are cut ends well, in the same attempt; the service goes on', async () => {
+    const { sdk } = service;
+    await saveSlowly(source, 500);
+    const { backup, job } = await sdk.backups.create({ instanceId: instance.id, name: 'cut' });
+    await firstEvent(service, job, flows);
+    const cutAt = performance.now();
+    expect((await cut()).length).toBeGreaterThan(3);
+    const states: string[] = [];
+    for await (const event of sdk.jobs.watch(job.id, { signal: AbortSignal.timeout(20_000) })) states.push(event.job.state);
+    expect(states.at(-1)).toBe('COMPLETED');
+    expect(await sdk.jobs.get(job)).toMatchObject({ conclusion: 'SUCCEEDED', attempt: 1 });
+    expect(await sdk.backups.get(backup)).toMatchObject({ state: 'AVAILABLE' });
+    await saveSlowly(source, 0);
+
+    await cut();
+    // Works within seconds, the clock's own connections and the announcements included.
+    await eventually(() => backUp(service, instance.id, 'after'), { timeoutMs: 10_000 });
+    await eventually(async () => expect((await fetch(`${service.url}/readyz`)).status).toBe(200), { timeoutMs: 10_000 });
+    expect(performance.now() - cutAt).toBeLessThan(30_000);
+  });
+});
