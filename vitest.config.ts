@@ -24,6 +24,8 @@ export default defineConfig({
   },
   test: {
     pool: 'forks',
+    // Most tests wait for servers more than they compute; vitest's own default on two cores is one worker.
+    maxWorkers: 3,
     testTimeout: 30_000,
     hookTimeout: 60_000,
     projects: [
