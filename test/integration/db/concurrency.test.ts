@@ -6,7 +6,8 @@ import { topicsOf } from '../../../server/events/topics.js';
 import { createBackupStarter } from '../../../server/services/backup-start.js';
 import { once } from '../../../server/services/idempotency.js';
 import { engineGate } from '../../../server/domain/capability.js';
-import { newId, type Rig, startRig } from '../jobs/rig.js';
+import { waitFor } from '../../kit/wait.js';
+import { gate, newId, type Rig, startRig } from '../jobs/rig.js';
 
 describe('many at once', () => {
   let rig: Rig;
@@ -91,15 +92,20 @@ describe('many at once', () => {
         await tx.backups.change(rig.caller, id, ['CREATING'], { state: 'FAILED', completedAt: new Date() });
       });
     }
+    // The oldest, which the deletion of all comes to last, is locked before it begins and needs the event log while it goes on.
+    const oldest = gate();
     const single = (id: string) => rig.db.transaction(async (tx) => {
       const backup = await tx.backups.lock(rig.caller, id);
+      if (id === ids[0]) await oldest.pass();
       if (!backup || !(await tx.backups.change(rig.caller, id, ['FAILED'], { state: 'DELETING' }))) return [];
       return [(await starter.startDeletion(tx, backup, newId('job'), new Date())).backupId];
     });
-    await Promise.all([
-      rig.db.transaction((tx) => starter.deleteAllOf(tx, rig.caller, instanceId, new Date())),
-      ...[...ids].reverse().map(single),
-    ]);
+    const first = single(ids[0] ?? '');
+    await oldest.reached();
+    const all = rig.db.transaction((tx) => starter.deleteAllOf(tx, rig.caller, instanceId, new Date()));
+    await waitFor(async () => (await rig.sql(`SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'`)).length > 0, { message: 'it to wait for the oldest' });
+    oldest.open();
+    await Promise.all([first, all, ...ids.slice(1).reverse().map(single)]);
     const jobs = await rig.sql<{ backup_id: string }>(`SELECT backup_id FROM jobs WHERE kind = 'DELETE' AND backup_id = ANY($1)`, [ids]);
     expect(jobs.map(({ backup_id }) => backup_id).sort()).toEqual([...ids].sort());
   });

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createEventFeed } from '../../../server/events/feed.js';
 import { type JobEventRecord } from '../../../server/services/records.js';
 import { waitFor } from '../../kit/wait.js';
-import { newId, type Rig, startRig } from './rig.js';
+import { gate, newId, type Rig, startRig } from './rig.js';
 
 const WRITERS = 20;
 const WRITES = 15;
@@ -47,6 +47,47 @@ describe('the feed', () => {
     expect(seen).toHaveLength(Number(total?.count));
     // Nothing of other tenants.
     expect(seen.every(({ job }) => job.projectId === caller.projectId)).toBe(true);
+  });
+
+  it('shows nothing that was written later before what was written earlier, however late that is committed', async () => {
+    const caller = { ...rig.caller, projectId: newId('project') };
+    const [slow, fast] = [await rig.insertJob({ projectId: caller.projectId }), await rig.insertJob({ projectId: caller.projectId })];
+    const events = await feed().project(caller, {}, null);
+    const held = gate();
+    const slowly = rig.db.transaction(async (tx) => {
+      await tx.jobs.change(slow.id, {}, {}, { kind: 'NOTICE', at: new Date(), notice: { code: 'SLOW', message: 'm' } });
+      await held.pass();
+    });
+    await held.reached();
+    let fastDone = false;
+    const quickly = notice(fast.id, 'FAST').then(() => {
+      fastDone = true;
+    });
+    await waitFor(async () => fastDone || (await rig.sql(`SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted`)).length > 0);
+    const first = events.next();
+    await waitFor(async () => !fastDone || (await Promise.race([first.then(() => true), Promise.resolve(false)])));
+    held.open();
+    await Promise.all([slowly, quickly]);
+    const codes = [(await first).value, (await events.next()).value].map((event: JobEventRecord) => event.notice?.code);
+    expect(codes).toEqual(['SLOW', 'FAST']);
+    await events.return?.();
+  });
+
+  it('asks a database again that was away, and tells of every other fault', async () => {
+    const job = await rig.insertJob();
+    const wrong = await rig.source.query('SELECT nothing FROM nowhere').then(() => undefined, (error: unknown) => error);
+    const away = await rig.source.query('SELECT pg_terminate_backend(pg_backend_pid())').then(() => undefined, (error: unknown) => error);
+    const faults = [away, away];
+    const rows = (list: unknown[]) => ({ ...rig.db.read.events, ofJob: (...given: Parameters<typeof rig.db.read.events.ofJob>) => {
+      const fault = list.shift();
+      return fault === undefined ? rig.db.read.events.ofJob(...given) : Promise.reject(fault as Error);
+    } });
+    const read = (list: unknown[]) => createEventFeed(rows(list), rig.hub, (error) => rig.db.isTransient(error)).job(rig.caller, job.id, 0);
+    const events = read(faults);
+    expect((await events.next()).value).toMatchObject({ sequence: 1 });
+    expect(faults).toEqual([]);
+    await events.return?.();
+    await expect(read([wrong]).next()).rejects.toBe(wrong);
   });
 
   /** From before everything. */
