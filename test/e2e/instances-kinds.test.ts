@@ -200,7 +200,7 @@ describe('versions that the operator has switched off', () => {
     expect((await sdk.instances.list().toArray({ limit: 1 }))[0]).toMatchObject(gated);
     expect(await caught(sdk.backups.create({ instanceId: instance.id, name: 'x' }))).toMatchObject({ code: 'ENGINE_UNSUPPORTED', message: expect.stringContaining('switched') as string });
 
-    const { engines } = (await sdk.execute(new TypedDocumentString<{ service: { engines: { engine: string; minVersion: string; disabledVersions: string[] }[] } }>('{ service { engines { engine minVersion disabledVersions } } }'))).service;
+    const { engines } = (await sdk.execute(new TypedDocumentString<{ service: { engines: { engine: string; minVersion: string; disabledVersions: string[] }[] } }, object>('{ service { engines { engine minVersion disabledVersions } } }'), {})).service;
     const [major, minor] = server.version.split('.');
     const ours = server.engine === 'REDIS' ? [`${major}.${minor}`] : [];
     expect(engines).toEqual([
