@@ -41,17 +41,27 @@ export class OpenPayload {
    */
   async sendTo(link: ReplicaLink, options: { signal: AbortSignal; onSent: () => void; commit: () => Promise<void> }): Promise<void> {
     const digest = new Digest(this.source.facts);
-    let held: Buffer = Buffer.alloc(0);
+    const sendAllButLast = async (bytes: Uint8Array): Promise<Uint8Array> => {
+      const cut = Math.max(0, bytes.length - HELD_BACK);
+      await link.send(bytes.subarray(0, cut), options.signal);
+      return bytes.subarray(cut);
+    };
+    // The newest piece stays until the next one has come, so that nothing is copied to keep the last bytes.
+    let held: Uint8Array = new Uint8Array(0);
     for (let piece = this.first ?? await this.next(options.signal); piece.done !== true; piece = await this.next(options.signal)) {
       this.first = undefined;
       digest.update(piece.value);
-      const ready = held.length === 0 ? bufferOf(piece.value) : Buffer.concat([held, piece.value]);
-      const cut = Math.max(0, ready.length - HELD_BACK);
-      held = Buffer.from(ready.subarray(cut));
-      if (cut > 0) await link.send(ready.subarray(0, cut), options.signal);
+      if (piece.value.length < HELD_BACK) {
+        held = await sendAllButLast(Buffer.concat([held, piece.value]));
+      } else {
+        await link.send(held, options.signal);
+        held = piece.value;
+      }
       options.onSent();
     }
     digest.finish();
+    held = await sendAllButLast(held);
+    options.onSent();
     await options.commit();
     await link.send(held);
     options.onSent();
@@ -126,5 +136,3 @@ class Digest {
 
 const corrupt = (what: string): DomainError =>
   new DomainError('CORRUPT', `What was read from the archive ${what}.`, { hint: 'Verify this backup; restore another one.' });
-
-const bufferOf = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
