@@ -1,6 +1,7 @@
 import { lookup } from 'node:dns/promises';
 import { connect as connectTcp, isIP, isIPv4, type Socket } from 'node:net';
 import { connect as connectTls, type TLSSocket } from 'node:tls';
+import { domainToASCII } from 'node:url';
 import { addressOf } from '../domain/address.js';
 import { abortReason, DomainError } from '../domain/errors.js';
 import { type Dial, type TlsOptions } from '../engine/ports.js';
@@ -79,8 +80,8 @@ const startTls = (raw: Socket, to: Target, tls: TlsOptions): TLSSocket => {
   return connectTls({
     socket: raw,
     host: name,
-    // SNI carries names only (RFC 6066); the certificate of an address is checked against `host`.
-    ...(isIP(name) ? {} : { servername: name }),
+    // SNI carries names only, in ASCII (RFC 6066); the certificate of an address is checked against `host`.
+    ...(isIP(name) ? {} : { servername: domainToASCII(name) || name }),
     ca: tls.ca,
     cert: tls.cert,
     key: tls.key,
