@@ -94,6 +94,7 @@ const backupCapability = (report: ProbeReport, gate: EngineGate, acceptPartial: 
     reason: notes([
       unknown && 'The server does not tell whether this user may run PSYNC and REPLCONF; the first backup will show it.',
       report.mode === 'CLUSTER' && 'A backup covers only the slots of this node.',
+      report.mode === 'CLUSTER' && report.slots.length === 0 && 'It owns none, or this user may not see which (grant +cluster|nodes).',
       report.role === 'MASTER' && report.sentinelWatched === true &&
         'A Sentinel watches this server and may list this service as one of its replicas; a replica is the better source.',
     ]),
