@@ -54,8 +54,8 @@ const LINK_ATTEMPTS = 5;
 const publish = async ({ fs, root, key, temporary, exclusively }: Placement): Promise<void> => {
   const path = join(root, key);
   for (let attempt = 1; ; attempt += 1) {
-    await makeFolders(fs, root, key);
     try {
+      await makeFolders(fs, root, key);
       await fs.link(temporary, path);
       return;
     } catch (error) {

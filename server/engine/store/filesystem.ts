@@ -225,19 +225,27 @@ class FilesystemStore implements Store {
     }
   }
 
-  /** Drops folders above a removed object, up to the first that is still in use, and makes the removal durable there. */
+  /**
+   * Drops folders above a removed object, up to the first that is still in use, and makes the removal durable there. Folders right
+   * under the root stay: all objects share them, and others are being written there while this runs.
+   */
   private async dropEmptyFolders(from: string): Promise<void> {
-    for (let folder = from; folder !== this.root; folder = dirname(folder)) {
+    let folder = from;
+    for (; folder !== this.root && dirname(folder) !== this.root; folder = dirname(folder)) {
       try {
         await this.fs.removeFolder(folder);
       } catch (error) {
         if (isMissing(error)) continue;
         if (!['ENOTEMPTY', 'EEXIST'].includes(systemCode(error) ?? '')) throw error;
-        await this.fs.syncFolder(folder);
-        return;
+        break;
       }
     }
-    await this.fs.syncFolder(this.root);
+    try {
+      await this.fs.syncFolder(folder);
+    } catch (error) {
+      // Nothing was ever stored below it, or somebody else's removal took it meanwhile and made that durable.
+      if (!isMissing(error)) throw error;
+    }
   }
 
   /** Compares the marker: an empty mount point must not look like a store whose objects are gone. */

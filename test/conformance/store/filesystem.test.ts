@@ -60,13 +60,14 @@ describe('file system store', () => {
   const open = (fs?: FsOps) => openFilesystemStore({ root, create: false, fs });
   const temporaries = (): Promise<string[]> => readdir(join(root, '.tmp'));
 
-  it('keeps files 0600 and folders 0700, and no folder that holds nothing', async () => {
+  it('keeps files 0600 and folders 0700, and below the shared ones no folder that holds nothing', async () => {
     const store = await open();
     await put(store, 'backups/b1/rdb', Buffer.from('x'));
     expect((await stat(join(root, 'backups/b1/rdb'))).mode & 0o777).toBe(0o600);
     for (const path of [root, join(root, 'backups'), join(root, 'backups/b1')]) expect((await stat(path)).mode & 0o777).toBe(0o700);
     await store.remove('backups/b1/rdb');
-    expect((await readdir(root)).sort()).toEqual(['.snapback-store', '.tmp']);
+    expect((await readdir(root)).sort()).toEqual(['.snapback-store', '.tmp', 'backups']);
+    expect(await readdir(join(root, 'backups'))).toEqual([]);
   });
 
   it('keeps its id, wherever create is said again', async () => {

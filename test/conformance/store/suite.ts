@@ -205,6 +205,15 @@ export const storeConformance = (name: string, open: () => Promise<StoreFixture>
       }
     });
 
+    it('makes first objects while removals empty what is above them', async () => {
+      for (let turn = 0; turn < 40; turn += 1) {
+        const writes = ['a', 'b', 'c'].map((name) => put(store, `g/${name}${String(turn)}/new`, bytes(1)));
+        await Promise.all([...writes, ...['x', 'y', 'z'].map((name) => store.remove(`g/${name}/never`))]);
+        await Promise.all(['a', 'b', 'c'].map((name) => store.remove(`g/${name}${String(turn)}/new`)));
+      }
+      expect(await listAll(store)).toEqual([]);
+    });
+
     it('lists by prefix, in byte order, with sizes and times', async () => {
       const before = Date.now();
       const keys = ['backups/a/manifest', 'backups/a/rdb', 'backups/a-b/rdb', 'backups/a.b', 'backups/b/rdb', 'other/x', 'top'];
