@@ -207,12 +207,12 @@ export const clockConformance = (backend: ClockBackend): void => {
 
     it('renews the lock of a job that runs for longer than it', async () => {
       const store = await backend.create();
-      const [a, b] = [await openClock(store, { lockLifetimeMs: 1_500 }), await openClock(store, { lockLifetimeMs: 1_500 })];
+      const [a, b] = [await openClock(store, { lockLifetimeMs: 4_000 }), await openClock(store, { lockLifetimeMs: 4_000 })];
       const ended: string[] = [];
       const begun: string[] = [];
       const runJob = async (jobId: string): Promise<void> => {
         begun.push(jobId);
-        await new Promise((resolve) => setTimeout(resolve, jobId === 'job_long' ? 3_500 : 0));
+        await new Promise((resolve) => setTimeout(resolve, jobId === 'job_long' ? 6_000 : 0));
         ended.push(jobId);
       };
       await Promise.all([a.start({ runJob }), b.start({ runJob })]);
