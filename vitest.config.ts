@@ -26,6 +26,10 @@ export default defineConfig({
     pool: 'forks',
     // Most tests wait for servers more than they compute; vitest's own default on two cores is one worker.
     maxWorkers: 3,
+    // One module graph per worker instead of one per file: loading the service's packages anew for each cost half of the run.
+    isolate: false,
+    // Two cores shared with whatever else a build machine does; a test that needs its second chance is shown as such.
+    retry: process.env['CI'] ? 1 : 0,
     testTimeout: 30_000,
     hookTimeout: 60_000,
     projects: [
