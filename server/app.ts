@@ -29,6 +29,8 @@ import { createRunner } from './jobs/runner.js';
 import { createBackupTask } from './jobs/tasks/backup.task.js';
 import { createDeleteTask } from './jobs/tasks/delete.task.js';
 import { createRestoreTask } from './jobs/tasks/restore.task.js';
+import { attachStore, catalogueIdOf } from './jobs/upkeep/attachment.js';
+import { createUpkeep, type Upkeep } from './jobs/upkeep/upkeep.js';
 import { createAuthenticator } from './security/api-keys.js';
 import { ALLOW_EVERYTHING, createDial } from './security/dial.js';
 import { ensureFirstKey, type FirstKey } from './security/first-key.js';
@@ -73,6 +75,8 @@ export interface App {
   readonly db: Database;
   /** What the clock calls; tests with a clock of their own call it themselves. */
   readonly dispatcher: Dispatcher;
+  /** What keeps catalogue and store in accord; runs by itself. */
+  readonly upkeep: Upkeep;
   /** Set at the very first start. */
   readonly firstKey: FirstKey | null;
   /** Whether any instance is registered, in any project. */
@@ -100,15 +104,10 @@ const openMasterKey = async (config: Config, db: Database, log: Logger): Promise
 };
 
 /** The store of this installation. Made at the first start only: later, a missing marker means a volume that is not mounted. */
-const openStore = async (config: Config, db: Database): Promise<Store> => {
-  const known = await db.read.settings.get('store-id');
-  const store = await openFilesystemStore({ root: config.storeRoot, create: known === null });
-  const { value } = await db.transaction((tx) => tx.settings.claim('store-id', store.id));
-  if (value !== store.id) {
-    throw new DomainError('STORAGE_IO', `The store in ${config.storeRoot} is another one (${store.id}) than this database knows (${value}).`, {
-      hint: 'Check STORE_URL, and whether the right volume is mounted.',
-    });
-  }
+const openStore = async (config: Config, db: Database, log: Logger): Promise<Store> => {
+  const catalogueId = await catalogueIdOf(db);
+  const store = await openFilesystemStore({ root: config.storeRoot, create: (await db.read.settings.get('store-id')) === null, catalogueId });
+  await attachStore(db, store, log);
   return store;
 };
 
@@ -154,7 +153,7 @@ const build = async ({ config, databaseUrl, log, clock: given, keepFirstKey, pro
   const db = createDatabase(source, topicsOf);
 
   const master = await openMasterKey(config, db, log);
-  const store = await openStore(config, db);
+  const store = await openStore(config, db, log);
   const spillDirectory = join(config.dataDir, 'spill');
   await mkdir(spillDirectory, { recursive: true, mode: 0o700 });
 
@@ -200,6 +199,8 @@ const build = async ({ config, databaseUrl, log, clock: given, keepFirstKey, pro
   });
   const dispatcher = createDispatcher({ db, ids, clock: given, log, queue, starter, catchUpMs: config.catchUpMs });
 
+  const upkeep = createUpkeep({ db, store, ids, clock, log, worker, lease: config.lease, settings: config.upkeep });
+
   const firstKey = await ensureFirstKey({ db, ids, clock }, keepFirstKey);
   const schema = await buildServedSchema();
   const http = await createHttpApp({
@@ -207,11 +208,13 @@ const build = async ({ config, databaseUrl, log, clock: given, keepFirstKey, pro
     downloads: createDownloadService({ db, engine, links, clock, log }),
     readiness: async () => {
       const database = await source.query('SELECT 1').then(() => undefined, (error: unknown) => String(error));
+      const upkeepStands = database === undefined ? await upkeep.standsBecause().catch((error: unknown) => String(error)) : undefined;
       const health = await store.check().catch((error: unknown) => ({ writable: false, problem: error instanceof Error ? error : undefined }));
       return [
         { name: 'database', ok: database === undefined, reason: database === undefined ? undefined : 'The database does not answer.' },
         { name: 'store', ok: health.writable, reason: health.writable ? undefined : 'The store takes no data.' },
         { name: 'events', ok: hub.listening, reason: hub.listening ? undefined : 'Events are polled for: the listening connection is down.' },
+        { name: 'upkeep', ok: upkeepStands === null, blocking: false, reason: upkeepStands ?? undefined },
       ];
     },
     metrics: () => metrics.text(),
@@ -229,9 +232,11 @@ const build = async ({ config, databaseUrl, log, clock: given, keepFirstKey, pro
   for (const { id, nextRunAt } of await db.read.policies.planned()) await queue.schedulePolicy(id, nextRunAt);
   const collecting = startCollecting({ db, clock, log, queue }, COLLECT_EVERY_MS);
 
+  upkeep.start();
+
   let stopping: Promise<void> | undefined;
   const shutDown = (): Promise<void> =>
-    everyStep(() => collecting.stop(), () => http.stop(Math.min(config.drainMs, 10_000)), drainJobs, () => hub.stop(), () => source.destroy());
+    everyStep(() => collecting.stop(), () => upkeep.stop(), () => http.stop(Math.min(config.drainMs, 10_000)), drainJobs, () => hub.stop(), () => source.destroy());
   /** Running jobs get the drain time; what still runs then is interrupted and goes back to the queue. */
   const drainJobs = async (): Promise<void> => {
     const late = setTimeout(() => runner.interrupt(), config.drainMs);
@@ -240,7 +245,7 @@ const build = async ({ config, databaseUrl, log, clock: given, keepFirstKey, pro
   };
 
   return {
-    url, services, db, dispatcher, firstKey,
+    url, services, db, dispatcher, upkeep, firstKey,
     hasInstances: async () => (await db.read.instances.countAll()) > 0,
     stop: () => (stopping ??= shutDown()),
   };

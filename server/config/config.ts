@@ -33,6 +33,14 @@ export interface Config {
   readonly catchUpMs: number;
   /** How long running jobs may go on after SIGTERM. */
   readonly drainMs: number;
+  readonly upkeep: {
+    /** From one pass of retention and reconciling to the next, of all nodes together. */
+    readonly everyMs: number;
+    /** How long unsealed files that nobody works on are kept. */
+    readonly unsealedMs: number;
+    /** Most expired backups that one pass removes. */
+    readonly maxDeletions: number;
+  };
   readonly limits: {
     readonly maxBackupBytes: bigint;
     readonly maxBackupMs: number;
@@ -158,6 +166,11 @@ export const readConfig = (env: Readonly<Record<string, string | undefined>> = p
     lease: { lifeMs: leaseSeconds * 1000, renewMs: Math.round((leaseSeconds * 1000 * 8) / 30) },
     catchUpMs: settings.integer('CATCH_UP_MINUTES', 360, 1, 7 * 24 * 60) * 60_000,
     drainMs: settings.integer('DRAIN_SECONDS', 30, 0, 3600) * 1000,
+    upkeep: {
+      everyMs: settings.integer('UPKEEP_SECONDS', 600, 1, 86_400) * 1000,
+      unsealedMs: settings.integer('UNSEALED_SECONDS', 24 * 3600, 1, 30 * 24 * 3600) * 1000,
+      maxDeletions: settings.integer('MAX_DELETIONS', 1000, 1, 1_000_000),
+    },
     limits: {
       maxBackupBytes: BigInt(settings.integer('MAX_BACKUP_GIB', 1024, 1, 1_000_000)) * 1024n ** 3n,
       maxBackupMs: settings.integer('MAX_BACKUP_MINUTES', 720, 1, 100_000) * 60_000,

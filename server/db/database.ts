@@ -9,6 +9,7 @@ import { createJobEventRepository } from './repositories/job-event.repository.js
 import { type AppendEvent, createJobRepository } from './repositories/job.repository.js';
 import { createPolicyRepository, createSlotRepository } from './repositories/policy.repository.js';
 import { createRunRepository } from './repositories/run.repository.js';
+import { createLockRepository, createUpkeepRepository } from './repositories/upkeep.repository.js';
 import { createPlanRepository, createRestoreRepository } from './repositories/restore.repository.js';
 
 /** Whom an event is announced to. */
@@ -24,6 +25,8 @@ const createRepositories = (manager: EntityManager, topicsOf: TopicsOf): Reposit
       return row.now;
     },
     settings: createSettingRepository(manager),
+    locks: createLockRepository(manager),
+    upkeep: createUpkeepRepository(manager),
     projects: createProjectRepository(manager),
     apiKeys: createApiKeyRepository(manager),
     instances: createInstanceRepository(manager),

@@ -2,10 +2,11 @@ export const BACKUP_STATES = ['CREATING', 'AVAILABLE', 'FAILED', 'DELETING', 'DE
 export type BackupState = (typeof BACKUP_STATES)[number];
 
 export const BACKUP_TRANSITIONS: Readonly<Record<BackupState, readonly BackupState[]>> = {
-  CREATING: ['AVAILABLE', 'FAILED', 'DELETED'],
+  CREATING: ['AVAILABLE', 'FAILED', 'DAMAGED', 'DELETED'],
   AVAILABLE: ['DELETING', 'DAMAGED'],
-  FAILED: ['DELETING'],
-  DAMAGED: ['DELETING'],
+  // An archive that was sealed by a run which then lost its job, or that has come back, is read through and taken.
+  FAILED: ['DELETING', 'AVAILABLE', 'DAMAGED'],
+  DAMAGED: ['DELETING', 'AVAILABLE'],
   DELETING: ['DELETED', 'DAMAGED'],
   DELETED: [],
 };

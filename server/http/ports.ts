@@ -30,6 +30,8 @@ export interface ReadinessCheck {
   ok: boolean;
   /** What is wrong, in words for the operator; never a secret: the answer is public. */
   reason?: string | undefined;
+  /** false: an operator should see to it, but this process serves as well as any other, so nothing is to be taken from it. Default true. */
+  blocking?: boolean | undefined;
 }
 
 /** Told about every finished request. `route` is a fixed word, not the path, so that it can be a metric's label. */

@@ -8,10 +8,10 @@ export const healthz: RequestHandler = (_req, res) => {
   res.json({ status: 'up' });
 };
 
-/** 200 when everything this process needs is there, else 503 with what is wrong. Not ready while stopping, so that no new work is sent here. */
+/** 200 when everything this process needs to serve is there, else 503; what is wrong is in both. Not ready while stopping, so that no new work is sent here. */
 export const readyz = (checks: () => Promise<readonly ReadinessCheck[]>, stopping: () => boolean) => async (_req: Request, res: Response): Promise<void> => {
   const found: readonly ReadinessCheck[] = stopping() ? [{ name: 'process', ok: false, reason: 'The service is stopping.' }] : await checks();
-  const ready = found.every(({ ok }) => ok);
+  const ready = found.every(({ ok, blocking = true }) => ok || !blocking);
   res.status(ready ? 200 : 503).json({ status: ready ? 'ready' : 'not ready', checks: found });
 };
 

@@ -1,6 +1,8 @@
 import { type BackupState, type Coverage, type Engine, type Trigger } from '../domain/backup.js';
+import { type ErrorCode } from '../domain/errors.js';
 import { type JobConclusion, type JobFailure, type JobKind, type JobProgress, type JobState, type Phase, type PhaseRecord } from '../domain/job.js';
 import { type Role } from '../domain/principal.js';
+import { type RetentionFacts, type RetentionInstance } from '../domain/retention.js';
 import { type ProbeReport } from '../domain/server-report.js';
 import { type Endpoint } from '../engine/ports.js';
 import { type TargetFindings } from '../engine/target/check.js';
@@ -150,7 +152,8 @@ export interface NewBackup {
   id: string;
   projectId: string;
   instanceId: string;
-  jobId: string;
+  /** null: it came with its store. */
+  jobId: string | null;
   name: string;
   trigger: Trigger;
   engine: Engine;
@@ -328,19 +331,90 @@ export interface RunRepository {
   waiting(limit: number): Promise<string[]>;
 }
 
-export type SettingName = 'first-key' | 'master-key-id' | 'store-id' | 'sample-instance';
+export type SettingName =
+  | 'first-key' | 'master-key-id' | 'sample-instance'
+  /** This catalogue, and the store it belongs to: sweeping and retention need both to be the store's own words too. */
+  | 'catalogue-id' | 'store-id'
+  /** How the last pass of the upkeep went, as JSON. */
+  | 'upkeep'
+  /** The project that takes adopted backups of a project which this catalogue does not know. */
+  | `adopt-into ${string}`;
 
-/** Facts about this installation that are set once. */
+/** Facts about this installation; all but `upkeep` and what an operator's adoption changes are set once. */
 export interface SettingRepository {
   /** Sets a fact unless it is set already; the answer is what stands now. A racing second call waits for the first one's commit. */
   claim(name: SettingName, value: string): Promise<{ value: string; first: boolean }>;
   get(name: SettingName): Promise<string | null>;
+  put(name: SettingName, value: string): Promise<void>;
+}
+
+/** Work that one node at a time does for all. Judged by the database's clock. */
+export interface LockRepository {
+  /** A fence of one's own, or null while another holds the lock. */
+  take(name: string, holder: string, leaseMs: number): Promise<number | null>;
+  /** false: the lock is lost. */
+  renew(name: string, fence: number, leaseMs: number): Promise<boolean>;
+  /** Whether that holder still has the lock; nobody can take it until the transaction ends. */
+  hold(name: string, fence: number): Promise<boolean>;
+  release(name: string, fence: number): Promise<void>;
+}
+
+/** A backup as the upkeep sees it, of whatever tenant. */
+export interface UpkeepBackup {
+  id: string;
+  projectId: string;
+  instanceId: string;
+  /** null for one that came with its store. */
+  jobId: string | null;
+  state: BackupState;
+  damageCode: ErrorCode | null;
+  completedAt: Date | null;
+  expiresAt: Date | null;
+  /** Whether an unfinished job names it. */
+  busy: boolean;
+}
+
+/** How the last pass of the upkeep went, on whatever node. */
+export interface UpkeepStatus {
+  /** By the database's clock; null before the first one. */
+  lastPassAt: Date | null;
+  /** Passes in a row that found the clocks agreeing. */
+  agreed: number;
+  /** Why sweeping and retention stand still, for people; null when they do not. */
+  stoppedBecause: string | null;
+}
+
+export interface RetentionView {
+  backups: (RetentionFacts & { projectId: string })[];
+  instances: RetentionInstance[];
+}
+
+/** What the upkeep asks, over all tenants. */
+export interface UpkeepRepository {
+  backups(ids: readonly string[]): Promise<UpkeepBackup[]>;
+  /** Ids of backups that unfinished jobs name. */
+  busyBackups(): Promise<string[]>;
+  /** AVAILABLE ones in ascending order of their ids. */
+  available(afterId: string, limit: number): Promise<UpkeepBackup[]>;
+  /** In one of `states` with no unfinished job, oldest first. */
+  abandoned(states: readonly BackupState[], limit: number): Promise<UpkeepBackup[]>;
+  /** Instances that have a backup past its time, in ascending order of their ids. */
+  instancesWithExpired(now: Date, afterId: string, limit: number): Promise<string[]>;
+  /** All backups of instances, but for those that are or will be gone. */
+  retention(instanceIds: readonly string[]): Promise<RetentionView>;
+  /** Locks all backups of an instance that are not gone, newest first, until the transaction ends: no reader begins meanwhile, and no state changes. */
+  lockBackups(instanceId: string): Promise<void>;
+  /** Whose the instance with this id is, removed ones too; null when there is none. */
+  projectOfInstance(id: string): Promise<string | null>;
+  projects(): Promise<ProjectRecord[]>;
 }
 
 export interface Repositories {
   /** The database's clock: what schedules and leases of all nodes are judged by. */
   now(): Promise<Date>;
   settings: SettingRepository;
+  locks: LockRepository;
+  upkeep: UpkeepRepository;
   projects: ProjectRepository;
   apiKeys: ApiKeyRepository;
   instances: InstanceRepository;

@@ -102,6 +102,13 @@ export interface LoadTargetRecord {
   maxVersion: string | null;
 }
 
+/** What is wrong with a DAMAGED backup. NOT_FOUND: its archive is not in the store. */
+export interface DamageRecord {
+  code: ErrorCode;
+  message: string;
+  noticedAt: Date;
+}
+
 export interface BackupRecord {
   id: string;
   projectId: string;
@@ -132,6 +139,8 @@ export interface BackupRecord {
   durationMs: number | null;
   expiresAt: Date | null;
   retainedBecause: 'NEWEST_GOOD' | 'IN_USE' | null;
+  /** Only for DAMAGED. */
+  damage: DamageRecord | null;
 }
 
 export interface JobRecord {

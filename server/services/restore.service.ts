@@ -119,7 +119,8 @@ export const createRestoreService = ({ db, engine, vault, gate, ids, clock, queu
         const instance = await tx.instances.lock(caller, plan.instanceId);
         if (!instance || instance.removedAt !== null) throw required('The target of this plan is no longer protected.', 'planId');
         confirmed(plan, { caller, instance, confirmation, acceptedWarnings, at });
-        readableBackup(await tx.backups.get(caller, plan.backupId), plan.backupId, 'planId');
+        // Locked: from the job on, no deletion passes it.
+        readableBackup(await tx.backups.lock(caller, plan.backupId), plan.backupId, 'planId');
         if (!(await tx.plans.use(caller, planId, at))) throw used();
         const job = await tx.jobs.insert({
           id: made.job, projectId: caller.projectId, kind: 'RESTORE', createdAt: at, instanceId: instance.id, backupId: plan.backupId,

@@ -31,6 +31,7 @@ const RULES: Readonly<Record<string, Rule>> = {
   'server/events': { may: ['server/domain', 'server/services/ports.ts', 'server/engine/ports.ts'], types: ['server/services'] },
   'server/jobs': { may: ['server/domain', 'server/services/ports.ts', 'server/engine/ports.ts'], types: ['server/services', 'server/engine'] },
   'server/jobs/tasks': { may: ['server/domain', 'server/services', 'server/engine', 'server/jobs'] },
+  'server/jobs/upkeep': { may: ['server/domain', 'server/services', 'server/engine', 'server/jobs'] },
   'server/security': { may: ['server/domain', 'server/services/ports.ts', 'server/engine/ports.ts'], types: ['server/services'] },
   'server/graphql': { may: ['server/domain', 'server/services'], never: ['express', '@apollo/server', 'graphql-ws', 'typeorm', 'pg', 'agenda'] },
   'server/http': { may: ['server/domain', 'server/services', 'server/graphql'], never: ['typeorm', 'pg', 'agenda', 'ioredis'] },

@@ -2,4 +2,4 @@
 /** Version of this package. */
 export const SDK_VERSION = '0.1.0';
 /** SHA-256 of the schema files this package was generated from, in the order of their names. */
-export const SCHEMA_SHA256 = 'd4bd4a82334795a39b5f906bfeb504bbc82de4f90854855a11bb3c2a17717a5d';
+export const SCHEMA_SHA256 = '1841416eabcec8393e14413535a9b709833f3fdddcc9273d7f2fb513fb36a2b1';

@@ -9,10 +9,11 @@ import { PolicyEntity } from './policy.entity.js';
 import { ProjectEntity } from './project.entity.js';
 import { RestorePlanEntity } from './restore-plan.entity.js';
 import { RestoreEntity } from './restore.entity.js';
+import { ServiceLockEntity } from './service-lock.entity.js';
 import { ServiceSettingEntity } from './service-setting.entity.js';
 import { SlotEntity } from './slot.entity.js';
 
 export const ENTITIES = [
   ApiKeyEntity, BackupEntity, BackupLeaseEntity, IdempotencyKeyEntity, InstanceEntity, JobEntity, JobEventEntity, PolicyEntity,
-  ProjectEntity, RestoreEntity, RestorePlanEntity, ServiceSettingEntity, SlotEntity,
+  ProjectEntity, RestoreEntity, RestorePlanEntity, ServiceLockEntity, ServiceSettingEntity, SlotEntity,
 ];

@@ -63,5 +63,8 @@ export const createSettingRepository = (manager: EntityManager): SettingReposito
       const inserted: unknown[] = await manager.query('INSERT INTO service_settings (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING RETURNING 1', [name, value]);
       return { value: (await get(name)) ?? value, first: inserted.length > 0 };
     },
+    async put(name, value) {
+      await manager.query('INSERT INTO service_settings (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value', [name, value]);
+    },
   };
 };

@@ -6,15 +6,19 @@ import { containsText, fetchPage } from './page.js';
 
 type Kept = { newestGood: boolean; read: boolean };
 
+/** Whether something reads backup `b`, or a restore that is still to begin will. */
+export const IS_READ = `(
+    EXISTS (SELECT 1 FROM backup_leases l WHERE l.backup_id = b.id AND l.expires_at > clock_timestamp())
+    OR EXISTS (SELECT 1 FROM jobs r WHERE r.backup_id = b.id AND r.kind = 'RESTORE' AND r.state <> 'COMPLETED'))`;
+
 /** `retainedBecause` as the retention rules of `domain/retention.ts` say it, in SQL, for one page of rows at a time. */
 const KEPT_SQL = `
-  SELECT b.id,
-    EXISTS (SELECT 1 FROM backup_leases l WHERE l.backup_id = b.id AND l.expires_at > clock_timestamp()) AS "read",
-    b.trigger <> 'PRE_RESTORE' AND i.removed_at IS NULL AND NOT EXISTS (
+  SELECT b.id, ${IS_READ} AS "read",
+    b.state = 'AVAILABLE' AND b.trigger <> 'PRE_RESTORE' AND i.removed_at IS NULL AND NOT EXISTS (
       SELECT 1 FROM backups n WHERE n.instance_id = b.instance_id AND n.state = 'AVAILABLE' AND n.trigger <> 'PRE_RESTORE'
         AND (n.completed_at, n.id) > (b.completed_at, b.id)) AS "newestGood"
   FROM backups b JOIN instances i ON i.id = b.instance_id
-  WHERE b.id = ANY($1) AND b.state = 'AVAILABLE'`;
+  WHERE b.id = ANY($1)`;
 
 const toRecord = ({ replicationId: _id, replicationOffset: _offset, ...entity }: BackupEntity, kept: Kept | undefined): BackupRecord => ({
   ...entity,
@@ -24,8 +28,8 @@ const toRecord = ({ replicationId: _id, replicationOffset: _offset, ...entity }:
 
 export const createBackupRepository = (manager: EntityManager): BackupRepository => {
   const withKept = async (entities: readonly BackupEntity[]): Promise<BackupRecord[]> => {
-    const available = entities.filter((entity) => entity.state === 'AVAILABLE').map((entity) => entity.id);
-    const rows: (Kept & { id: string })[] = available.length > 0 ? await manager.query(KEPT_SQL, [available]) : [];
+    const expiring = entities.filter(({ state }) => state === 'AVAILABLE' || state === 'DAMAGED').map(({ id }) => id);
+    const rows: (Kept & { id: string })[] = expiring.length > 0 ? await manager.query(KEPT_SQL, [expiring]) : [];
     const kept = new Map(rows.map((row) => [row.id, row]));
     return entities.map((entity) => toRecord(entity, kept.get(entity.id)));
   };
@@ -102,7 +106,7 @@ export const createLeaseRepository = (manager: EntityManager): LeaseRepository =
   },
   async isRead({ projectId }, backupId) {
     const rows: unknown[] = await manager.query(
-      'SELECT 1 FROM backup_leases WHERE project_id = $1 AND backup_id = $2 AND expires_at > clock_timestamp() LIMIT 1',
+      `SELECT 1 FROM backups b WHERE b.project_id = $1 AND b.id = $2 AND ${IS_READ}`,
       [projectId, backupId],
     );
     return rows.length > 0;

@@ -46,3 +46,15 @@ export const removeArchive = async (store: Store, backupId: string, options: { s
   for await (const object of store.list(archivePrefix(backupId), options)) keys.push(object.key);
   for (const key of keys) await store.remove(key);
 };
+
+/**
+ * Removes what an unsealed attempt left. An archive that has been sealed meanwhile is left as it is (false): the manifest is looked for
+ * right before, and is not among what is removed.
+ */
+export const removeUnsealed = async (store: Store, backupId: string, options: { signal?: AbortSignal | undefined } = {}): Promise<boolean> => {
+  const keys: string[] = [];
+  for await (const object of store.list(archivePrefix(backupId), options)) keys.push(object.key);
+  if (await store.stat(manifestKey(backupId)) !== null) return false;
+  for (const key of keys.filter((one) => one !== manifestKey(backupId))) await store.remove(key);
+  return true;
+};

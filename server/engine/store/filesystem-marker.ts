@@ -9,8 +9,16 @@ const MARKER_FORMAT = 1;
 /** What a fresh volume may carry and still count as empty. */
 const VOLUME_FURNITURE: ReadonlySet<string> = new Set(['lost+found', '.snapshot', '.Trashes', '.fseventsd']);
 
-/** The store's id from its marker, or null when the folder carries none. A marker that cannot be understood is STORAGE_IO. */
-export const readMarker = async (fs: FsOps, root: string): Promise<string | null> => {
+export interface Marker {
+  storeId: string;
+  /** Whose archives these are; null in a store that no catalogue has claimed, such as one made before 0.2. */
+  catalogueId: string | null;
+}
+
+const ID = /^[A-Za-z0-9_-]{1,64}$/;
+
+/** A store's marker, or null when the folder carries none. A marker that cannot be understood is STORAGE_IO. */
+export const readMarker = async (fs: FsOps, root: string): Promise<Marker | null> => {
   let text: string;
   try {
     text = Buffer.from(await fs.readFile(join(root, MARKER_NAME))).toString('utf8');
@@ -28,22 +36,45 @@ export const readMarker = async (fs: FsOps, root: string): Promise<string | null
     throw broken(error);
   }
   if (typeof marker !== 'object' || marker === null || !('format' in marker) || !('storeId' in marker)) throw broken();
-  if (typeof marker.storeId !== 'string' || !/^[A-Za-z0-9_-]{1,64}$/.test(marker.storeId)) throw broken();
+  const catalogueId = 'catalogueId' in marker ? marker.catalogueId : null;
+  if (typeof marker.storeId !== 'string' || !ID.test(marker.storeId)) throw broken();
+  if (catalogueId !== null && (typeof catalogueId !== 'string' || !ID.test(catalogueId))) throw broken();
   if (marker.format !== MARKER_FORMAT) {
     throw new DomainError('UNSUPPORTED_FORMAT', `The store in ${root} has layout ${String(marker.format)}; this version knows ${String(MARKER_FORMAT)}.`, {
       hint: 'Use the version of Snapback that made this store, or a newer one.',
     });
   }
-  return marker.storeId;
+  return { storeId: marker.storeId, catalogueId };
+};
+
+const encode = ({ storeId, catalogueId }: Marker): Buffer =>
+  Buffer.from(`${JSON.stringify({ format: MARKER_FORMAT, storeId, ...(catalogueId === null ? {} : { catalogueId }) })}\n`, 'utf8');
+
+/** Writes a marker under a temporary name, lets `place` give it its own, durably. */
+const writeMarker = async (fs: FsOps, root: string, marker: Marker, place: (temporary: string, path: string) => Promise<void>): Promise<void> => {
+  const temporary = join(root, `${MARKER_NAME}.${randomUUID()}`);
+  const file = await fs.createFile(temporary);
+  try {
+    try {
+      await file.append(encode(marker));
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await place(temporary, join(root, MARKER_NAME));
+    await fs.syncFolder(root);
+  } finally {
+    await fs.unlink(temporary).catch((error: unknown) => {
+      if (!isMissing(error)) throw error;
+    });
+  }
 };
 
 /**
- * Makes an empty folder a store. Several processes may try at once: one marker wins and all return its id.
+ * Makes an empty folder a store. Several processes may try at once: one marker wins and all return it.
  * A folder with foreign content and no marker is refused, since it may be the mount point of a volume that is not there.
  */
-export const createMarker = async (fs: FsOps, root: string, storeId: string): Promise<string> => {
-  const path = join(root, MARKER_NAME);
-  const temporary = join(root, `${MARKER_NAME}.${randomUUID()}`);
+export const createMarker = async (fs: FsOps, root: string, marker: Marker): Promise<Marker> => {
   const foreign = (await fs.names(root)).filter((name) => !name.startsWith(MARKER_NAME) && !VOLUME_FURNITURE.has(name));
   const already = await readMarker(fs, root);
   if (already !== null) return already;
@@ -52,24 +83,15 @@ export const createMarker = async (fs: FsOps, root: string, storeId: string): Pr
       hint: `Choose an empty folder. If this is a Snapback store, its marker ${MARKER_NAME} is missing: put it back from a copy.`,
     });
   }
-  const file = await fs.createFile(temporary);
-  try {
-    try {
-      await file.append(Buffer.from(`${JSON.stringify({ format: MARKER_FORMAT, storeId })}\n`, 'utf8'));
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-    await fs.link(temporary, path).catch(async (error: unknown) => {
+  await writeMarker(fs, root, marker, (temporary, path) =>
+    fs.link(temporary, path).catch(async (error: unknown) => {
       if (systemCode(error) !== 'EEXIST') await fs.rename(temporary, path);
-    });
-    await fs.syncFolder(root);
-  } finally {
-    await fs.unlink(temporary).catch((error: unknown) => {
-      if (!isMissing(error)) throw error;
-    });
-  }
+    }));
   const winner = await readMarker(fs, root);
   if (winner === null) throw new DomainError('STORAGE_IO', `The marker just written to ${root} is gone.`);
   return winner;
 };
+
+/** Puts a marker in the place of the one that is there; at no moment is there none. */
+export const replaceMarker = (fs: FsOps, root: string, marker: Marker): Promise<void> =>
+  writeMarker(fs, root, marker, (temporary, path) => fs.rename(temporary, path));

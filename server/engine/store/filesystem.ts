@@ -1,7 +1,7 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { dirname, join, resolve } from 'node:path';
 import { DomainError, abortReason } from '../../domain/errors.js';
-import { createMarker, readMarker } from './filesystem-marker.js';
+import { createMarker, type Marker, readMarker, replaceMarker } from './filesystem-marker.js';
 import { FilesystemObjectWriter, keyTaken, oneAtATime } from './filesystem-writer.js';
 import { isMissing, storageError, systemCode } from './fs-errors.js';
 import { type FsOps, nodeFsOps } from './fs-ops.js';
@@ -23,6 +23,8 @@ export interface FilesystemStoreOptions {
   create: boolean;
   /** Id for a store made now; default random. An existing store keeps its own. */
   storeId?: string | undefined;
+  /** Whose archives a store made now will hold; default: nobody's yet. */
+  catalogueId?: string | undefined;
   /** Replaces the file system calls, so that faults can be had on demand. */
   fs?: FsOps | undefined;
 }
@@ -55,9 +57,11 @@ export const openFilesystemStore = async (options: FilesystemStoreOptions): Prom
   const root = resolve(options.root);
   try {
     if (options.create) await makeRoot(fs, root);
-    let id = await readMarker(fs, root);
-    if (id === null && options.create) id = await createMarker(fs, root, options.storeId ?? randomUUID());
-    if (id === null) {
+    let marker = await readMarker(fs, root);
+    if (marker === null && options.create) {
+      marker = await createMarker(fs, root, { storeId: options.storeId ?? randomUUID(), catalogueId: options.catalogueId ?? null });
+    }
+    if (marker === null) {
       throw new DomainError('STORAGE_IO', `${root} is not a store: it has no marker.`, {
         hint: 'Check the path and that its volume is mounted, or let the store be created.', details: { location: root },
       });
@@ -66,7 +70,7 @@ export const openFilesystemStore = async (options: FilesystemStoreOptions): Prom
       // A store on a read-only volume can still be read; writing will say what is wrong.
       if (!['EEXIST', 'EROFS', 'EACCES', 'EPERM'].includes(systemCode(error) ?? '')) throw error;
     });
-    return new FilesystemStore(fs, root, id);
+    return new FilesystemStore(fs, root, marker.storeId);
   } catch (error) {
     throw storageError('open', 'the store', root, error);
   }
@@ -202,6 +206,22 @@ class FilesystemStore implements Store {
     return swept;
   }
 
+  async owner(): Promise<string | null> {
+    return (await this.assertMounted()).catalogueId;
+  }
+
+  async claim(catalogueId: string, from: string | null): Promise<string | null> {
+    const marker = await this.assertMounted();
+    if (marker.catalogueId === from && catalogueId !== from) {
+      try {
+        await replaceMarker(this.fs, this.root, { ...marker, catalogueId });
+      } catch (error) {
+        throw storageError('write', 'the marker', this.root, error);
+      }
+    }
+    return this.owner();
+  }
+
   private async *walk(prefix: string, signal: AbortSignal | undefined): AsyncGenerator<StoredObject, void, undefined> {
     const entries: { order: string; key: string; found: StoredObject | null }[] = [];
     try {
@@ -249,14 +269,15 @@ class FilesystemStore implements Store {
   }
 
   /** Compares the marker: an empty mount point must not look like a store whose objects are gone. */
-  private async assertMounted(): Promise<void> {
+  private async assertMounted(): Promise<Marker> {
     const found = await readMarker(this.fs, this.root);
     if (found === null) throw missingMarker(this.root);
-    if (found !== this.id) {
-      throw new DomainError('STORAGE_IO', `${this.root} now holds another store (${found} instead of ${this.id}).`, {
+    if (found.storeId !== this.id) {
+      throw new DomainError('STORAGE_IO', `${this.root} now holds another store (${found.storeId} instead of ${this.id}).`, {
         hint: 'Mount the volume this service was started with, or restart the service on the other one.', details: { location: this.root },
       });
     }
+    return found;
   }
 
   private async namesOf(folder: string): Promise<string[]> {

@@ -64,6 +64,13 @@ export interface Store {
    * Returns the keys they were meant for.
    */
   sweep(options: { olderThan: Date; keep: (key: string) => boolean }): Promise<string[]>;
+  /** Id of the catalogue that the marker names as this store's, read anew at each call; null while none has claimed it. */
+  owner(): Promise<string | null>;
+  /**
+   * Makes the store a catalogue's, durably, unless it is no longer `from`'s. Returns whose it is then. Of two catalogues that claim it at
+   * the same moment the later one has it, and the other finds out when it next asks for the owner.
+   */
+  claim(catalogueId: string, from: string | null): Promise<string | null>;
 }
 
 const SEGMENT = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$/;

@@ -3,10 +3,11 @@ import {
   type BackupState, type CaptureMethod, type DatabaseCount, type Engine, type Integrity, type KeyType, type SlotRange as SlotRangeRecord,
   type Trigger, type TypeCount,
 } from '../../domain/backup.js';
-import { type BackupRecord, type DownloadLinkRecord, type JobRecord, type LoadTargetRecord } from '../../services/records.js';
+import { type ErrorCode } from '../../domain/errors.js';
+import { type BackupRecord, type DamageRecord, type DownloadLinkRecord, type JobRecord, type LoadTargetRecord } from '../../services/records.js';
 import { connectionOf } from '../connection.js';
 import {
-  BackupStateEnum, BackupTriggerEnum, CaptureMethodEnum, CoverageKindEnum, EngineEnum, IntegrityEnum, KeyTypeEnum, RetainedBecauseEnum,
+  BackupStateEnum, BackupTriggerEnum, CaptureMethodEnum, CoverageKindEnum, EngineEnum, ErrorCodeEnum, IntegrityEnum, KeyTypeEnum, RetainedBecauseEnum,
 } from '../enums.js';
 import { BigIntScalar, DateTime } from '../scalars.js';
 import { UserError } from './error.type.js';
@@ -39,6 +40,13 @@ export class UnknownContent {
   @Field(() => BigIntScalar) offset!: bigint;
 }
 
+@Plain()
+export class BackupDamage implements DamageRecord {
+  @Field(() => ErrorCodeEnum) code!: ErrorCode;
+  @Field(() => String) message!: string;
+  @Field(() => DateTime) noticedAt!: Date;
+}
+
 @PlainNode()
 export class Backup extends Node implements Omit<BackupRecord, 'projectId' | 'instanceId' | 'jobId' | 'coverage'> {
   @Field(() => String) name!: string;
@@ -65,6 +73,7 @@ export class Backup extends Node implements Omit<BackupRecord, 'projectId' | 'in
   @Field(() => Int, { nullable: true }) durationMs!: number | null;
   @Field(() => DateTime, { nullable: true }) expiresAt!: Date | null;
   @Field(() => RetainedBecauseEnum, { nullable: true }) retainedBecause!: 'NEWEST_GOOD' | 'IN_USE' | null;
+  @Field(() => BackupDamage, { nullable: true }) damage!: DamageRecord | null;
 }
 
 export const BackupConnection = connectionOf('Backup', () => Backup);

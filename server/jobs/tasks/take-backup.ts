@@ -103,11 +103,14 @@ export const sealedEarlier = async ({ backupDeps: { store } }: TakeBackupDeps, {
   }
 };
 
-const availableChange = (manifest: Manifest): BackupChange => {
+/** What a backup's row says once its archive is sealed and good. */
+export const availableChange = (manifest: Manifest): BackupChange => {
   const [artifact] = manifest.artifacts;
   const { rdb: summary, replication } = artifact;
   return {
     state: 'AVAILABLE',
+    damage: null,
+    captureMethod: manifest.capture.method,
     engine: manifest.source.engine,
     engineVersion: manifest.source.version,
     coverage: artifact.coverage,

@@ -28,7 +28,7 @@ export const backup = (instanceId: string, over: Partial<BackupRecord> = {}): Ba
   coverage: { kind: 'INSTANCE' }, engine: 'REDIS', engineVersion: '7.0.15', integrity: 'STRUCTURE_AND_CHECKSUM', unknownContent: null, rdbVersion: 10,
   sizeBytes: 9_007_199_254_740_993n, storedBytes: 10n, sha256: 'ab'.repeat(32), keys: 3n, expiringKeys: 1n, databases: [{ database: 0, keys: 3n, expiring: 1n }],
   types: [{ type: 'SORTED_SET', keys: 3n }], functions: 0, loadsOn: [{ engine: 'REDIS', minVersion: '7.0', maxVersion: null }], createdAt: AT, startedAt: AT,
-  completedAt: AT, durationMs: 12, expiresAt: AT, retainedBecause: 'NEWEST_GOOD', ...over,
+  completedAt: AT, durationMs: 12, expiresAt: AT, retainedBecause: 'NEWEST_GOOD', damage: null, ...over,
 });
 
 export const job = (over: Partial<JobRecord> = {}): JobRecord => ({

@@ -1,0 +1,82 @@
+import { type EntityManager } from 'typeorm';
+import { type LockRepository, type RetentionView, type UpkeepBackup, type UpkeepRepository } from '../../services/ports.js';
+import { InstanceEntity } from '../entities/instance.entity.js';
+import { ProjectEntity } from '../entities/project.entity.js';
+import { IS_READ } from './backup.repository.js';
+
+const MILLIS = `interval '1 millisecond'`;
+
+export const createLockRepository = (manager: EntityManager): LockRepository => ({
+  async take(name, holder, leaseMs) {
+    const [row]: { fence: number }[] = await manager.query(
+      `INSERT INTO service_locks AS l (name, holder, fence, expires_at) VALUES ($1, $2, 1, clock_timestamp() + $3 * ${MILLIS})
+       ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, fence = l.fence + 1, expires_at = excluded.expires_at
+         WHERE l.expires_at <= clock_timestamp() RETURNING fence`,
+      [name, holder, leaseMs],
+    );
+    return row?.fence ?? null;
+  },
+  async renew(name, fence, leaseMs) {
+    const [, affected]: [unknown, number] = await manager.query(
+      `UPDATE service_locks SET expires_at = clock_timestamp() + $3 * ${MILLIS} WHERE name = $1 AND fence = $2 AND expires_at > clock_timestamp()`,
+      [name, fence, leaseMs],
+    );
+    return affected === 1;
+  },
+  async hold(name, fence) {
+    const rows: unknown[] = await manager.query(
+      'SELECT 1 FROM service_locks WHERE name = $1 AND fence = $2 AND expires_at > clock_timestamp() FOR SHARE', [name, fence],
+    );
+    return rows.length > 0;
+  },
+  async release(name, fence) {
+    // A little earlier: the column's milliseconds are rounded, up too.
+    await manager.query(`UPDATE service_locks SET expires_at = clock_timestamp() - interval '1 second' WHERE name = $1 AND fence = $2 AND expires_at > clock_timestamp()`, [name, fence]);
+  },
+});
+
+const UNFINISHED = `EXISTS (SELECT 1 FROM jobs j WHERE j.state <> 'COMPLETED' AND (j.id = b.job_id OR j.backup_id = b.id))`;
+const SELECT = `
+  SELECT b.id, b.project_id AS "projectId", b.instance_id AS "instanceId", b.job_id AS "jobId", b.state, b.damage ->> 'code' AS "damageCode",
+    b.completed_at AS "completedAt", b.expires_at AS "expiresAt", ${UNFINISHED} AS busy
+  FROM backups b`;
+
+export const createUpkeepRepository = (manager: EntityManager): UpkeepRepository => {
+  const query = <T>(sql: string, parameters: readonly unknown[] = []): Promise<T[]> => manager.query(sql, [...parameters]);
+  return {
+    backups: (ids) => query<UpkeepBackup>(`${SELECT} WHERE b.id = ANY($1)`, [ids]),
+    async busyBackups() {
+      const rows = await query<{ id: string }>(
+        `SELECT b.id FROM jobs j JOIN backups b ON b.job_id = j.id WHERE j.state <> 'COMPLETED'
+         UNION SELECT backup_id FROM jobs WHERE state <> 'COMPLETED' AND backup_id IS NOT NULL`,
+      );
+      return rows.map(({ id }) => id);
+    },
+    available: (afterId, limit) => query<UpkeepBackup>(`${SELECT} WHERE b.state = 'AVAILABLE' AND b.id > $1 ORDER BY b.id LIMIT $2`, [afterId, limit]),
+    abandoned: (states, limit) => query<UpkeepBackup>(`${SELECT} WHERE b.state = ANY($1) AND NOT ${UNFINISHED} ORDER BY b.created_at, b.id LIMIT $2`, [states, limit]),
+    async instancesWithExpired(now, afterId, limit) {
+      const rows = await query<{ id: string }>(
+        `SELECT DISTINCT instance_id AS id FROM backups
+         WHERE state IN ('AVAILABLE', 'FAILED', 'DAMAGED') AND expires_at <= $1 AND instance_id > $2 ORDER BY instance_id LIMIT $3`,
+        [now, afterId, limit],
+      );
+      return rows.map(({ id }) => id);
+    },
+    async retention(instanceIds) {
+      const backups = await query<RetentionView['backups'][number]>(
+        `SELECT b.id AS "backupId", b.project_id AS "projectId", b.instance_id AS "instanceId", b.state, b.trigger, b.completed_at AS "completedAt", ${IS_READ} AS "inUse"
+         FROM backups b WHERE b.instance_id = ANY($1) AND b.state NOT IN ('DELETING', 'DELETED') ORDER BY b.created_at DESC, b.id DESC`,
+        [instanceIds],
+      );
+      const instances = await query<RetentionView['instances'][number]>(
+        'SELECT id AS "instanceId", removed_at IS NULL AS protected FROM instances WHERE id = ANY($1)', [instanceIds],
+      );
+      return { backups, instances };
+    },
+    async lockBackups(instanceId) {
+      await query(`SELECT 1 FROM backups WHERE instance_id = $1 AND state NOT IN ('DELETING', 'DELETED') ORDER BY created_at DESC, id DESC FOR UPDATE`, [instanceId]);
+    },
+    projectOfInstance: async (id) => (await manager.findOne(InstanceEntity, { where: { id }, select: { id: true, projectId: true } }))?.projectId ?? null,
+    projects: () => manager.find(ProjectEntity, { order: { id: 'ASC' } }),
+  };
+};

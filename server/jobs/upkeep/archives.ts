@@ -1,0 +1,43 @@
+import { listArchives, openArchive, parseArchiveKey, readManifest, removeArchive, removeUnsealed, type ArchiveEntry, type Manifest } from '../../engine/archive/archive.js';
+import { manifestKey } from '../../engine/archive/layout.js';
+import { type Store } from '../../engine/store/store.js';
+
+/** The archives as the upkeep handles them. */
+export interface UpkeepArchives {
+  list(signal: AbortSignal): AsyncIterable<ArchiveEntry>;
+  isSealed(backupId: string): Promise<boolean>;
+  manifest(backupId: string, signal: AbortSignal): Promise<Manifest>;
+  /** Reads every byte. CORRUPT, TRUNCATED or NOT_FOUND when it is not what the manifest says. */
+  verify(backupId: string, signal: AbortSignal): Promise<Manifest>;
+  /** Manifest first; may be repeated. */
+  remove(backupId: string): Promise<void>;
+  /** What an unsealed attempt left; false when it has been sealed meanwhile. */
+  removeUnsealed(backupId: string): Promise<boolean>;
+  /** Files under construction that were last written to before `olderThan`, but for those of backups that are kept. Returns their keys. */
+  sweep(olderThan: Date, isKept: (backupId: string) => boolean): Promise<string[]>;
+}
+
+export const createUpkeepArchives = (store: Store): UpkeepArchives => ({
+  list: (signal) => listArchives(store, { signal }),
+  isSealed: async (backupId) => (await store.stat(manifestKey(backupId))) !== null,
+  manifest: (backupId, signal) => readManifest(store, backupId, { signal }),
+  async verify(backupId, signal) {
+    const archive = await openArchive(store, backupId, { signal });
+    try {
+      await archive.verify({ signal });
+      return archive.manifest;
+    } finally {
+      await archive.close();
+    }
+  },
+  remove: (backupId) => removeArchive(store, backupId),
+  removeUnsealed: (backupId) => removeUnsealed(store, backupId),
+  sweep: (olderThan, isKept) =>
+    store.sweep({
+      olderThan,
+      keep: (key) => {
+        const parsed = parseArchiveKey(key);
+        return parsed !== undefined && isKept(parsed.backupId);
+      },
+    }),
+});

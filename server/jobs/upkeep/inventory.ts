@@ -1,0 +1,53 @@
+import { type Database, type UpkeepBackup } from '../../services/ports.js';
+import { type UpkeepArchives } from './archives.js';
+
+const BATCH = 500;
+
+/** What lies in the store, beside what the catalogue says of it. */
+export interface Inventory {
+  /** Ids of all sealed archives. */
+  sealed: ReadonlySet<string>;
+  /** Sealed, and unknown to the catalogue. */
+  strangers: string[];
+  /** Sealed, and not yet or no more taken for good, although no job works on them. */
+  unproven: UpkeepBackup[];
+  /** Sealed, and deleted for the catalogue. */
+  undead: UpkeepBackup[];
+  /** Not sealed, and nothing that a job works on or a record still stands for. */
+  leftovers: { backupId: string; modifiedAt: Date }[];
+}
+
+const isUnproven = ({ state, damageCode, busy }: UpkeepBackup): boolean =>
+  !busy && (state === 'CREATING' || state === 'FAILED' || (state === 'DAMAGED' && damageCode === 'NOT_FOUND'));
+
+/** A damaged backup whose manifest is gone keeps its data until it expires: a person may still get something out of it. */
+const isLeftover = (known: UpkeepBackup | undefined): boolean =>
+  known === undefined || (!known.busy && (known.state === 'CREATING' || known.state === 'FAILED' || known.state === 'DELETED'));
+
+/** Walks the whole store once, and asks the catalogue by the batch. */
+export const takeInventory = async (deps: { db: Database; archives: UpkeepArchives }, signal: AbortSignal): Promise<Inventory> => {
+  const sealed = new Set<string>();
+  const found: Omit<Inventory, 'sealed'> = { strangers: [], unproven: [], undead: [], leftovers: [] };
+  let batch: { backupId: string; sealed: boolean; modifiedAt: Date }[] = [];
+  const sort = async (): Promise<void> => {
+    const rows = new Map((await deps.db.read.upkeep.backups(batch.map(({ backupId }) => backupId))).map((row) => [row.id, row]));
+    for (const entry of batch) {
+      const known = rows.get(entry.backupId);
+      if (!entry.sealed) {
+        if (isLeftover(known)) found.leftovers.push(entry);
+        continue;
+      }
+      if (!known) found.strangers.push(entry.backupId);
+      else if (isUnproven(known)) found.unproven.push(known);
+      else if (known.state === 'DELETED' && !known.busy) found.undead.push(known);
+    }
+    batch = [];
+  };
+  for await (const { backupId, sealed: isSealed, modifiedAt } of deps.archives.list(signal)) {
+    if (isSealed) sealed.add(backupId);
+    batch.push({ backupId, sealed: isSealed, modifiedAt });
+    if (batch.length >= BATCH) await sort();
+  }
+  await sort();
+  return { sealed, ...found };
+};

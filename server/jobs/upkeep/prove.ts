@@ -1,0 +1,33 @@
+import { DomainError, type ErrorCode } from '../../domain/errors.js';
+import { expiresAt } from '../../domain/retention.js';
+import { type BackupChange, type UpkeepBackup } from '../../services/ports.js';
+import { damageOf } from '../../services/damage.js';
+import { availableChange } from '../tasks/take-backup.js';
+import { type UpkeepContext } from './context.js';
+
+/** What reading an archive ends with when its bytes are not what they were. All else says nothing about the archive. */
+const DAMAGE: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['CORRUPT', 'TRUNCATED', 'NOT_FOUND']);
+
+const judge = async (backup: UpkeepBackup, ctx: UpkeepContext): Promise<BackupChange> => {
+  try {
+    return availableChange(await ctx.archives.verify(backup.id, ctx.signal));
+  } catch (error) {
+    if (!(error instanceof DomainError && DAMAGE.has(error.code))) throw error;
+    const completedAt = backup.completedAt ?? ctx.now;
+    return { state: 'DAMAGED', damage: damageOf(error, ctx.now), completedAt, expiresAt: expiresAt(completedAt) };
+  }
+};
+
+/**
+ * Reads a sealed archive through that nobody vouches for (adopted, sealed by a run that then lost its job, or come back) and makes its
+ * backup AVAILABLE or DAMAGED. Rejects when the store or the key stood in the way: the next pass tries again.
+ */
+export const proveArchive = async (backup: UpkeepBackup, ctx: UpkeepContext): Promise<boolean> => {
+  const change = await judge(backup, ctx);
+  const changed = await ctx.lock.write((tx) => tx.backups.change(backup, backup.id, [backup.state], change));
+  if (!changed) return false;
+  const fields = { backupId: backup.id, was: backup.state, damage: change.damage?.message };
+  if (change.state === 'AVAILABLE') ctx.log.info('An archive was read through and is good; its backup is AVAILABLE.', fields);
+  else ctx.log.error('An archive was read through and is damaged.', fields);
+  return change.state === 'AVAILABLE';
+};

@@ -1,0 +1,215 @@
+import { DomainError } from '../../domain/errors.js';
+import { type Clock, type Log } from '../../engine/ports.js';
+import { type Store } from '../../engine/store/store.js';
+import { type Database, type Ids, type UpkeepBackup, type UpkeepStatus } from '../../services/ports.js';
+import { adoptArchive } from './adopt.js';
+import { createUpkeepArchives } from './archives.js';
+import { detachedBecause } from './attachment.js';
+import { ClockWatch } from './clock-watch.js';
+import { type UpkeepContext } from './context.js';
+import { takeInventory } from './inventory.js';
+import { endAbandoned, markMissing } from './missing.js';
+import { proveArchive } from './prove.js';
+import { buryUndead, retire } from './retention.js';
+import { ServiceLock, type ServiceLockDeps } from './service-lock.js';
+import { encodeStatus, readStatus } from './status.js';
+import { sweepUnsealed } from './sweep.js';
+
+const LOCK = 'upkeep';
+/** How often each node looks whether a pass is due, or the store has been adopted. */
+const LOOK_EVERY_MS = 5_000;
+
+export interface UpkeepSettings {
+  /** From one pass to the next, of whatever node. */
+  everyMs: number;
+  /** Unsealed files that nobody works on are kept for so long after they were last written to. */
+  unsealedMs: number;
+  /** Most deletions of one pass. */
+  maxDeletions: number;
+}
+
+export interface UpkeepDeps {
+  db: Database;
+  store: Store;
+  ids: Ids;
+  /** This node's clock: compared with the database's, by which everything is judged. */
+  clock: Clock;
+  log: Log;
+  worker: string;
+  lease: ServiceLockDeps['times'];
+  settings: UpkeepSettings;
+  /** The database's clock; default: the database's. For tests. */
+  databaseClock?: (() => Promise<Date>) | undefined;
+}
+
+export interface PassReport {
+  stoppedBecause: string | null;
+  adopted: number;
+  proven: number;
+  damaged: number;
+  swept: number;
+  removed: number;
+}
+
+export interface Upkeep {
+  /** One pass, now. null: another node is at it. */
+  pass(): Promise<PassReport | null>;
+  /** Why sweeping and retention stand still at present; null when they do not. */
+  standsBecause(): Promise<string | null>;
+  /** A pass at once, then whenever one is due. */
+  start(): void;
+  /** Interrupts a pass between two of its steps, and waits for it. */
+  stop(): Promise<void>;
+}
+
+const STOPPED = new DomainError('INTERRUPTED', 'The service is being stopped.', { retryable: true });
+
+/**
+ * Keeps catalogue and store in accord, and removes what is past its time: on one node at a time, at the start and regularly. Every step can
+ * be cut off anywhere and repeated by any node.
+ */
+export const createUpkeep = (deps: UpkeepDeps): Upkeep => {
+  const { db, store, log, settings } = deps;
+  const archives = createUpkeepArchives(store);
+  const clocks = new ClockWatch();
+  const stopping = new AbortController();
+  /** Told once each: nobody can do anything about some archives at once. */
+  const told = new Set<string>();
+  let timer: NodeJS.Timeout | undefined;
+  let running: Promise<unknown> | undefined;
+
+  const now = deps.databaseClock ?? (() => db.read.now());
+
+  /** A step that fails keeps no other from being done. */
+  const step = async (what: string, ctx: Pick<UpkeepContext, 'signal'>, work: () => Promise<void>): Promise<void> => {
+    if (ctx.signal.aborted) return;
+    try {
+      await work();
+    } catch (error) {
+      if (!ctx.signal.aborted) log.error(`The upkeep could not ${what}; the next pass tries again.`, { error: String(error) });
+    }
+  };
+
+  const each = async <T>(items: readonly T[], idOf: (item: T) => string, what: string, ctx: UpkeepContext, act: (item: T) => Promise<void>): Promise<void> => {
+    for (const item of items) {
+      if (ctx.signal.aborted) return;
+      try {
+        await act(item);
+        told.delete(idOf(item));
+      } catch (error) {
+        if (ctx.signal.aborted) return;
+        const line = `${idOf(item)} ${String(error)}`;
+        log[told.has(line) ? 'debug' : 'error'](`The upkeep could not ${what}; each pass tries again.`, { backupId: idOf(item), error: String(error) });
+        told.add(line);
+      }
+    }
+  };
+
+  /** Everything about the store. `held`: nothing is removed by the clock. */
+  const tend = async (ctx: UpkeepContext, held: boolean): Promise<Omit<PassReport, 'stoppedBecause'>> => {
+    const report = { adopted: 0, proven: 0, damaged: 0, swept: 0, removed: 0 };
+    const begunAt = performance.now();
+    await step('look through the store', ctx, async () => {
+      const inventory = await takeInventory({ db, archives }, ctx.signal);
+      await each(inventory.strangers, (id) => id, 'adopt an archive', ctx, async (id) => {
+        await adoptArchive(id, ctx);
+        report.adopted += 1;
+      });
+      await step('mark what is missing', ctx, async () => {
+        report.damaged = await markMissing(inventory.sealed, ctx);
+      });
+      await step('remove archives of deleted backups', ctx, () => buryUndead(inventory.undead.slice(0, settings.maxDeletions), ctx));
+      if (!held) {
+        await step('sweep', ctx, async () => {
+          report.swept = await sweepUnsealed(inventory, new Date(ctx.now.getTime() - settings.unsealedMs), ctx);
+        });
+      }
+      const unproven = [...inventory.unproven, ...(await db.read.upkeep.backups(inventory.strangers)).filter(({ state }) => state === 'CREATING')];
+      await step('end what nobody takes', ctx, () => endAbandoned(ctx));
+      await step('remove what is past its time', ctx, async () => {
+        report.removed = await retire({ limit: settings.maxDeletions, mayBegin: !held }, ctx);
+      });
+      await each(newestFirst(unproven), ({ id }) => id, 'read an archive through', ctx, async (backup) => {
+        // A store full of adopted archives takes long to read: retention is not to wait for all of it.
+        if (report.proven > 0 && performance.now() - begunAt > settings.everyMs) return;
+        report.proven += 1;
+        if (!(await proveArchive(backup, ctx))) report.damaged += 1;
+      });
+    });
+    return report;
+  };
+
+  const locked = async (lock: ServiceLock): Promise<PassReport> => {
+    const signal = AbortSignal.any([lock.lost, stopping.signal]);
+    const status = await readStatus(db);
+    const detached = await detachedBecause(db, store);
+    const at = await now();
+    const { agreed, heldBecause } = clocks.look({ database: at, node: deps.clock.now(), monotonicMs: performance.now() }, status);
+    const stoppedBecause = detached ?? heldBecause;
+    const next: UpkeepStatus = { lastPassAt: at, agreed, stoppedBecause };
+    await lock.write((tx) => tx.settings.put('upkeep', encodeStatus(next)));
+    if (stoppedBecause !== status.stoppedBecause) {
+      if (stoppedBecause === null) log.info('Sweeping and retention go on.');
+      else log.warn('Sweeping and retention stand still.', { reason: stoppedBecause });
+    }
+    const nothing = { stoppedBecause, adopted: 0, proven: 0, damaged: 0, swept: 0, removed: 0 };
+    if (detached !== null) return nothing;
+    const ctx: UpkeepContext = {
+      db, archives, ids: deps.ids, clock: deps.clock, log, lock, now: at, signal,
+      async assertOurs() {
+        if (signal.aborted) throw STOPPED;
+        await lock.assertHeld();
+        const reason = await detachedBecause(db, store);
+        if (reason !== null) throw new DomainError('CONFLICT', reason);
+      },
+    };
+    return { ...nothing, ...(await tend(ctx, heldBecause !== null)) };
+  };
+
+  const pass = async (): Promise<PassReport | null> => {
+    const lock = await ServiceLock.take(LOCK, { db, log, worker: deps.worker, times: deps.lease });
+    if (!lock) return null;
+    try {
+      return await locked(lock);
+    } finally {
+      await lock.release();
+    }
+  };
+
+  /** Passes of all nodes together come as often as the setting says; while the store is another's, it is looked at more often. */
+  const isDue = async (): Promise<boolean> => {
+    const { lastPassAt } = await readStatus(db);
+    const age = lastPassAt === null ? Infinity : (await now()).getTime() - lastPassAt.getTime();
+    return age >= settings.everyMs || age < 0 || (await detachedBecause(db, store)) !== null;
+  };
+
+  const run = async (always: boolean): Promise<void> => {
+    try {
+      if (always || (await isDue())) await pass();
+    } catch (error) {
+      log.warn('A pass of the upkeep came to nothing; the next one follows.', { error: String(error) });
+    }
+  };
+
+  const plan = (): void => {
+    timer = setTimeout(() => {
+      running = run(false).finally(plan);
+    }, Math.min(settings.everyMs, LOOK_EVERY_MS));
+    if (stopping.signal.aborted) clearTimeout(timer);
+  };
+
+  return {
+    pass,
+    standsBecause: async () => (await detachedBecause(db, store)) ?? (await readStatus(db)).stoppedBecause,
+    start() {
+      running = run(true).finally(plan);
+    },
+    async stop() {
+      stopping.abort(STOPPED);
+      clearTimeout(timer);
+      await running;
+    },
+  };
+};
+
+const newestFirst = (backups: readonly UpkeepBackup[]): UpkeepBackup[] => [...backups].sort((a, b) => (a.id < b.id ? 1 : -1));
