@@ -32,7 +32,7 @@ describe('retention', () => {
 
   it('removes at most so many in one pass, the longest expired first, and those that another pass began count', async () => {
     const instance = await at.instance();
-    const ids = [];
+    const ids: string[] = [];
     for (const days of [30, 29, 28, 27, 26, 1]) ids.push(await at.backup({ instance, days }));
     const states = async () => (await at.rig.sql<{ state: string }>('SELECT state FROM backups WHERE id = ANY($1) ORDER BY completed_at', [ids])).map(({ state }) => state);
     const upkeep = at.upkeep({ settings: { maxDeletions: 2 } });
