@@ -182,7 +182,7 @@ const build = async ({ config, databaseUrl, log, clock: given, keepFirstKey, pro
     instances: createInstanceService({ db, engine, vault, gate, ids, clock, queue, backups: starter, defaultTimeZone: config.defaultTimeZone }),
     policies: createPolicyService({ db, clock, queue }),
     backups: createBackupService({ db, ids, clock, queue, starter, links, publicUrl: () => config.publicUrl ?? url }),
-    restores: createRestoreService({ db, engine, vault, gate, ids, clock, queue }),
+    restores: createRestoreService({ db, engine, vault, gate, ids, clock, log, queue }),
     jobs: createJobService({ db, feed, clock }),
     service: createServiceService({ db, engine, gate, version: VERSION, defaultTimeZone: config.defaultTimeZone, concurrentJobs: config.concurrentJobs }),
   };

@@ -1,5 +1,6 @@
 import { DomainError } from '../domain/errors.js';
 import { type Clock, type Log } from '../engine/ports.js';
+import { notingDamage, readNotingDamage } from './damage.js';
 import { downloadName } from './file-name.js';
 import { type Database, type EnginePort, type LinkSigner } from './ports.js';
 import { startReading } from './reading.js';
@@ -30,14 +31,14 @@ export const createDownloadService = ({ db, engine, links, clock, log }: Downloa
     const reading = await startReading(db, log, claims, claims.backupId, 'download');
     try {
       const { backup } = reading;
-      const archive = await engine.openArchive(backup.id);
+      const archive = await notingDamage({ db, log }, claims, backup.id, engine.openArchive(backup.id));
       return {
         fileName: downloadName(backup),
         sizeBytes: backup.sizeBytes,
         sha256: backup.sha256,
         etag: backup.sha256,
         modifiedAt: backup.completedAt ?? backup.createdAt,
-        read: (range, signal) => archive.read(range, AbortSignal.any([signal, reading.lost])),
+        read: (range, signal) => readNotingDamage({ db, log }, claims, backup.id, archive.read(range, AbortSignal.any([signal, reading.lost]))),
         async release() {
           try {
             await archive.close();

@@ -1,11 +1,12 @@
 import { type EngineGate } from '../domain/capability.js';
 import { DomainError } from '../domain/errors.js';
 import { authorise, type Principal } from '../domain/principal.js';
-import { type Clock } from '../engine/ports.js';
+import { type Clock, type Log } from '../engine/ports.js';
 import { type TargetFindings } from '../engine/target/check.js';
 import { type RestoreApi } from './api.js';
 import { instanceBusy } from './backup-start.js';
 import { readableBackup } from './backup.service.js';
+import { notingDamage } from './damage.js';
 import { openEndpoint } from './endpoint.js';
 import { once, recalled, repeated } from './idempotency.js';
 import { checkFilter, lookUp, shownId } from './lookup.js';
@@ -27,6 +28,7 @@ export interface RestoreServiceDeps {
   gate: EngineGate;
   ids: Ids;
   clock: Clock;
+  log: Log;
   queue: WorkQueue;
 }
 
@@ -46,7 +48,7 @@ const ownWarnings = (backup: BackupRecord): WarningRecord[] =>
     ? [{ name: 'PARTIAL_BACKUP', mustAccept: true, message: 'The backup holds one node of a cluster, not the whole database.', hint: 'Restore the other nodes\' backups elsewhere too.' }]
     : [];
 
-export const createRestoreService = ({ db, engine, vault, gate, ids, clock, queue }: RestoreServiceDeps): RestoreApi => ({
+export const createRestoreService = ({ db, engine, vault, gate, ids, clock, log, queue }: RestoreServiceDeps): RestoreApi => ({
   async getPlan(caller, id) {
     authorise(caller, 'read');
     const plan = await db.read.plans.get(caller, id);
@@ -79,7 +81,8 @@ export const createRestoreService = ({ db, engine, vault, gate, ids, clock, queu
     if (repeat) return recall(db.read, repeat);
     const backup = readableBackup(await lookUp('backup', backupId, (id) => db.read.backups.get(caller, id)), backupId);
     const instance = await protectedInstance(db.read, caller, instanceId);
-    const findings = await engine.inspectTarget(await openEndpoint(vault, db.read, instance), backupId, { safetyBackup, pauseWrites });
+    const endpoint = await openEndpoint(vault, db.read, instance);
+    const findings = await notingDamage({ db, log }, caller, backupId, engine.inspectTarget(endpoint, backupId, { safetyBackup, pauseWrites }));
     const at = clock.now();
     const { facts } = findings;
     const blockers = [...ownBlockers(gate, findings), ...findings.blockers.map(({ name, code, message, hint }) => ({ name, code, message, hint }))];

@@ -5,8 +5,8 @@ import { type Backup, type Instance } from '@snapback/sdk';
 import { digest } from '../kit/digest.js';
 import { startRedis, type RedisServer } from '../kit/redis.js';
 import { startService, type TestService } from '../kit/service.js';
-import { waitFor } from '../kit/wait.js';
-import { backUp, expectFailedJob, firstEvent, infoOf, loadSlowly, populate, register, startRestore } from './scene.js';
+import { eventually, waitFor } from '../kit/wait.js';
+import { backUp, expectFailedJob, firstEvent, infoOf, loadSlowly, populate, refusal, register, startRestore } from './scene.js';
 
 const isLoading = async (target: RedisServer): Promise<boolean> => {
   const info = await infoOf(target);
@@ -76,14 +76,26 @@ describe('a restore that something goes wrong with', () => {
     expect((await infoOf(target))['role']).toBe('master');
   });
 
-  it('the stored bytes are damaged: the target is not touched, a download breaks off, and neither gives wrong data', async () => {
-    const { sdk } = service;
-    const damaged = await backUp(service, backup.instance.id, 'damaged');
-    const file = join(service.storeRoot, 'backups', damaged.id, 'rdb');
+  const damage = async ({ id }: Backup): Promise<void> => {
+    const file = join(service.storeRoot, 'backups', id, 'rdb');
     const bytes = await readFile(file);
     const at = Math.floor(bytes.length / 2);
     bytes[at] = (bytes[at] ?? 0) ^ 1;
     await writeFile(file, bytes);
+  };
+  const expectDamaged = async ({ id }: Backup): Promise<void> => {
+    const { sdk } = service;
+    expect(await sdk.backups.get(id)).toMatchObject({ state: 'DAMAGED', retainedBecause: null, damage: { code: 'CORRUPT', message: expect.stringContaining(id) as string } });
+    expect(await refusal(sdk.backups.link(id))).toMatchObject({ code: 'BACKUP_DAMAGED' });
+    expect(await refusal(sdk.restores.plan({ backupId: id, instanceId: backup.instance.id }))).toMatchObject({ code: 'BACKUP_DAMAGED', field: ['backupId'] });
+  };
+
+  it('the stored bytes are damaged: the target is not touched, no reader gets wrong data, and whoever notices first makes the backup DAMAGED', async () => {
+    const { sdk } = service;
+    const [damaged, downloaded] = [await backUp(service, backup.instance.id, 'damaged'), await backUp(service, backup.instance.id, 'downloaded')];
+    await damage(damaged);
+    await damage(downloaded);
+    const late = await sdk.backups.link(damaged);
     const { target, instance, old } = await makeTarget('spared');
     const { restore, job } = await startRestore(service, damaged.id, instance);
     await expectFailedJob(service, job, 'CORRUPT');
@@ -91,10 +103,14 @@ describe('a restore that something goes wrong with', () => {
     expect(await digest(target)).toBe(old);
     expect(await target.cli('SET', 'written', 'again')).toBe('OK');
 
-    const { url, sizeBytes } = await sdk.backups.link(damaged);
+    await expectDamaged(damaged);
+    expect((await fetch(late.url)).status).toBe(404);
+
+    const { url, sizeBytes } = await sdk.backups.link(downloaded);
     const response = await fetch(url);
     expect(response.headers.get('content-length')).toBe(sizeBytes);
     await expect(response.arrayBuffer()).rejects.toThrow();
+    await eventually(() => expectDamaged(downloaded));
     await expectNextOneToSucceed(target, instance);
   });
 
@@ -107,5 +123,6 @@ describe('a restore that something goes wrong with', () => {
     expect(await service.sdk.restores.get(restore)).toMatchObject({ dataNow: 'OLD', safetyBackup: null });
     expect(await digest(target)).toBe(old);
     expect(ended.failure?.message).toContain(lost.id);
+    await expectDamaged(lost);
   });
 });

@@ -4,6 +4,7 @@ import { RestoreFailure, runRestore, settleRestore, type RestoreReport, type Und
 import { archiveSource } from '../../engine/target/archive-source.js';
 import { type LinkPlace } from '../../engine/target/check.js';
 import { coverageOf } from '../../services/backup-start.js';
+import { noteDamage, readNotingDamage } from '../../services/damage.js';
 import { openEndpoint } from '../../services/endpoint.js';
 import { type BackupChange, type Ids, type PlanRow, type Repositories, type RestoreChange } from '../../services/ports.js';
 import { startReading } from '../../services/reading.js';
@@ -97,15 +98,21 @@ export const createRestoreTask = (deps: RestoreTaskDeps): Task => {
     const met = await meetServer(deps, context, restore.instanceId);
     const reading = await startReading(db, log, job, restore.backupId, `restore ${restore.id}`);
     try {
-      const archive = await openArchive(store, restore.backupId, { signal: context.signal });
+      const noted = async (error: unknown): Promise<never> => {
+        await noteDamage({ db, log }, job, restore.backupId, error);
+        throw error;
+      };
+      const archive = await openArchive(store, restore.backupId, { signal: context.signal }).catch(noted);
       try {
+        // A broken target is no damage of the archive: only what its own reading ends with counts.
+        const watched: Pick<typeof archive, 'manifest' | 'read'> = { manifest: archive.manifest, read: (range) => readNotingDamage({ db, log }, job, restore.backupId, archive.read(range)) };
         const report = await runRestore(
           {
             endpoint: met.endpoint, runId: plan.targetRunId, version: plan.targetVersion, pauseWrites: plan.pauseWrites,
             acceptedWarnings: restore.acceptedWarnings, link: deps.link,
           },
           {
-            dial, log, clock, source: archiveSource(archive), recorder: recorder(context, restore.id), assertOwned: () => context.assertOwned(),
+            dial, log, clock, source: archiveSource(watched), recorder: recorder(context, restore.id), assertOwned: () => context.assertOwned(),
             safetyBackup: plan.safetyBackup ? safetyBackup(context, met, restore) : undefined,
           },
           AbortSignal.any([context.signal, reading.lost]), context.onProgress,

@@ -1,18 +1,14 @@
-import { DomainError, type ErrorCode } from '../../domain/errors.js';
 import { expiresAt } from '../../domain/retention.js';
 import { type BackupChange, type UpkeepBackup } from '../../services/ports.js';
-import { damageOf } from '../../services/damage.js';
+import { damageOf, isDamage } from '../../services/damage.js';
 import { availableChange } from '../tasks/take-backup.js';
 import { type UpkeepContext } from './context.js';
-
-/** What reading an archive ends with when its bytes are not what they were. All else says nothing about the archive. */
-const DAMAGE: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['CORRUPT', 'TRUNCATED', 'NOT_FOUND']);
 
 const judge = async (backup: UpkeepBackup, ctx: UpkeepContext): Promise<BackupChange> => {
   try {
     return availableChange(await ctx.archives.verify(backup.id, ctx.signal));
   } catch (error) {
-    if (!(error instanceof DomainError && DAMAGE.has(error.code))) throw error;
+    if (!isDamage(error)) throw error;
     const completedAt = backup.completedAt ?? ctx.now;
     return { state: 'DAMAGED', damage: damageOf(error, ctx.now), completedAt, expiresAt: expiresAt(completedAt) };
   }
