@@ -199,7 +199,7 @@ const build = async ({ config, databaseUrl, log, clock: given, keepFirstKey, pro
   });
   const dispatcher = createDispatcher({ db, ids, clock: given, log, queue, starter, catchUpMs: config.catchUpMs });
 
-  const upkeep = createUpkeep({ db, store, ids, clock, log, worker, lease: config.lease, settings: config.upkeep });
+  const upkeep = createUpkeep({ db, store, ids, clock, log, worker, vault, dial, queue, lease: config.lease, settings: config.upkeep });
 
   const firstKey = await ensureFirstKey({ db, ids, clock }, keepFirstKey);
   const schema = await buildServedSchema();
@@ -227,7 +227,7 @@ const build = async ({ config, databaseUrl, log, clock: given, keepFirstKey, pro
   await queue.start({
     runJob: (jobId) => runner.runJob(jobId),
     policyDue: (policyId) => dispatcher.policyDue(policyId),
-    tick: () => everyStep(() => dispatcher.dispatchDue(), () => wakeWaiting({ db, queue }), () => forgetOld({ db })),
+    tick: () => everyStep(() => dispatcher.dispatchDue(), () => wakeWaiting({ db, log, queue }), () => forgetOld({ db })),
   });
   for (const { id, nextRunAt } of await db.read.policies.planned()) await queue.schedulePolicy(id, nextRunAt);
   const collecting = startCollecting({ db, clock, log, queue }, COLLECT_EVERY_MS);

@@ -101,6 +101,10 @@ export class AgendaClock implements WorkClock {
     return at ? this.store.put(POLICY_DUE, policyId, at) : this.store.remove(POLICY_DUE, policyId);
   }
 
+  enqueued(): Promise<string[]> {
+    return this.store.subjects(RUN_JOB);
+  }
+
   async pending(): Promise<{ policyId: string; at: Date }[]> {
     return (await this.store.list(POLICY_DUE)).map(({ subject, at }) => ({ policyId: subject, at }));
   }

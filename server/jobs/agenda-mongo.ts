@@ -74,6 +74,7 @@ export const openMongoStore = async (mongoUrl: string): Promise<AgendaStore> => 
       const found = await rows.find({ name: errand, nextRunAt: { $ne: null } }).sort({ nextRunAt: 1 }).toArray();
       return found.flatMap(({ data, nextRunAt }) => (nextRunAt ? [{ subject: data.subject, at: nextRunAt }] : []));
     },
+    subjects: async (errand) => (await rows.find({ name: errand }).toArray()).map(({ data }) => data.subject),
     async handBack(owner) {
       const held = { lastModifiedBy: owner, lockedAt: { $ne: null } };
       await rows.updateMany({ ...held, nextRunAt: null }, { $set: { nextRunAt: await now() } });

@@ -112,6 +112,10 @@ export const openPostgresStore = async (databaseUrl: string, events: StoreEvents
         `SELECT data->>'subject' AS subject, next_run_at AS at FROM ${TABLE}
          WHERE name = $1 AND next_run_at IS NOT NULL ORDER BY next_run_at, subject`, [errand]);
     },
+    async subjects(errand) {
+      const rows = await query<{ subject: string }>(`SELECT data->>'subject' AS subject FROM ${TABLE} WHERE name = $1`, [errand]);
+      return rows.map(({ subject }) => subject);
+    },
     async handBack(owner) {
       await query(
         `UPDATE ${TABLE} SET locked_at = NULL, next_run_at = COALESCE(next_run_at, now())

@@ -30,6 +30,8 @@ export interface AgendaStore {
   remove(errand: Errand, subject: string): Promise<void>;
   /** Rows that wait for their instant, soonest first. */
   list(errand: Errand): Promise<{ subject: string; at: Date }[]>;
+  /** Of all rows, those included that are being delivered. */
+  subjects(errand: Errand): Promise<string[]>;
   /** Unlocks every row that the process `owner` holds, so that others take it at once. */
   handBack(owner: string): Promise<void>;
   /** The database's clock. */

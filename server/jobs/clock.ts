@@ -27,6 +27,8 @@ export interface WorkClock {
    * by the clock of the clock's database.
    */
   schedulePolicy(policyId: string, at: Date | null): Promise<void>;
+  /** Jobs that are to be delivered, or are being delivered. */
+  enqueued(): Promise<string[]>;
   /** All pending instants of policies, soonest first. */
   pending(): Promise<{ policyId: string; at: Date }[]>;
   /** Takes no new work, waits for the handlers, gives back what was taken and not begun, closes the connections. May be called twice. */

@@ -1,5 +1,6 @@
 import { type Clock, type Log } from '../engine/ports.js';
 import { type Database, type WorkQueue } from '../services/ports.js';
+import { type WorkClock } from './clock.js';
 import { retryWaitMs } from './runner.js';
 
 const BATCH = 200;
@@ -53,9 +54,17 @@ export const startCollecting = (deps: ReconcileDeps, everyMs: number): { stop():
   };
 };
 
-/** Wakes workers for everything that waits, in case the queue forgot it; a second wake-up is harmless. */
-export const wakeWaiting = async ({ db, queue }: Pick<ReconcileDeps, 'db' | 'queue'>): Promise<void> => {
-  for (const id of await db.read.runs.waiting(BATCH)) await queue.enqueueJob(id);
+/** A job that has waited for longer has been put into the queue, or never will be. */
+const ENQUEUED_WITHIN_MS = 5_000;
+
+/** Wakes workers for everything that waits, in case the queue forgot it, and tells of what it had forgotten; a second wake-up is harmless. */
+export const wakeWaiting = async ({ db, log, queue }: Pick<ReconcileDeps, 'db' | 'log'> & { queue: Pick<WorkClock, 'enqueueJob' | 'enqueued'> }): Promise<void> => {
+  const waiting = await db.read.runs.waiting(BATCH);
+  const known = new Set(waiting.length > 0 ? await queue.enqueued() : []);
+  for (const { id, forMs } of waiting) {
+    if (forMs > ENQUEUED_WITHIN_MS && !known.has(id)) log.warn('The clock had forgotten a job that waits; it is told again.', { jobId: id });
+    await queue.enqueueJob(id);
+  }
 };
 
 /** Removes what is over: idempotency keys past their time, and leases whose readers died. */

@@ -327,8 +327,8 @@ export interface RunRepository {
   expired(limit: number): Promise<{ id: string; fence: number; attempt: number }[]>;
   /** As `giveBack`, for a run whose lease is over. */
   takeBack(jobId: string, fence: number, waitMs: number, at: Date): Promise<boolean>;
-  /** QUEUED jobs that may run. */
-  waiting(limit: number): Promise<string[]>;
+  /** QUEUED jobs that may run, and for how long already. */
+  waiting(limit: number): Promise<{ id: string; forMs: number }[]>;
 }
 
 export type SettingName =
@@ -407,6 +407,13 @@ export interface UpkeepRepository {
   /** Whose the instance with this id is, removed ones too; null when there is none. */
   projectOfInstance(id: string): Promise<string | null>;
   projects(): Promise<ProjectRecord[]>;
+  /**
+   * Ended restores whose target was never settled: it may still follow a listener of ours that is gone. Those of registered targets, with
+   * no job under way, and after each attempt after a longer pause.
+   */
+  unsettledRestores(limit: number): Promise<{ id: string; projectId: string; instanceId: string }[]>;
+  /** Makes slots MISSED that say they were started and whose job is not there. */
+  endSlotsWithoutJob(reason: string, limit: number): Promise<{ policyId: string; plannedAt: Date }[]>;
 }
 
 export interface Repositories {

@@ -349,7 +349,7 @@ export type ProbeInstanceInput = {
 export type JobKind =
   /** Takes a backup. */
   | 'BACKUP'
-  /** Restores a backup into a server. */
+  /** Restores a backup into a server; or settles the target of an ended restore that could not be reached then (such a job has the restore, and no backup). */
   | 'RESTORE'
   /** Finds out what a restore would do. */
   | 'PLAN'

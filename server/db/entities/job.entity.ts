@@ -5,6 +5,7 @@ import { richJson } from '../json.js';
 @Entity('jobs')
 @Index(['projectId', 'createdAt', 'id'])
 @Index(['instanceId', 'state'])
+@Index(['restoreId'], { where: '"restore_id" IS NOT NULL' })
 @Index(['state', 'leaseUntil'], { where: `"state" <> 'COMPLETED'` })
 // The lock of a server: one unfinished backup or restore each.
 @Index(['serverRunId'], { unique: true, where: `"state" <> 'COMPLETED' AND "kind" IN ('BACKUP', 'RESTORE')` })

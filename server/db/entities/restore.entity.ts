@@ -6,6 +6,7 @@ import { bigintColumn, richJson } from '../json.js';
 @Entity('restores')
 @Index(['projectId', 'createdAt', 'id'])
 @Index(['instanceId', 'createdAt', 'id'])
+@Index(['completedAt'], { where: '"undo_record" IS NOT NULL' })
 export class RestoreEntity {
   @PrimaryColumn('text') id!: string;
   @Column('text') projectId!: string;

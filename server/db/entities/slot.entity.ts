@@ -4,6 +4,7 @@ import { type SlotState } from '../../services/ports.js';
 /** One planned run. The unique index is what makes it run once. */
 @Entity('slots')
 @Index(['policyId', 'plannedAt'], { unique: true })
+@Index(['plannedAt'])
 @Index(['state'], { where: `"state" = 'DUE'` })
 export class SlotEntity {
   @PrimaryColumn('text') id!: string;

@@ -74,11 +74,11 @@ export const createRunRepository = (manager: EntityManager, append: AppendEvent)
     takeBack: (jobId, fence, waitMs, at) =>
       backToQueue(`id = $1 AND fence = $2 AND state = 'RUNNING' AND lease_until <= clock_timestamp()`, [jobId, fence], waitMs, at),
     async waiting(limit) {
-      const rows: { id: string }[] = await manager.query(
-        `SELECT id FROM jobs WHERE state = 'QUEUED' AND (not_before IS NULL OR not_before <= clock_timestamp()) ORDER BY created_at LIMIT $1`,
+      return manager.query(
+        `SELECT id, extract(epoch FROM clock_timestamp() - coalesce(not_before, created_at))::float8 * 1000 AS "forMs" FROM jobs
+         WHERE state = 'QUEUED' AND (not_before IS NULL OR not_before <= clock_timestamp()) ORDER BY created_at LIMIT $1`,
         [limit],
       );
-      return rows.map(({ id }) => id);
     },
   };
 };

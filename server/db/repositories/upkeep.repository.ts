@@ -77,6 +77,25 @@ export const createUpkeepRepository = (manager: EntityManager): UpkeepRepository
       await query(`SELECT 1 FROM backups WHERE instance_id = $1 AND state NOT IN ('DELETING', 'DELETED') ORDER BY created_at DESC, id DESC FOR UPDATE`, [instanceId]);
     },
     projectOfInstance: async (id) => (await manager.findOne(InstanceEntity, { where: { id }, select: { id: true, projectId: true } }))?.projectId ?? null,
+    unsettledRestores: (limit) =>
+      query(
+        `SELECT r.id, r.project_id AS "projectId", r.instance_id AS "instanceId" FROM restores r JOIN instances i ON i.id = r.instance_id
+         WHERE r.undo_record IS NOT NULL AND r.completed_at IS NOT NULL AND i.removed_at IS NULL
+           AND (SELECT bool_and(j.state = 'COMPLETED') AND max(j.completed_at) < clock_timestamp() - interval '1 second' * least(4 ^ count(*), 86400)
+                FROM jobs j WHERE j.restore_id = r.id)
+         ORDER BY r.completed_at LIMIT $1`,
+        [limit],
+      ),
+    async endSlotsWithoutJob(reason, limit) {
+      const [rows]: [{ policyId: string; plannedAt: Date }[], number] = await manager.query(
+        `UPDATE slots SET state = 'MISSED', job_id = NULL, reason = $1 WHERE id IN (
+           SELECT s.id FROM slots s WHERE s.state = 'STARTED' AND s.planned_at > clock_timestamp() - interval '30 days'
+             AND NOT EXISTS (SELECT 1 FROM jobs j WHERE j.id = s.job_id) LIMIT $2)
+         RETURNING policy_id AS "policyId", planned_at AS "plannedAt"`,
+        [reason, limit],
+      );
+      return rows;
+    },
     projects: () => manager.find(ProjectEntity, { order: { id: 'ASC' } }),
   };
 };

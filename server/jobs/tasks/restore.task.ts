@@ -152,6 +152,19 @@ export const createRestoreTask = (deps: RestoreTaskDeps): Task => {
     );
   };
 
+  /** A restore that has ended, and whose target nobody could settle then. What it says is changed by what is found now, and by nothing else. */
+  const settleLate = async (context: TaskContext, restore: RestoreRecord): Promise<Finish> => {
+    const record = await db.read.restores.undoRecord(restore, restore.id);
+    context.onProgress({ kind: 'phase', phase: 'FINALIZING' });
+    if (!record) return () => Promise.resolve();
+    const { endpoint } = await meetInstance(restore);
+    const { action, dataNow, message } = await settleRestore(record, endpoint, { dial, log, assertOwned: () => context.assertOwned() });
+    context.onProgress({ kind: 'notice', code: `SETTLED_${action}`, message });
+    log.info('The target of an ended restore was settled.', { restoreId: restore.id, action, dataNow });
+    // A target that follows somebody else is nobody's here any more, too.
+    return (tx) => tx.restores.change(restore, restore.id, { undoRecord: null, ...(dataNow === 'UNKNOWN' ? {} : { dataNow }) });
+  };
+
   /** What a safety backup is to say that its attempt left CREATING; null when there is none. */
   const leftSafetyBackup = async (context: TaskContext, { safetyBackupId: id }: RestoreRecord): Promise<BackupChange | null> => {
     const backup = id === null ? null : await db.read.backups.get(context.job, id);
@@ -183,11 +196,12 @@ export const createRestoreTask = (deps: RestoreTaskDeps): Task => {
   return {
     async run(context) {
       const { restore, plan } = await load(context);
+      if (restore.jobId !== context.job.id) return settleLate(context, restore);
       return context.job.attempt > 1 ? settle(context, restore) : carryOut(context, restore, plan);
     },
     fail: ({ job }, error, cancelled) => async (tx) => {
       const restore = job.restoreId === null ? null : await tx.restores.get(job, job.restoreId);
-      if (!restore) return;
+      if (restore?.jobId !== job.id) return;
       const at = clock.now();
       const safety = error instanceof RestoreSettled ? error.safetyBackup : null;
       if (restore.safetyBackupId !== null) await tx.backups.change(job, restore.safetyBackupId, ['CREATING'], safety ?? endedBackup(cancelled, at));

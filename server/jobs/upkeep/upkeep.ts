@@ -1,7 +1,7 @@
 import { DomainError } from '../../domain/errors.js';
-import { type Clock, type Log } from '../../engine/ports.js';
+import { type Clock } from '../../engine/ports.js';
 import { type Store } from '../../engine/store/store.js';
-import { type Database, type Ids, type UpkeepBackup, type UpkeepStatus } from '../../services/ports.js';
+import { type UpkeepBackup, type UpkeepStatus } from '../../services/ports.js';
 import { adoptArchive } from './adopt.js';
 import { createUpkeepArchives } from './archives.js';
 import { detachedBecause } from './attachment.js';
@@ -13,11 +13,14 @@ import { proveArchive } from './prove.js';
 import { buryUndead, retire } from './retention.js';
 import { ServiceLock, type ServiceLockDeps } from './service-lock.js';
 import { encodeStatus, readStatus } from './status.js';
+import { settleTargets, type SettleDeps } from './settle-targets.js';
 import { sweepUnsealed } from './sweep.js';
 
 const LOCK = 'upkeep';
 /** How often each node looks whether a pass is due, or the store has been adopted. */
 const LOOK_EVERY_MS = 5_000;
+
+const MOST_SLOTS = 1_000;
 
 export interface UpkeepSettings {
   /** From one pass to the next, of whatever node. */
@@ -28,13 +31,10 @@ export interface UpkeepSettings {
   maxDeletions: number;
 }
 
-export interface UpkeepDeps {
-  db: Database;
+export interface UpkeepDeps extends SettleDeps {
   store: Store;
-  ids: Ids;
   /** This node's clock: compared with the database's, by which everything is judged. */
   clock: Clock;
-  log: Log;
   worker: string;
   lease: ServiceLockDeps['times'];
   settings: UpkeepSettings;
@@ -152,6 +152,12 @@ export const createUpkeep = (deps: UpkeepDeps): Upkeep => {
       if (stoppedBecause === null) log.info('Sweeping and retention go on.');
       else log.warn('Sweeping and retention stand still.', { reason: stoppedBecause });
     }
+    await step('settle targets of ended restores', { signal }, () => settleTargets(deps, lock, signal));
+    await step('look for slots without jobs', { signal }, async () => {
+      for (const slot of await lock.write((tx) => tx.upkeep.endSlotsWithoutJob('Its job is not there any more.', MOST_SLOTS))) {
+        log.warn('A planned backup says it was started, and its job is not there; it is recorded as MISSED.', { policyId: slot.policyId, plannedAt: slot.plannedAt.toISOString() });
+      }
+    });
     const nothing = { stoppedBecause, adopted: 0, proven: 0, damaged: 0, swept: 0, removed: 0 };
     if (detached !== null) return nothing;
     const ctx: UpkeepContext = {

@@ -86,6 +86,21 @@ export const clockConformance = (backend: ClockBackend): void => {
       expect(c.jobs).toEqual([]);
     });
 
+    it('tells which jobs it has rows for, those being delivered included, and no others', async () => {
+      const one = await openClock(await backend.create());
+      await one.clock.schedulePolicy('pol_1', inMs(60_000));
+      await one.clock.enqueueJob('job_waits');
+      expect(await one.clock.enqueued()).toEqual(['job_waits']);
+      let end: () => void = () => undefined;
+      const running = new Promise<void>((resolve) => { end = resolve; });
+      let begun = false;
+      await one.start({ runJob: () => { begun = true; return running; } });
+      await waitFor(() => begun);
+      expect(await one.clock.enqueued()).toEqual(['job_waits']);
+      end();
+      await waitFor(async () => (await one.clock.enqueued()).length === 0);
+    });
+
     it('takes the next row as soon as a run has ended', async () => {
       const one = await openClock(await backend.create(), { concurrency: 2, processEveryMs: 5_000 });
       const ids = Array.from({ length: 30 }, (_, i) => `job_${i}`);

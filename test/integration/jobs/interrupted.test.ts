@@ -77,7 +77,7 @@ describe('work that is cut off', () => {
     }
   });
 
-  it('a restore that no attempt could settle says UNKNOWN, and keeps what is needed to settle it', async () => {
+  it('a restore that no attempt could settle says UNKNOWN, and is settled once its target answers; the target takes writes again', async () => {
     const { sdk } = service;
     const backup = await backUp(service, instance.id);
     const target = await startRedis();
@@ -89,10 +89,46 @@ describe('work that is cut off', () => {
       await expire(job);
       expect(await caught(sdk.restores.wait(restore, { timeoutMs: 25_000 }))).toMatchObject({ code: 'INTERRUPTED' });
       expect(await sdk.restores.get(restore)).toMatchObject({ dataNow: 'UNKNOWN', completedAt: expect.any(String) as string });
-      expect(await sql('SELECT undo_record IS NOT NULL AS kept FROM restores WHERE id = $1', [restore.id])).toEqual([{ kept: true }]);
+      const kept = () => sql('SELECT undo_record IS NOT NULL AS kept FROM restores WHERE id = $1', [restore.id]);
+      expect(await kept()).toEqual([{ kept: true }]);
+      await waitFor(async () => (await infoOf(target))['loading'] === '0');
+      expect(await infoOf(target)).toMatchObject({ role: 'slave' });
+      const settling = () => sql(`SELECT id, state, conclusion FROM jobs WHERE restore_id = $1 AND id <> $2`, [restore.id, job.id]);
+      // Not at once after an attempt, and not while something else works on the server.
+      await service.app.upkeep.pass();
+      expect(await settling()).toEqual([]);
+      await sql(`UPDATE jobs SET completed_at = completed_at - interval '1 minute' WHERE id = $1`, [job.id]);
+      await sql(`UPDATE jobs SET state = 'QUEUED', not_before = 'infinity' WHERE id = $1`, [job.id]);
+      await service.app.upkeep.pass();
+      expect(await settling()).toEqual([]);
+      await sql(`UPDATE jobs SET state = 'COMPLETED', not_before = NULL WHERE id = $1`, [job.id]);
+      await service.app.upkeep.pass();
+      await waitFor(async () => (await settling()).some((row) => (row as { state: string }).state === 'COMPLETED'));
+      const [late] = (await settling()) as { id: string }[];
+      expect(await sdk.jobs.get(late!.id)).toMatchObject({ kind: 'RESTORE', conclusion: 'SUCCEEDED' });
+      expect(await sql(`SELECT notice ->> 'code' AS code FROM job_events WHERE job_id = $1 AND notice IS NOT NULL`, [late!.id])).toEqual([{ code: 'SETTLED_PROMOTED' }]);
+      expect(await kept()).toEqual([{ kept: false }]);
+      expect(await sdk.restores.get(restore)).toMatchObject({ dataNow: 'NEW', job: { id: job.id, conclusion: 'FAILED' } });
+      expect(await infoOf(target)).toMatchObject({ role: 'master' });
+      expect(await digest(target)).toBe(await digest(source));
+      await service.app.upkeep.pass();
+      expect(await settling()).toHaveLength(1);
     } finally {
       await target.stop();
     }
+  });
+
+  it('the target of an ended restore that does not answer is asked at each pass, and gets no job', async () => {
+    const backup = await backUp(service, instance.id);
+    const target = await startRedis();
+    const { restore, job } = await startRestore(service, backup.id, await register(service, 'gone', target));
+    await service.sdk.restores.wait(restore, { timeoutMs: 25_000 });
+    await target.stop();
+    await sql(`UPDATE restores SET undo_record = '{"format":1}' WHERE id = $1`, [restore.id]);
+    await sql(`UPDATE jobs SET completed_at = completed_at - interval '1 minute' WHERE id = $1`, [job.id]);
+    await service.app.upkeep.pass();
+    expect(service.logs()).toContain('cannot be settled yet');
+    expect(await sql('SELECT 1 FROM jobs WHERE restore_id = $1', [restore.id])).toHaveLength(1);
   });
 
   it('during the safety backup: nothing was touched, the safety backup is FAILED, and of it nothing is stored', async () => {
