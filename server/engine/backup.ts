@@ -15,6 +15,8 @@ import { type Store } from './store/store.js';
 
 export interface BackupPlan {
   backupId: string;
+  /** Which attempt at it this is, from 1. Default 1. */
+  attempt?: number | undefined;
   projectId: string;
   /** As the user gave it. */
   name: string;
@@ -44,7 +46,7 @@ export interface BackupDeps {
   store: Store;
   clock: Clock;
   log: Log;
-  /** Rejects when this work is no longer ours (the lease is lost). Awaited right before the archive is sealed. */
+  /** Rejects when this work is no longer ours (the lease is lost). Awaited right before the archive is sealed, and before its manifest. */
   assertOwned?: (() => Promise<void>) | undefined;
 }
 
@@ -76,7 +78,7 @@ export const runBackup = async (plan: BackupPlan, deps: BackupDeps, signal: Abor
   await checkRoom(deps.store, server.usedMemoryBytes);
   // An earlier attempt of this backup may have died between its data and its manifest.
   if ((await deps.store.stat(manifestKey(plan.backupId))) === null) await removeArchive(deps.store, plan.backupId);
-  const archive = await createArchive(deps.store, { backupId: plan.backupId, signal });
+  const archive = await createArchive(deps.store, { backupId: plan.backupId, attempt: plan.attempt, signal });
   let disconnected: Promise<void> | undefined;
   try {
     const reader = new RdbReader();
@@ -100,7 +102,7 @@ export const runBackup = async (plan: BackupPlan, deps: BackupDeps, signal: Abor
       startedAt,
       completedAt: deps.clock.now(),
       createdBy: { software: 'snapback', version: plan.softwareVersion },
-    });
+    }, deps.assertOwned);
     const [artifact] = manifest.artifacts;
     return {
       manifest, summary,

@@ -28,7 +28,13 @@ export type ArtifactKind = keyof typeof ARTIFACT_KIND_IDS;
 
 export const BACKUPS_PREFIX = 'backups/';
 const MANIFEST_OBJECT = 'manifest';
-export const RDB_OBJECT = 'rdb';
+/**
+ * Name of the RDB artifact's object. Each attempt at a backup writes one of its own: an attempt that lost its job and does not know it
+ * yet can then neither mix its bytes with those of the next one nor remove them.
+ */
+export const rdbObject = (attempt: number): string => (attempt === 1 ? 'rdb' : `rdb.${attempt}`);
+/** Whether an object is the RDB artifact of some attempt. */
+export const isRdbObject = (object: string): boolean => /^rdb(?:\.\d+)?$/.test(object);
 
 /** Prefix of all objects of one archive. Refuses anything but a backup id, since it becomes part of keys. */
 export const archivePrefix = (backupId: string): string => {

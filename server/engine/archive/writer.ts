@@ -4,14 +4,16 @@ import { type ObjectWriter, type Store } from '../store/store.js';
 import { BlockPipeline, type Frame } from './block-pipeline.js';
 import { DEFAULT_CODEC, codecFor, type CodecChoice } from './codec.js';
 import {
-  BLOCK_SIZES, DEFAULT_BLOCK_SIZE, FOOTER_BYTES, RDB_OBJECT, SALT_BYTES, encodeBlockHeader, encodeFooter, encodeHeader, encodeIndex, manifestKey, objectKey,
-  type BlockSize, type CipherName,
+  BLOCK_SIZES, DEFAULT_BLOCK_SIZE, FOOTER_BYTES, SALT_BYTES, archivePrefix, encodeBlockHeader, encodeFooter, encodeHeader, encodeIndex, isRdbObject, manifestKey,
+  objectKey, parseArchiveKey, rdbObject, type BlockSize, type CipherName,
 } from './layout.js';
 import { encodeManifest, type Manifest, type ManifestFacts, type StoredArtifact } from './manifest.js';
 import { sealFor, type Seal } from './seal.js';
 
 export interface CreateArchiveOptions {
   backupId: string;
+  /** Which attempt at this backup writes it, from 1. Default 1. Only attempts of different numbers may be under way at once. */
+  attempt?: number | undefined;
   codec?: CodecChoice | undefined;
   /** Plain bytes per block; 256 KiB, 512 KiB (default) or 1 MiB. */
   blockSize?: BlockSize | undefined;
@@ -32,23 +34,30 @@ export interface ArchiveWriter {
    * that takes its time is the back-pressure. One call at a time.
    */
   write(chunk: Uint8Array): Promise<void>;
-  /** Last block, index, footer, fsync; then the manifest. Only when this resolves does the archive exist. */
-  seal(facts: ManifestFacts): Promise<Manifest>;
+  /**
+   * Last block, index, footer, fsync; then the manifest. Only when this resolves does the archive exist.
+   * @param assertOwned rejects when this attempt is not the one that counts any more; awaited right before the manifest. While it
+   * resolves, a manifest that an earlier attempt has put there meanwhile is replaced; without it that is CONFLICT.
+   */
+  seal(facts: ManifestFacts, assertOwned?: () => Promise<void>): Promise<Manifest>;
   /** Gives up and leaves nothing behind. Without effect after `seal` has resolved, or a second time. */
   abort(): Promise<void>;
 }
 
 const DEPTH = 4;
+/** An earlier attempt seals once at most, so this many turns are enough for all that a job has. */
+const SEAL_ATTEMPTS = 5;
 
 /**
- * Begins an archive under `backups/<backupId>/`. A key left over from an attempt that died is CONFLICT: `removeArchive` first.
+ * Begins an archive under `backups/<backupId>/`. A key left over from the same attempt is CONFLICT: `removeArchive` first.
  * After a fault of any call the object is gone from the store or an unsealed temporary; `abort` makes sure.
  */
 export const createArchive = async (store: Store, options: CreateArchiveOptions): Promise<ArchiveWriter> => {
-  const { backupId, signal, blockSize = DEFAULT_BLOCK_SIZE, depth = DEPTH } = options;
+  const { backupId, signal, attempt = 1, blockSize = DEFAULT_BLOCK_SIZE, depth = DEPTH } = options;
   if (!BLOCK_SIZES.includes(blockSize)) throw new DomainError('BAD_INPUT', `Block size ${String(blockSize)} is not one of ${BLOCK_SIZES.join(', ')}.`);
   const codec = codecFor(options.codec ?? DEFAULT_CODEC);
-  const key = objectKey(backupId, RDB_OBJECT);
+  const object = rdbObject(attempt);
+  const key = objectKey(backupId, object);
   if (await store.stat(manifestKey(backupId)) !== null) {
     throw new DomainError('CONFLICT', `Archive ${backupId} is sealed already.`, { hint: 'Remove it before writing it anew.' });
   }
@@ -65,7 +74,7 @@ export const createArchive = async (store: Store, options: CreateArchiveOptions)
     throw error;
   }
   const artifact = {
-    object: RDB_OBJECT, kind: 'RDB', codec: codec.name, cipher, blockSize, salt: Buffer.from(salt).toString('hex'),
+    object, kind: 'RDB', codec: codec.name, cipher, blockSize, salt: Buffer.from(salt).toString('hex'),
   } as const;
   return new StoreArchiveWriter({ store, backupId, signal, output, pipeline, seal, artifact });
 };
@@ -84,6 +93,7 @@ class StoreArchiveWriter implements ArchiveWriter {
   plainBytes = 0n;
   private state: 'open' | 'committed' | 'sealed' | 'aborted' = 'open';
   private frame: Frame;
+  private manifest: Buffer | undefined;
 
   constructor(private readonly parts: Parts) {
     this.frame = parts.pipeline.take();
@@ -109,9 +119,9 @@ class StoreArchiveWriter implements ArchiveWriter {
     }
   }
 
-  async seal(facts: ManifestFacts): Promise<Manifest> {
+  async seal(facts: ManifestFacts, assertOwned?: () => Promise<void>): Promise<Manifest> {
     this.assertOpen();
-    const { store, backupId, signal, output, pipeline, artifact } = this.parts;
+    const { backupId, output, pipeline, artifact } = this.parts;
     await pipeline.push(this.frame, true);
     await pipeline.drain();
     const blockCount = pipeline.storedLengths.length;
@@ -123,15 +133,10 @@ class StoreArchiveWriter implements ArchiveWriter {
       ...artifact, blockCount, plainSize: this.plainBytes, storedSize: pipeline.storedSize, ...pipeline.digests(),
     };
     const { manifest, bytes } = encodeManifest(backupId, stored, facts);
-    const last = await store.create(manifestKey(backupId), { signal });
-    try {
-      await last.write(bytes);
-      await last.commit();
-    } catch (error) {
-      await last.abort();
-      throw error;
-    }
+    this.manifest = bytes;
+    await this.publish(bytes, assertOwned);
     this.state = 'sealed';
+    if (assertOwned !== undefined) await this.removeOtherAttempts();
     return manifest;
   }
 
@@ -143,8 +148,57 @@ class StoreArchiveWriter implements ArchiveWriter {
     await pipeline.settle();
     await output.abort();
     if (!committed) return;
-    await store.remove(manifestKey(backupId));
+    // A manifest that lies there may be another attempt's, of the archive that counts.
+    if (this.manifest !== undefined && (await this.liesThere(this.manifest))) await store.remove(manifestKey(backupId));
     await store.remove(objectKey(backupId, artifact.object));
+  }
+
+  private async publish(bytes: Buffer, assertOwned: (() => Promise<void>) | undefined): Promise<void> {
+    const { store, backupId, signal } = this.parts;
+    for (let turn = 1; ; turn += 1) {
+      await assertOwned?.();
+      let last: ObjectWriter | undefined;
+      try {
+        last = await store.create(manifestKey(backupId), { signal });
+        await last.write(bytes);
+        await last.commit();
+        return;
+      } catch (error) {
+        await last?.abort();
+        if (!(error instanceof DomainError && error.code === 'CONFLICT') || assertOwned === undefined || turn === SEAL_ATTEMPTS) throw error;
+      }
+      // The archive of an attempt that was taken for dead and woke up; its data may be gone already.
+      await assertOwned();
+      await store.remove(manifestKey(backupId));
+    }
+  }
+
+  private async liesThere(manifest: Buffer): Promise<boolean> {
+    const { store, backupId } = this.parts;
+    const found: Uint8Array[] = [];
+    try {
+      for await (const piece of store.read(manifestKey(backupId), { length: BigInt(manifest.length) + 1n })) found.push(piece);
+    } catch (error) {
+      if (error instanceof DomainError && error.code === 'NOT_FOUND') return false;
+      throw error;
+    }
+    return Buffer.concat(found).equals(manifest);
+  }
+
+  /** Data of earlier attempts that nothing names any more. What cannot be removed goes with the archive, at the latest. */
+  private async removeOtherAttempts(): Promise<void> {
+    const { store, backupId, artifact } = this.parts;
+    const left: string[] = [];
+    try {
+      for await (const { key } of store.list(archivePrefix(backupId))) {
+        const object = parseArchiveKey(key)?.object ?? '';
+        if (isRdbObject(object) && object !== artifact.object) left.push(key);
+      }
+      for (const key of left) await store.remove(key);
+    } catch (error) {
+      // The archive is sealed: it must not fail for what lies beside it.
+      if (!(error instanceof DomainError)) throw error;
+    }
   }
 
   /** The index is sealed like a block, under the counter behind the last one; the footer says where it begins. */

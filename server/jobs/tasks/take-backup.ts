@@ -62,13 +62,13 @@ export const meetServer = async (deps: TakeBackupDeps, context: TaskContext, ins
 
 /** Takes the backup that `backup` announces and returns what its row is to say then. */
 export const takeBackup = async (
-  deps: TakeBackupDeps, { assertOwned, onProgress, signal }: Pick<TaskContext, 'assertOwned' | 'onProgress' | 'signal'>, { instance, endpoint }: Met, backup: BackupRecord,
+  deps: TakeBackupDeps, { job, assertOwned, onProgress, signal }: Pick<TaskContext, 'job' | 'assertOwned' | 'onProgress' | 'signal'>, { instance, endpoint }: Met, backup: BackupRecord,
 ): Promise<{ change: BackupChange; result: BackupResult }> => {
   refuseWhereImpossible(instance);
   const { engine, version, runId } = instance.server;
   const result = await runBackup(
     {
-      backupId: backup.id, projectId: backup.projectId, name: backup.name, trigger: backup.trigger, endpoint,
+      backupId: backup.id, attempt: job.attempt, projectId: backup.projectId, name: backup.name, trigger: backup.trigger, endpoint,
       source: { instanceId: instance.id, instanceName: instance.name, engine, version, runId, coverage: coverageOf(instance) },
       softwareVersion: deps.softwareVersion, limits: deps.limits, spillDirectory: deps.spillDirectory,
     },

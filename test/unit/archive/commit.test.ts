@@ -149,4 +149,65 @@ describe('archive commit protocol', () => {
     await writer.abort();
     expect(await leftovers()).toEqual(NOTHING);
   });
+
+  describe('two attempts at one backup, of which the first only slept', () => {
+    /** An archive that is written whole; only its seal is left to do. */
+    const written = async (attempt: number, plain: Buffer) => {
+      const writer = await createArchive(at.store, { backupId: BACKUP_ID, attempt });
+      await writer.write(plain);
+      return writer;
+    };
+    const owned = (): Promise<void> => Promise.resolve();
+    const lost = (): Promise<void> => Promise.reject(new DomainError('INTERRUPTED', 'Lost.'));
+    const [old, fresh] = [textOf(700_000, 10), randomBytesOf(600_000, 11)];
+    const keys = async (): Promise<string[]> => (await entries(at.store)).flatMap((entry) => entry.keys.map((key) => key.split('/')[2]!));
+
+    it('the one that woke up neither replaces nor removes what the next one has sealed', async () => {
+      at = await scratchStore();
+      const sleeper = await written(1, old);
+      const next = await written(2, fresh);
+      await next.seal(facts(), owned);
+      await expect(sleeper.seal(facts(), lost)).rejects.toMatchObject({ code: 'INTERRUPTED' });
+      await sleeper.abort();
+      expect(await keys()).toEqual(['manifest', 'rdb.2']);
+      expect((await readPlain(at.store)).equals(fresh)).toBe(true);
+    });
+
+    it('also when it had asked before it fell asleep', async () => {
+      at = await scratchStore();
+      const sleeper = await written(1, old);
+      const next = await written(2, fresh);
+      // Between its last question and its manifest, the other one seals.
+      let asked = 0;
+      const asleep = async (): Promise<void> => {
+        asked += 1;
+        if (asked > 1) return lost();
+        await next.seal(facts(), owned);
+      };
+      await expect(sleeper.seal(facts(), asleep)).rejects.toMatchObject({ code: 'INTERRUPTED' });
+      await sleeper.abort();
+      expect(await keys()).toEqual(['manifest', 'rdb.2']);
+      expect((await readPlain(at.store)).equals(fresh)).toBe(true);
+    });
+
+    it('what it sealed, for want of knowing, is replaced by the one that counts; its data goes', async () => {
+      at = await scratchStore();
+      const sleeper = await written(1, old);
+      const next = await written(2, fresh);
+      await sleeper.seal(facts(), owned);
+      await next.seal(facts(), owned);
+      expect(await keys()).toEqual(['manifest', 'rdb.2']);
+      expect((await readPlain(at.store)).equals(fresh)).toBe(true);
+    });
+
+    it('nobody else replaces a sealed archive', async () => {
+      at = await scratchStore();
+      const other = await written(2, fresh);
+      await writeArchive(at.store, old);
+      await expect(other.seal(facts())).rejects.toMatchObject({ code: 'CONFLICT' });
+      await other.abort();
+      expect(await keys()).toEqual(['manifest', 'rdb']);
+      expect((await readPlain(at.store)).equals(old)).toBe(true);
+    });
+  });
 });
