@@ -150,7 +150,7 @@ const build = async ({ config, databaseUrl, log, clock: given, keepFirstKey, pro
   const source = createDataSource({ url: databaseUrl, poolSize: 10 + config.concurrentJobs, onPoolError: (error) => log.warn('A database connection broke.', { error: error.message }) });
   await source.initialize();
   started.push(() => source.destroy());
-  const db = createDatabase(source, topicsOf);
+  const db = createDatabase(source, topicsOf, { notices: config.webhook.url !== null });
 
   const master = await openMasterKey(config, db, log);
   const store = await openStore(config, db, log);

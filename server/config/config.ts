@@ -41,6 +41,8 @@ export interface Config {
     /** Most expired backups that one pass removes. */
     readonly maxDeletions: number;
   };
+  /** Who is told of failures; null: nobody. Both are set or neither is. */
+  readonly webhook: { readonly url: string | null; readonly secret: string | null };
   readonly limits: {
     readonly maxBackupBytes: bigint;
     readonly maxBackupMs: number;
@@ -129,6 +131,19 @@ const storeRoot = (settings: SettingsReader, dataDir: string): string => {
   return settings.wrong('STORE_URL', 'must be a file URL with an absolute path, such as "file:///var/lib/snapback/store"', resolve(dataDir, 'store'));
 };
 
+const webhook = (settings: SettingsReader): Config['webhook'] => {
+  const target = url(settings, 'WEBHOOK_URL', ['http:', 'https:']);
+  const secret = settings.text('WEBHOOK_SECRET') ?? null;
+  if (target !== null) {
+    const { username, password, hash } = new URL(target);
+    if (username !== '' || password !== '' || hash !== '') settings.wrong('WEBHOOK_URL', 'must hold neither a user nor a password nor a fragment: what is sent is signed with WEBHOOK_SECRET', null);
+    if (secret === null) settings.wrong('WEBHOOK_SECRET', 'must be set where WEBHOOK_URL is: what is sent is signed with it', null);
+  }
+  if (secret !== null && secret.length < 16) settings.wrong('WEBHOOK_SECRET', 'must have 16 characters or more', null);
+  else if (secret !== null && settings.text('WEBHOOK_URL') === undefined) settings.wrong('WEBHOOK_SECRET', 'is of no use without WEBHOOK_URL', null);
+  return { url: target, secret };
+};
+
 /** Parses the environment completely and freezes the result. Throws one ConfigError that names every mistake. */
 export const readConfig = (env: Readonly<Record<string, string | undefined>> = process.env): Config => {
   const settings = new SettingsReader(env);
@@ -171,6 +186,7 @@ export const readConfig = (env: Readonly<Record<string, string | undefined>> = p
       unsealedMs: settings.integer('UNSEALED_SECONDS', 24 * 3600, 1, 30 * 24 * 3600) * 1000,
       maxDeletions: settings.integer('MAX_DELETIONS', 1000, 1, 1_000_000),
     },
+    webhook: webhook(settings),
     limits: {
       maxBackupBytes: BigInt(settings.integer('MAX_BACKUP_GIB', 1024, 1, 1_000_000)) * 1024n ** 3n,
       maxBackupMs: settings.integer('MAX_BACKUP_MINUTES', 720, 1, 100_000) * 60_000,

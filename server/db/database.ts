@@ -1,4 +1,5 @@
 import { type DataSource, type EntityManager } from 'typeorm';
+import { noticeOfJob } from '../domain/notice.js';
 import { type Database, type JobEventDraft, type Repositories } from '../services/ports.js';
 import { type JobRecord } from '../services/records.js';
 import { DatabaseAway, isTransient } from './faults.js';
@@ -7,6 +8,7 @@ import { createBackupRepository, createLeaseRepository } from './repositories/ba
 import { createInstanceRepository } from './repositories/instance.repository.js';
 import { createJobEventRepository } from './repositories/job-event.repository.js';
 import { type AppendEvent, createJobRepository } from './repositories/job.repository.js';
+import { createNoticeRepository } from './repositories/notice.repository.js';
 import { createPolicyRepository, createSlotRepository } from './repositories/policy.repository.js';
 import { createRunRepository } from './repositories/run.repository.js';
 import { createLockRepository, createUpkeepRepository } from './repositories/upkeep.repository.js';
@@ -15,9 +17,20 @@ import { createPlanRepository, createRestoreRepository } from './repositories/re
 /** Whom an event is announced to. */
 export type TopicsOf = (job: JobRecord, event: JobEventDraft) => readonly string[];
 
-const createRepositories = (manager: EntityManager, topicsOf: TopicsOf): Repositories => {
+export interface DatabaseOptions {
+  /** Whether notices are kept for somebody who is told of them. Default true. */
+  notices?: boolean;
+}
+
+const createRepositories = (manager: EntityManager, topicsOf: TopicsOf, { notices: told = true }: DatabaseOptions): Repositories => {
   const events = createJobEventRepository(manager);
-  const append: AppendEvent = (job, event) => events.append(job, event, topicsOf(job, event));
+  const notices = createNoticeRepository(manager, told);
+  // Every change of a job's state passes here, whoever makes it: a failure that nobody is told of cannot be written.
+  const append: AppendEvent = async (job, event) => {
+    const notice = event.kind === 'STATE' ? noticeOfJob(job, event.at) : null;
+    if (notice) await notices.append(notice);
+    await events.append(job, event, topicsOf(job, event));
+  };
   return {
     async now() {
       const [row]: { now: Date }[] = await manager.query('SELECT clock_timestamp() AS now');
@@ -40,18 +53,19 @@ const createRepositories = (manager: EntityManager, topicsOf: TopicsOf): Reposit
     plans: createPlanRepository(manager),
     restores: createRestoreRepository(manager),
     idempotency: createIdempotencyRepository(manager),
+    notices,
   };
 };
 
-export const createDatabase = (source: DataSource, topicsOf: TopicsOf): Database => ({
-  read: createRepositories(source.manager, topicsOf),
+export const createDatabase = (source: DataSource, topicsOf: TopicsOf, options: DatabaseOptions = {}): Database => ({
+  read: createRepositories(source.manager, topicsOf, options),
   async transaction(work) {
     const runner = source.createQueryRunner();
     try {
       await runner.connect().catch((cause: unknown) => {
         throw new DatabaseAway('No connection to the database could be had.', { cause });
       });
-      return await runner.manager.transaction((manager) => work(createRepositories(manager, topicsOf)));
+      return await runner.manager.transaction((manager) => work(createRepositories(manager, topicsOf, options)));
     } finally {
       await runner.release();
     }

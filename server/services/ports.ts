@@ -1,6 +1,7 @@
 import { type BackupState, type Coverage, type Engine, type Trigger } from '../domain/backup.js';
 import { type ErrorCode } from '../domain/errors.js';
 import { type JobConclusion, type JobFailure, type JobKind, type JobProgress, type JobState, type Phase, type PhaseRecord } from '../domain/job.js';
+import { type Notice } from '../domain/notice.js';
 import { type Role } from '../domain/principal.js';
 import { type RetentionFacts, type RetentionInstance } from '../domain/retention.js';
 import { type ProbeReport } from '../domain/server-report.js';
@@ -331,6 +332,12 @@ export interface RunRepository {
   waiting(limit: number): Promise<{ id: string; forMs: number }[]>;
 }
 
+/** The outbox: what the operator's webhook is told. */
+export interface NoticeRepository {
+  /** To be called in the transaction of the change it tells of. Waits for no lock. Without a webhook it does nothing. */
+  append(notice: Notice): Promise<void>;
+}
+
 export type SettingName =
   | 'first-key' | 'master-key-id' | 'sample-instance'
   /** This catalogue, and the store it belongs to: sweeping and retention need both to be the store's own words too. */
@@ -435,6 +442,7 @@ export interface Repositories {
   plans: PlanRepository;
   restores: RestoreRepository;
   idempotency: IdempotencyRepository;
+  notices: NoticeRepository;
 }
 
 export interface Database {

@@ -36,6 +36,13 @@ describe('the table of configuration', () => {
     REDIS_SERVER_BIN: '/opt/redis-server', LOG_LEVEL: 'debug', LOG_FORMAT: 'json', LEASE_SECONDS: '10', CATCH_UP_MINUTES: '60', DRAIN_SECONDS: '5',
     UPKEEP_SECONDS: '60', UNSEALED_SECONDS: '3600', MAX_DELETIONS: '10',
     MAX_BACKUP_GIB: '2', MAX_BACKUP_MINUTES: '30', SOURCE_IDLE_SECONDS: '30',
+    WEBHOOK_URL: 'https://example.com/hook', WEBHOOK_SECRET: 'sixteen-letters!',
+  };
+  /** What is only taken together with another one. */
+  const WITH: Readonly<Record<string, string>> = { WEBHOOK_URL: 'WEBHOOK_SECRET', WEBHOOK_SECRET: 'WEBHOOK_URL' };
+  const settingOf = (name: string, value: string): Record<string, string> => {
+    const also = WITH[name];
+    return { ...(also === undefined ? {} : { [also]: OTHER[also] ?? '' }), [name]: value };
   };
   const shown = (config: Config): string => JSON.stringify(config, (_key, value: unknown) => (typeof value === 'bigint' ? String(value) : value));
   const leaves = (value: unknown, path = ''): [string, unknown][] =>
@@ -52,10 +59,10 @@ describe('the table of configuration', () => {
 
   it.each(rows)('says the default of $name', ({ name, standard }) => {
     const other = OTHER[name] ?? '';
-    expect(shown(readConfig({ [name]: other }))).not.toBe(shown(standards));
+    expect(shown(readConfig(settingOf(name, other)))).not.toBe(shown(standards));
     if (standard === undefined) {
       // Where nothing is the default, what the variable changes is nothing before.
-      const changed = readConfig({ SAMPLE_REDIS: 'true', [name]: other });
+      const changed = readConfig({ SAMPLE_REDIS: 'true', ...settingOf(name, other) });
       const before = new Map(leaves(standards));
       const differs = leaves(changed).filter(([path, value]) => JSON.stringify(String(value)) !== JSON.stringify(String(before.get(path))));
       expect(differs.map(([path]) => before.get(path))).toEqual(differs.map(() => expect.toSatisfy((was: unknown) => was === null || (Array.isArray(was) && was.length === 0)) as unknown));

@@ -5,6 +5,7 @@ import { IdempotencyKeyEntity } from './idempotency-key.entity.js';
 import { InstanceEntity } from './instance.entity.js';
 import { JobEventEntity } from './job-event.entity.js';
 import { JobEntity } from './job.entity.js';
+import { NoticeEntity } from './notice.entity.js';
 import { PolicyEntity } from './policy.entity.js';
 import { ProjectEntity } from './project.entity.js';
 import { RestorePlanEntity } from './restore-plan.entity.js';
@@ -14,6 +15,6 @@ import { ServiceSettingEntity } from './service-setting.entity.js';
 import { SlotEntity } from './slot.entity.js';
 
 export const ENTITIES = [
-  ApiKeyEntity, BackupEntity, BackupLeaseEntity, IdempotencyKeyEntity, InstanceEntity, JobEntity, JobEventEntity, PolicyEntity,
+  ApiKeyEntity, BackupEntity, BackupLeaseEntity, IdempotencyKeyEntity, InstanceEntity, JobEntity, JobEventEntity, NoticeEntity, PolicyEntity,
   ProjectEntity, RestoreEntity, RestorePlanEntity, ServiceLockEntity, ServiceSettingEntity, SlotEntity,
 ];

@@ -29,6 +29,7 @@ export class ServiceResolver {
       case 'job': return services.jobs.get(caller, id);
       case 'slot':
       case 'apiKey':
+      case 'notice':
       case undefined: return null;
     }
   }

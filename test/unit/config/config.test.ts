@@ -19,6 +19,7 @@ const WRONG: Readonly<Record<string, string>> = {
   STORE_URL: 's3://key:canary-3@bucket', MASTER_KEY: 'canary-4', DEFAULT_TIME_ZONE: 'Mars/Olympus', CONCURRENT_JOBS: '0', DISABLED_ENGINES: 'redis four',
   REPLICATION_ADVERTISE_HOST: 'host:6379', REPLICATION_PORTS: '7009-7000', ALLOWED_ORIGINS: 'https://example.com/', INTROSPECTION: 'perhaps', SAMPLE_REDIS: '2',
   LOG_LEVEL: 'loud', LOG_FORMAT: 'xml', LEASE_SECONDS: '1', CATCH_UP_MINUTES: '1.5', DRAIN_SECONDS: '-1', MAX_BACKUP_GIB: 'all', MAX_BACKUP_MINUTES: '', SOURCE_IDLE_SECONDS: '1e9',
+  WEBHOOK_URL: 'ftp://canary-5.example', WEBHOOK_SECRET: 'canary-6',
 };
 
 describe('the configuration', () => {
@@ -80,6 +81,18 @@ describe('the configuration', () => {
   ])('%s', (name, good, bad) => {
     for (const value of good) expect(mistakesOf({ [name]: value }), value).toEqual([]);
     for (const value of bad) expect(mistakesOf({ [name]: value }), value).toEqual([expect.stringMatching(`^${name} `)]);
+  });
+
+  it('wants a webhook with a secret or none at all', () => {
+    const url = 'https://example.com/hook?team=1';
+    const secret = 'sixteen-letters!';
+    expect(readConfig({ WEBHOOK_URL: url, WEBHOOK_SECRET: secret }).webhook).toEqual({ url, secret });
+    expect(readConfig({}).webhook).toEqual({ url: null, secret: null });
+    expect(mistakesOf({ WEBHOOK_URL: url })).toEqual([expect.stringMatching(/^WEBHOOK_SECRET must be set/)]);
+    expect(mistakesOf({ WEBHOOK_SECRET: secret })).toEqual([expect.stringMatching(/^WEBHOOK_SECRET is of no use/)]);
+    for (const refused of ['https://user:canary@example.com/', 'https://canary@example.com/', 'https://example.com/#canary', 'example.com/canary']) {
+      expect(mistakesOf({ WEBHOOK_URL: refused, WEBHOOK_SECRET: secret }), refused).toEqual([expect.stringMatching(/^WEBHOOK_URL (?!.*canary)/)]);
+    }
   });
 
   it('takes exactly the zones that policies take', () => {
