@@ -10,7 +10,7 @@ import { EVENTS_CHANNEL } from './db/repositories/job-event.repository.js';
 import { engineGate } from './domain/capability.js';
 import { DomainError } from './domain/errors.js';
 import { makeId } from './domain/ids.js';
-import { openArchive, readManifest } from './engine/archive/archive.js';
+import { openArchive, readManifest, type KeyRing } from './engine/archive/archive.js';
 import { openControl } from './engine/control.js';
 import { type Clock } from './engine/ports.js';
 import { probe } from './engine/probe/probe.js';
@@ -111,10 +111,10 @@ const openStore = async (config: Config, db: Database, log: Logger): Promise<Sto
   return store;
 };
 
-const createEnginePort = (deps: { dial: ReturnType<typeof createDial>; log: Logger; store: Store; link: LinkPlace }): EnginePort => ({
+const createEnginePort = (deps: { dial: ReturnType<typeof createDial>; log: Logger; store: Store; keys: KeyRing; link: LinkPlace }): EnginePort => ({
   probe: (endpoint) => probe(endpoint, deps),
   async inspectTarget(endpoint, backupId, options) {
-    const manifest = await readManifest(deps.store, backupId);
+    const manifest = await readManifest(deps.store, backupId, { keys: deps.keys });
     const control = await openControl(endpoint, deps);
     try {
       return await inspectTarget(control, rdbFactsOf(manifest), { ...options, link: deps.link });
@@ -127,7 +127,7 @@ const createEnginePort = (deps: { dial: ReturnType<typeof createDial>; log: Logg
     return { kind: 'FILE_SYSTEM', writable, freeBytes };
   },
   async openArchive(backupId) {
-    const archive = await openArchive(deps.store, backupId);
+    const archive = await openArchive(deps.store, backupId, { keys: deps.keys });
     return { read: (range, signal) => archive.read({ ...range, signal }), close: () => archive.close() };
   },
 });
@@ -153,6 +153,7 @@ const build = async ({ config, databaseUrl, log, clock: given, keepFirstKey, pro
   const db = createDatabase(source, topicsOf, { notices: config.webhook.url !== null });
 
   const master = await openMasterKey(config, db, log);
+  const keys: KeyRing = { current: master, all: [master] };
   const store = await openStore(config, db, log);
   const spillDirectory = join(config.dataDir, 'spill');
   await mkdir(spillDirectory, { recursive: true, mode: 0o700 });
@@ -173,7 +174,7 @@ const build = async ({ config, databaseUrl, log, clock: given, keepFirstKey, pro
   const links = createLinkSigner(master);
   const dial = createDial(ALLOW_EVERYTHING);
   const link: LinkPlace = { advertisedHost: config.replication.advertiseHost ?? undefined, ports: config.replication.ports ?? undefined };
-  const engine = createEnginePort({ dial, log, store, link });
+  const engine = createEnginePort({ dial, log, store, keys, link });
   const starter = createBackupStarter(ids, gate);
   const metrics = createMetrics({ processMetrics: processMetrics ?? false });
   let url = '';
@@ -188,7 +189,7 @@ const build = async ({ config, databaseUrl, log, clock: given, keepFirstKey, pro
   };
 
   const taskDeps = {
-    db, vault, gate, engine, ids, link, spillDirectory, softwareVersion: VERSION, backupDeps: { dial, store, clock, log },
+    db, vault, gate, engine, ids, link, spillDirectory, softwareVersion: VERSION, backupDeps: { dial, store, keys, clock, log },
     limits: { maxBytes: config.limits.maxBackupBytes, totalMs: config.limits.maxBackupMs, idleMs: config.limits.sourceIdleMs },
     captured: (bytes: number) => metrics.bytesCaptured(bytes), sent: (bytes: number) => metrics.bytesRestored(bytes),
   };
@@ -199,7 +200,7 @@ const build = async ({ config, databaseUrl, log, clock: given, keepFirstKey, pro
   });
   const dispatcher = createDispatcher({ db, ids, clock: given, log, queue, starter, catchUpMs: config.catchUpMs });
 
-  const upkeep = createUpkeep({ db, store, ids, clock, log, worker, vault, dial, queue, lease: config.lease, settings: config.upkeep });
+  const upkeep = createUpkeep({ db, store, keys, ids, clock, log, worker, vault, dial, queue, lease: config.lease, settings: config.upkeep });
 
   const firstKey = await ensureFirstKey({ db, ids, clock }, keepFirstKey);
   const schema = await buildServedSchema();

@@ -1,7 +1,7 @@
 import { addressOf } from '../domain/address.js';
 import { type Coverage, type Engine, type Trigger } from '../domain/backup.js';
 import { abortReason, DomainError } from '../domain/errors.js';
-import { type ArchiveWriter, createArchive, type Manifest, removeArchive } from './archive/archive.js';
+import { type ArchiveWriter, createArchive, type KeyRing, type Manifest, removeArchive } from './archive/archive.js';
 import { manifestKey } from './archive/layout.js';
 import { openControl } from './control.js';
 import { type Clock, type Dial, type Endpoint, type Log, type OnProgress } from './ports.js';
@@ -44,6 +44,8 @@ export interface BackupPlan {
 export interface BackupDeps {
   dial: Dial;
   store: Store;
+  /** Archives are written under a key of their own, wrapped by the current master key. */
+  keys: KeyRing;
   clock: Clock;
   log: Log;
   /** Rejects when this work is no longer ours (the lease is lost). Awaited right before the archive is sealed, and before its manifest. */
@@ -78,7 +80,7 @@ export const runBackup = async (plan: BackupPlan, deps: BackupDeps, signal: Abor
   await checkRoom(deps.store, server.usedMemoryBytes);
   // An earlier attempt of this backup may have died between its data and its manifest.
   if ((await deps.store.stat(manifestKey(plan.backupId))) === null) await removeArchive(deps.store, plan.backupId);
-  const archive = await createArchive(deps.store, { backupId: plan.backupId, attempt: plan.attempt, signal });
+  const archive = await createArchive(deps.store, { backupId: plan.backupId, attempt: plan.attempt, keys: deps.keys, signal });
   let disconnected: Promise<void> | undefined;
   try {
     const reader = new RdbReader();

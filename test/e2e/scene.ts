@@ -58,11 +58,13 @@ export const flows = ({ job: { phase, progress } }: JobEvent): boolean => phase 
 export const storedFiles = async ({ storeRoot }: Pick<TestService, 'storeRoot'>): Promise<string[]> => {
   const entries = await readdir(storeRoot, { recursive: true, withFileTypes: true });
   return entries.filter((entry) => entry.isFile()).map(({ parentPath, name }) => `${parentPath.slice(storeRoot.length)}/${name}`.replace(/^\/+/, ''))
-    .filter((path) => !path.startsWith('.snapback-store')).sort();
+    .filter((path) => !path.startsWith('.snapback-store'))
+    // Each service has a master key of its own.
+    .map((path) => path.replace(/\/key\.[0-9a-f]{8}/, '/key')).sort();
 };
 
 /** The whole archives of exactly these backups, and nothing else. */
-export const archivesOf = (...backupIds: string[]): string[] => backupIds.flatMap((id) => [`backups/${id}/manifest`, `backups/${id}/rdb`]).sort();
+export const archivesOf = (...backupIds: string[]): string[] => backupIds.flatMap((id) => ['key', 'manifest', 'rdb'].map((name) => `backups/${id}/${name}`)).sort();
 
 /** A job that says why it failed and what to do. */
 export const expectFailedJob = async ({ sdk }: TestService, job: { id: string }, code: ErrorCode): Promise<Job> => {

@@ -2,7 +2,8 @@
 export { createArchive, type ArchiveWriter, type CreateArchiveOptions } from './writer.js';
 export { openArchive, type ArchiveReader, type ReadRange, type VerifyProgress } from './reader.js';
 export { listArchives, removeArchive, removeUnsealed, type ArchiveEntry } from './catalogue.js';
-export { readManifest } from './manifest-reader.js';
+export { readManifest, type ReadManifestOptions } from './manifest-reader.js';
 export { type Artifact, type Consistency, type Manifest, type ManifestFacts, type SourceIdentity } from './manifest.js';
 export { type CodecChoice } from './codec.js';
+export { rotateBackupKey, type KeyRing, type WrappingKey } from './keys.js';
 export { DEFAULT_BLOCK_SIZE, parseArchiveKey, type BlockSize } from './layout.js';

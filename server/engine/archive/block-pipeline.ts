@@ -107,13 +107,15 @@ export class BlockPipeline {
   private async emit(frame: Frame, compressed: Uint8Array | null, counter: number, last: boolean): Promise<void> {
     const plainLength = frame.filled;
     const raw = compressed === null || compressed.length >= plainLength;
-    const storedLength = raw ? plainLength : compressed.length;
-    if (!raw) frame.bytes.set(compressed, BLOCK_HEADER_BYTES);
+    const content = raw ? frame.plain : compressed;
+    const storedLength = content.length;
     const header = encodeBlockHeader(
       { kind: 'data', storedLength, plainLength, counter, last, raw }, frame.bytes.subarray(0, BLOCK_HEADER_BYTES),
     );
     const tagAt = BLOCK_HEADER_BYTES + storedLength;
-    frame.bytes.set(this.options.seal.seal(header, frame.bytes.subarray(BLOCK_HEADER_BYTES, tagAt)), tagAt);
+    const { bytes, tag } = this.options.seal.seal(header, content);
+    frame.bytes.set(bytes, BLOCK_HEADER_BYTES);
+    frame.bytes.set(tag, tagAt);
     this.storedLengths.push(storedLength);
     await this.writeThrough(frame.bytes.subarray(0, tagAt + TAG_BYTES));
     this.free.push(frame);

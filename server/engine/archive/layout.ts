@@ -9,6 +9,7 @@ export const TAG_BYTES = 16;
 export const FRAME_OVERHEAD = BLOCK_HEADER_BYTES + TAG_BYTES;
 export const FOOTER_BYTES = 24;
 export const SALT_BYTES = 16;
+export const SALT_AT = HEADER_BYTES - SALT_BYTES;
 const INDEX_FIXED_BYTES = 12;
 const HEADER_MAGIC = Buffer.from('SNAPBACK', 'latin1');
 const FOOTER_MAGIC = Buffer.from('SNAPEND1', 'latin1');
@@ -33,8 +34,13 @@ const MANIFEST_OBJECT = 'manifest';
  * yet can then neither mix its bytes with those of the next one nor remove them.
  */
 export const rdbObject = (attempt: number): string => (attempt === 1 ? 'rdb' : `rdb.${attempt}`);
-/** Whether an object is the RDB artifact of some attempt. */
-export const isRdbObject = (object: string): boolean => /^rdb(?:\.\d+)?$/.test(object);
+/** `key.<master key id>`: the backup's key, wrapped by that master key; of a later attempt `key.<master key id>.<n>`. */
+export const KEY_OBJECT_PREFIX = 'key.';
+/** What tells the objects of one attempt from those of another: empty, or `.<n>`. Undefined for objects of no attempt. */
+export const attemptSuffix = (object: string): string | undefined => {
+  const name = /^(?:rdb|key\.[0-9a-f]{8})(\.\d+)?$/.exec(object);
+  return name ? (name[1] ?? '') : undefined;
+};
 
 /** Prefix of all objects of one archive. Refuses anything but a backup id, since it becomes part of keys. */
 export const archivePrefix = (backupId: string): string => {
@@ -71,7 +77,7 @@ export const encodeHeader = ({ backupId, kind, codec, cipher, blockSize, salt }:
   out[12] = Math.log2(blockSize);
   out[13] = ARTIFACT_KIND_IDS[kind];
   out.write(backupId, 16, 32, 'latin1');
-  out.set(salt.subarray(0, SALT_BYTES), 48);
+  out.set(salt.subarray(0, SALT_BYTES), SALT_AT);
   return out;
 };
 

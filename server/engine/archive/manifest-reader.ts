@@ -1,5 +1,6 @@
+import { timingSafeEqual } from 'node:crypto';
 import { CAPTURE_METHODS, ENGINES, INTEGRITIES, KEY_TYPES, TRIGGERS, type Coverage } from '../../domain/backup.js';
-import { type DomainError } from '../../domain/errors.js';
+import { DomainError } from '../../domain/errors.js';
 import { type RdbSummary } from '../rdb/summary.js';
 import { type Store } from '../store/store.js';
 import { corrupt, unsupported } from './archive-errors.js';
@@ -8,7 +9,9 @@ import { Field, FieldError, UnknownNameError } from './json-fields.js';
 import {
   BLOCK_SIZES, CIPHER_IDS, CODEC_IDS, FORMAT_VERSION, blocksOf, manifestKey, type CipherName, type CodecName,
 } from './layout.js';
-import { CONSISTENCIES, MANIFEST_FORMAT, manifestDigest, type Artifact, type Manifest } from './manifest.js';
+import { loadBackupKey, manifestKeyFrom, type KeyRing } from './keys.js';
+import { CONSISTENCIES, MANIFEST_FORMAT, manifestDigest, manifestHmac, type Artifact, type Manifest } from './manifest.js';
+import { readWhole } from './whole-object.js';
 
 /** A manifest has a few kilobytes; what is larger is not one. */
 const MAX_MANIFEST_BYTES = 4 * 1024 * 1024;
@@ -101,11 +104,17 @@ const readAll = (root: Field): Manifest => {
   };
 };
 
+interface Decoded {
+  manifest: Manifest;
+  /** HMAC of the same bytes under another key. */
+  hmacUnder: (key: Uint8Array) => string;
+}
+
 /**
- * Checks and reads a stored manifest. CORRUPT names the member that is wrong; UNSUPPORTED_FORMAT when the version is not ours.
- * Members it does not know are ignored, but the digest covers them. Any byte changed is found: the bytes must be the canonical spelling.
+ * Checks and reads a stored manifest but for its HMAC. CORRUPT names the member that is wrong; UNSUPPORTED_FORMAT when the version is not
+ * ours. Members it does not know are ignored, but the digest covers them. Any byte changed is found: the bytes must be the canonical spelling.
  */
-export const decodeManifest = (backupId: string, bytes: Uint8Array): Manifest => {
+const decodeManifest = (backupId: string, bytes: Uint8Array): Decoded => {
   const key = manifestKey(backupId);
   const damaged = (what: string, cause?: unknown): DomainError => corrupt(key, 'manifest', 0, what, cause);
   const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('utf8');
@@ -126,7 +135,7 @@ export const decodeManifest = (backupId: string, bytes: Uint8Array): Manifest =>
     digestIsRight = true;
     const manifest = readAll(root);
     if (manifest.backup.id !== backupId) throw damaged(`it belongs to ${manifest.backup.id}`);
-    return manifest;
+    return { manifest, hmacUnder: (secret) => manifestHmac(root.members(), secret) };
   } catch (error) {
     // An undamaged manifest with a word unknown here was written by a newer version.
     if (digestIsRight && error instanceof UnknownNameError) throw unsupported(key, `an unknown value: ${error.message}`);
@@ -135,14 +144,31 @@ export const decodeManifest = (backupId: string, bytes: Uint8Array): Manifest =>
   }
 };
 
-/** Reads the manifest of a sealed archive. NOT_FOUND when there is none, which is also what an unsealed one looks like. */
-export const readManifest = async (store: Store, backupId: string, { signal }: { signal?: AbortSignal | undefined } = {}): Promise<Manifest> => {
-  const parts: Uint8Array[] = [];
-  let size = 0;
-  for await (const part of store.read(manifestKey(backupId), { length: BigInt(MAX_MANIFEST_BYTES) + 1n, signal })) {
-    parts.push(part);
-    size += part.length;
-  }
-  if (size > MAX_MANIFEST_BYTES) throw corrupt(manifestKey(backupId), 'manifest', MAX_MANIFEST_BYTES, 'it is far too large');
-  return decodeManifest(backupId, Buffer.concat(parts));
+export interface ReadManifestOptions {
+  /** Master keys; without the right one an encrypted archive is KEY_UNAVAILABLE. */
+  keys?: KeyRing | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+/** A checked manifest and the key of its archive, null for one that is not encrypted. For those who read the data too. */
+export const openManifest = async (store: Store, backupId: string, { keys, signal }: ReadManifestOptions = {}): Promise<{ manifest: Manifest; backupKey: Uint8Array | null }> => {
+  const key = manifestKey(backupId);
+  const bytes = await readWhole(store, key, MAX_MANIFEST_BYTES, signal);
+  if (bytes === null) throw new DomainError('NOT_FOUND', `There is no archive ${backupId} in ${store.location}.`);
+  if (bytes.length > MAX_MANIFEST_BYTES) throw corrupt(key, 'manifest', MAX_MANIFEST_BYTES, 'it is far too large');
+  const { manifest, hmacUnder } = decodeManifest(backupId, bytes);
+  const { hmac } = manifest.authentication;
+  const encrypted = manifest.artifacts.some(({ cipher }) => cipher !== 'none');
+  if (encrypted !== (hmac !== null)) throw corrupt(key, 'manifest', 0, encrypted ? 'it has no HMAC' : 'it has an HMAC, but nothing is encrypted');
+  if (hmac === null) return { manifest, backupKey: null };
+  const backupKey = await loadBackupKey(store, keys, { backupId, artifact: manifest.artifacts[0].object }, signal);
+  if (!timingSafeEqual(Buffer.from(hmac, 'hex'), Buffer.from(hmacUnder(manifestKeyFrom(backupKey)), 'hex'))) throw corrupt(key, 'manifest', 0, 'its HMAC is wrong');
+  return { manifest, backupKey };
 };
+
+/**
+ * Reads the manifest of a sealed archive. NOT_FOUND when there is none, which is also what an unsealed one looks like; CORRUPT;
+ * UNSUPPORTED_FORMAT; KEY_UNAVAILABLE; else the store's errors.
+ */
+export const readManifest = async (store: Store, backupId: string, options: ReadManifestOptions = {}): Promise<Manifest> =>
+  (await openManifest(store, backupId, options)).manifest;

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { createHash, createHmac } from 'node:crypto';
 import { type CaptureMethod, type Coverage, type Engine, type Trigger } from '../../domain/backup.js';
 import { type RdbSummary } from '../rdb/summary.js';
 import { canonicalJson, type Json } from './canonical-json.js';
@@ -123,14 +123,19 @@ const artifactJson = (artifact: Artifact): Json => ({
   replication: artifact.replication === null ? null : { id: artifact.replication.id, offset: String(artifact.replication.offset) },
 });
 
-/** Hex SHA-256 over the canonical JSON of all members but `authentication`, unknown ones included. */
-export const manifestDigest = (body: { readonly [name: string]: Json }): string => {
-  const covered = Object.fromEntries(Object.entries(body).filter(([name]) => name !== 'authentication'));
-  return createHash('sha256').update(canonicalJson(covered), 'utf8').digest('hex');
-};
+/** The canonical JSON of all members but `authentication`, unknown ones included. */
+const covered = (body: { readonly [name: string]: Json }): string =>
+  canonicalJson(Object.fromEntries(Object.entries(body).filter(([name]) => name !== 'authentication')));
 
-/** Builds the manifest and the bytes to store: canonical JSON in UTF-8, nothing behind it. */
-export const encodeManifest = (backupId: string, stored: StoredArtifact, facts: ManifestFacts): { manifest: Manifest; bytes: Buffer } => {
+export const manifestDigest = (body: { readonly [name: string]: Json }): string => createHash('sha256').update(covered(body), 'utf8').digest('hex');
+
+export const manifestHmac = (body: { readonly [name: string]: Json }, key: Uint8Array): string => createHmac('sha256', key).update(covered(body), 'utf8').digest('hex');
+
+/**
+ * Builds the manifest and the bytes to store: canonical JSON in UTF-8, nothing behind it.
+ * @param key of its HMAC; null: it gets none
+ */
+export const encodeManifest = (backupId: string, stored: StoredArtifact, facts: ManifestFacts, key: Uint8Array | null): { manifest: Manifest; bytes: Buffer } => {
   const { rdb, coverage, replication, backup, source, capture, startedAt, completedAt, createdBy } = facts;
   const artifact: Artifact = { ...stored, rdb, coverage, replication };
   const identity: BackupIdentity = { id: backupId, projectId: backup.projectId, name: backup.name, trigger: backup.trigger };
@@ -152,7 +157,7 @@ export const encodeManifest = (backupId: string, stored: StoredArtifact, facts: 
     completedAt: completedAt.toISOString(),
     createdBy: { software: createdBy.software, version: createdBy.version },
   } satisfies Json;
-  const authentication = { digest: manifestDigest(body), hmac: null };
+  const authentication = { digest: manifestDigest(body), hmac: key && manifestHmac(body, key) };
   return {
     manifest: {
       formatVersion: FORMAT_VERSION, backup: identity, source, capture, artifacts: [artifact], startedAt, completedAt, createdBy, authentication,

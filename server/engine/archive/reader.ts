@@ -3,7 +3,7 @@ import { DomainError, abortReason } from '../../domain/errors.js';
 import { type Store } from '../store/store.js';
 import { corrupt } from './archive-errors.js';
 import { type Manifest } from './manifest.js';
-import { readManifest } from './manifest-reader.js';
+import { openManifest, type ReadManifestOptions } from './manifest-reader.js';
 import { type ObjectCursor } from './object-cursor.js';
 import { StoredObject } from './stored-object.js';
 
@@ -49,11 +49,11 @@ type Outcome = { plain: Uint8Array } | { error: unknown };
 
 /**
  * Opens a sealed archive and checks manifest, header, index and sizes. NOT_FOUND without manifest; CORRUPT; UNSUPPORTED_FORMAT
- * for versions, codecs and ciphers this version does not know; else the store's errors.
+ * for versions, codecs and ciphers this version does not know; KEY_UNAVAILABLE; else the store's errors.
  */
-export const openArchive = async (store: Store, backupId: string, { signal }: { signal?: AbortSignal | undefined } = {}): Promise<ArchiveReader> => {
-  const manifest = await readManifest(store, backupId, { signal });
-  const object = await StoredObject.open(store, backupId, manifest.artifacts[0], signal);
+export const openArchive = async (store: Store, backupId: string, options: ReadManifestOptions = {}): Promise<ArchiveReader> => {
+  const { manifest, backupKey } = await openManifest(store, backupId, options);
+  const object = await StoredObject.open(store, backupId, manifest.artifacts[0], backupKey, options.signal);
   return new StoreArchiveReader(manifest, object);
 };
 

@@ -1,35 +1,79 @@
-import { createHash, timingSafeEqual } from 'node:crypto';
+import { createCipheriv, createDecipheriv, createHash, hkdfSync, timingSafeEqual } from 'node:crypto';
 import { DomainError } from '../../domain/errors.js';
-import { TAG_BYTES, type CipherName } from './layout.js';
+import { SALT_AT, TAG_BYTES, type CipherName } from './layout.js';
 
-/** Binds a block's bytes to its header and to the object's header. Works in place: plain and stored bytes have the same length. */
+export interface Sealed {
+  /** What is to be stored; with cipher none the payload itself. */
+  bytes: Uint8Array;
+  tag: Uint8Array;
+}
+
+/** Binds a block's bytes to its header and to the object's header. Plain and stored bytes have the same length. */
 export interface Seal {
   readonly cipher: CipherName;
-  /** Replaces `payload` by what is to be stored and returns the 16-byte tag. */
-  seal(blockHeader: Uint8Array, payload: Uint8Array): Uint8Array;
-  /** Checks the tag first; only if it is right `payload` is replaced by its content and true returned. */
-  open(blockHeader: Uint8Array, payload: Uint8Array, tag: Uint8Array): boolean;
+  seal(blockHeader: Uint8Array, payload: Uint8Array): Sealed;
+  /** The content, or null when the tag is wrong: nothing of such a block is released. */
+  open(blockHeader: Uint8Array, payload: Buffer, tag: Uint8Array): Buffer | null;
 }
 
 /** cipher none: the tag finds damage, not an attacker, who can compute it too. */
 const unencrypted = (header: Uint8Array): Seal => {
-  const seal = (blockHeader: Uint8Array, payload: Uint8Array): Uint8Array =>
+  const tagOf = (blockHeader: Uint8Array, payload: Uint8Array): Uint8Array =>
     createHash('sha256').update(header).update(blockHeader).update(payload).digest().subarray(0, TAG_BYTES);
   return {
     cipher: 'none',
-    seal,
-    open: (blockHeader, payload, tag) => tag.length === TAG_BYTES && timingSafeEqual(seal(blockHeader, payload), tag),
+    seal: (blockHeader, payload) => ({ bytes: payload, tag: tagOf(blockHeader, payload) }),
+    open: (blockHeader, payload, tag) => (tag.length === TAG_BYTES && timingSafeEqual(tagOf(blockHeader, payload), tag) ? payload : null),
   };
 };
 
-/** @param header the object's 64 header bytes, associated data of every block */
-export const sealFor = (cipher: CipherName, header: Uint8Array): Seal => {
+/** Kind, zeroes, counter, as they stand in the frame's header: a key serves one object, and there no two frames have the same. */
+const nonceOf = (blockHeader: Uint8Array): Uint8Array => {
+  const nonce = new Uint8Array(12);
+  nonce[0] = blockHeader[13] ?? 0;
+  nonce.set(blockHeader.subarray(8, 12), 8);
+  return nonce;
+};
+
+const encrypted = (header: Uint8Array, backupKey: Uint8Array): Seal => {
+  const key = Buffer.from(hkdfSync('sha256', backupKey, header.subarray(SALT_AT), 'snapback v1 data', 32));
+  const bound = (blockHeader: Uint8Array): Uint8Array => Buffer.concat([header, blockHeader]);
+  return {
+    cipher: 'aes-256-gcm',
+    seal(blockHeader, payload) {
+      const cipher = createCipheriv('aes-256-gcm', key, nonceOf(blockHeader), { authTagLength: TAG_BYTES });
+      cipher.setAAD(bound(blockHeader));
+      const bytes = cipher.update(payload);
+      cipher.final();
+      return { bytes, tag: cipher.getAuthTag() };
+    },
+    open(blockHeader, payload, tag) {
+      if (tag.length !== TAG_BYTES) return null;
+      const decipher = createDecipheriv('aes-256-gcm', key, nonceOf(blockHeader), { authTagLength: TAG_BYTES });
+      decipher.setAAD(bound(blockHeader));
+      decipher.setAuthTag(tag);
+      const content = decipher.update(payload);
+      try {
+        decipher.final();
+      } catch {
+        // The one way in which GCM says that the tag is wrong.
+        return null;
+      }
+      return content;
+    },
+  };
+};
+
+/**
+ * @param header the object's 64 header bytes, associated data of every block
+ * @param backupKey 32 bytes; not asked for with cipher none
+ */
+export const sealFor = (cipher: CipherName, header: Uint8Array, backupKey: Uint8Array | null): Seal => {
   switch (cipher) {
     case 'none':
       return unencrypted(header);
     case 'aes-256-gcm':
-      throw new DomainError('UNSUPPORTED_FORMAT', 'Cipher aes-256-gcm is not part of this version.', {
-        hint: 'Use a version of Snapback that encrypts archives.',
-      });
+      if (backupKey === null) throw new DomainError('KEY_UNAVAILABLE', 'An encrypted archive cannot be opened without its key.', { hint: 'Configure the master key that the archive was written under.' });
+      return encrypted(header, backupKey);
   }
 };

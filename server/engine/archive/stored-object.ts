@@ -47,7 +47,7 @@ export class StoredObject {
   }
 
   /** Fails with CORRUPT, with UNSUPPORTED_FORMAT for versions, codecs and ciphers this version lacks, or as the store does. */
-  static async open(store: Store, backupId: string, artifact: Artifact, signal?: AbortSignal): Promise<StoredObject> {
+  static async open(store: Store, backupId: string, artifact: Artifact, backupKey: Uint8Array | null, signal?: AbortSignal): Promise<StoredObject> {
     const key = objectKey(backupId, artifact.object);
     const found = await store.stat(key);
     if (found === null) throw corrupt(key, 'object', 0, 'it is missing');
@@ -67,7 +67,7 @@ export class StoredObject {
     if (!header.equals(encodeHeader({ ...artifact, backupId, salt: Buffer.from(artifact.salt, 'hex') }))) {
       throw corrupt(key, 'header', 0, 'it does not belong to the manifest');
     }
-    const seal = sealFor(artifact.cipher, header);
+    const seal = sealFor(artifact.cipher, header, backupKey);
 
     const trailer = await readPart(store, key, 'index', trailerAt, size - trailerAt, signal);
     const footerAt = trailer.length - FOOTER_BYTES;
@@ -77,9 +77,9 @@ export class StoredObject {
     const indexHeader = encodeBlockHeader({
       kind: 'index', storedLength: indexBytes, plainLength: indexBytes, counter: blockCount, last: true, raw: true,
     });
-    const index = Buffer.from(trailer.subarray(BLOCK_HEADER_BYTES, footerAt - TAG_BYTES));
     if (!trailer.subarray(0, BLOCK_HEADER_BYTES).equals(indexHeader)) throw corrupt(key, 'index', trailerAt, 'its header is wrong');
-    if (!seal.open(indexHeader, index, trailer.subarray(footerAt - TAG_BYTES, footerAt))) throw corrupt(key, 'index', trailerAt, 'its tag is wrong');
+    const index = seal.open(indexHeader, trailer.subarray(BLOCK_HEADER_BYTES, footerAt - TAG_BYTES), trailer.subarray(footerAt - TAG_BYTES, footerAt));
+    if (index === null) throw corrupt(key, 'index', trailerAt, 'its tag is wrong');
     const { plainSize, storedLengths } = decodeIndex(index);
     if (plainSize !== artifact.plainSize || index.readUInt32LE(8) !== blockCount) {
       throw corrupt(key, 'index', trailerAt, 'it does not agree with the manifest');
@@ -130,8 +130,10 @@ export class StoredObject {
     const frame = await cursor.take(storedLength + FRAME_OVERHEAD, part);
     const header = encodeBlockHeader({ kind: 'data', storedLength, plainLength, counter: number, last, raw });
     if (!frame.subarray(0, BLOCK_HEADER_BYTES).equals(header)) throw corrupt(this.key, part, at, 'its header is not the one expected here');
-    const payload = frame.subarray(BLOCK_HEADER_BYTES, BLOCK_HEADER_BYTES + storedLength);
-    if (!this.seal.open(header, payload, frame.subarray(BLOCK_HEADER_BYTES + storedLength))) throw corrupt(this.key, part, at, 'its tag is wrong');
+    const payload = this.seal.open(
+      header, frame.subarray(BLOCK_HEADER_BYTES, BLOCK_HEADER_BYTES + storedLength), frame.subarray(BLOCK_HEADER_BYTES + storedLength),
+    );
+    if (payload === null) throw corrupt(this.key, part, at, 'its tag is wrong');
     return async () => {
       if (raw) return payload;
       const plain = await this.codec.expand(payload, plainLength).catch((error: unknown) => {

@@ -4,23 +4,27 @@ import { type ObjectWriter, type Store } from '../store/store.js';
 import { BlockPipeline, type Frame } from './block-pipeline.js';
 import { DEFAULT_CODEC, codecFor, type CodecChoice } from './codec.js';
 import {
-  BLOCK_SIZES, DEFAULT_BLOCK_SIZE, FOOTER_BYTES, SALT_BYTES, archivePrefix, encodeBlockHeader, encodeFooter, encodeHeader, encodeIndex, isRdbObject, manifestKey,
-  objectKey, parseArchiveKey, rdbObject, type BlockSize, type CipherName,
+  BLOCK_SIZES, DEFAULT_BLOCK_SIZE, FOOTER_BYTES, SALT_BYTES, archivePrefix, attemptSuffix, encodeBlockHeader, encodeFooter, encodeHeader, encodeIndex,
+  manifestKey, objectKey, parseArchiveKey, rdbObject, type BlockSize, type CipherName,
 } from './layout.js';
+import { makeBackupKey, manifestKeyFrom, removeBackupKey, storeBackupKey, type KeyRing } from './keys.js';
 import { encodeManifest, type Manifest, type ManifestFacts, type StoredArtifact } from './manifest.js';
 import { sealFor, type Seal } from './seal.js';
+import { readWhole, writeWhole } from './whole-object.js';
 
 export interface CreateArchiveOptions {
   backupId: string;
   /** Which attempt at this backup writes it, from 1. Default 1. Only attempts of different numbers may be under way at once. */
   attempt?: number | undefined;
+  /** Encrypts under a key of the backup's own, wrapped by the current master key. Without a ring the archive is not encrypted. */
+  keys?: KeyRing | undefined;
   codec?: CodecChoice | undefined;
   /** Plain bytes per block; 256 KiB, 512 KiB (default) or 1 MiB. */
   blockSize?: BlockSize | undefined;
   /** Blocks under way at once, default 4, about 10 MiB with the default block size. */
   depth?: number | undefined;
   signal?: AbortSignal | undefined;
-  /** Source of the object's salt, for reproducible archives. Default: the system's. */
+  /** Source of the object's salt and of the backup's key, for reproducible archives. Default: the system's. */
   random?: ((bytes: number) => Uint8Array) | undefined;
 }
 
@@ -61,10 +65,12 @@ export const createArchive = async (store: Store, options: CreateArchiveOptions)
   if (await store.stat(manifestKey(backupId)) !== null) {
     throw new DomainError('CONFLICT', `Archive ${backupId} is sealed already.`, { hint: 'Remove it before writing it anew.' });
   }
-  const salt = (options.random ?? randomBytes)(SALT_BYTES);
-  const cipher: CipherName = 'none';
+  const { keys, random = randomBytes } = options;
+  const salt = random(SALT_BYTES);
+  const backupKey = keys ? makeBackupKey(random) : null;
+  const cipher: CipherName = keys ? 'aes-256-gcm' : 'none';
   const header = encodeHeader({ backupId, kind: 'RDB', codec: codec.name, cipher, blockSize, salt });
-  const seal = sealFor(cipher, header);
+  const seal = sealFor(cipher, header, backupKey);
   const output = await store.create(key, { signal });
   const pipeline = new BlockPipeline({ output, codec, seal, blockSize, depth });
   try {
@@ -76,7 +82,7 @@ export const createArchive = async (store: Store, options: CreateArchiveOptions)
   const artifact = {
     object, kind: 'RDB', codec: codec.name, cipher, blockSize, salt: Buffer.from(salt).toString('hex'),
   } as const;
-  return new StoreArchiveWriter({ store, backupId, signal, output, pipeline, seal, artifact });
+  return new StoreArchiveWriter({ store, backupId, signal, output, pipeline, seal, artifact, encryption: keys && backupKey ? { keys, backupKey } : null });
 };
 
 interface Parts {
@@ -86,6 +92,7 @@ interface Parts {
   output: ObjectWriter;
   pipeline: BlockPipeline;
   seal: Seal;
+  encryption: { keys: KeyRing; backupKey: Uint8Array } | null;
   artifact: Pick<StoredArtifact, 'object' | 'kind' | 'codec' | 'cipher' | 'blockSize' | 'salt'>;
 }
 
@@ -94,6 +101,8 @@ class StoreArchiveWriter implements ArchiveWriter {
   private state: 'open' | 'committed' | 'sealed' | 'aborted' = 'open';
   private frame: Frame;
   private manifest: Buffer | undefined;
+  /** Removes what this writer has put under its own name. */
+  private readonly undo: (() => Promise<void>)[] = [];
 
   constructor(private readonly parts: Parts) {
     this.frame = parts.pipeline.take();
@@ -121,18 +130,17 @@ class StoreArchiveWriter implements ArchiveWriter {
 
   async seal(facts: ManifestFacts, assertOwned?: () => Promise<void>): Promise<Manifest> {
     this.assertOpen();
-    const { backupId, output, pipeline, artifact } = this.parts;
+    const { backupId, pipeline, artifact, encryption } = this.parts;
     await pipeline.push(this.frame, true);
     await pipeline.drain();
     const blockCount = pipeline.storedLengths.length;
     await this.writeIndex();
     this.assertOpen();
-    await output.commit();
-    this.state = 'committed';
+    await this.commit();
     const stored: StoredArtifact = {
       ...artifact, blockCount, plainSize: this.plainBytes, storedSize: pipeline.storedSize, ...pipeline.digests(),
     };
-    const { manifest, bytes } = encodeManifest(backupId, stored, facts);
+    const { manifest, bytes } = encodeManifest(backupId, stored, facts, encryption && manifestKeyFrom(encryption.backupKey));
     this.manifest = bytes;
     await this.publish(bytes, assertOwned);
     this.state = 'sealed';
@@ -142,29 +150,36 @@ class StoreArchiveWriter implements ArchiveWriter {
 
   async abort(): Promise<void> {
     if (this.state === 'sealed' || this.state === 'aborted') return;
-    const { store, backupId, output, pipeline, artifact } = this.parts;
+    const { store, backupId, output, pipeline } = this.parts;
     const committed = this.state === 'committed';
     this.state = 'aborted';
     await pipeline.settle();
     await output.abort();
-    if (!committed) return;
     // A manifest that lies there may be another attempt's, of the archive that counts.
-    if (this.manifest !== undefined && (await this.liesThere(this.manifest))) await store.remove(manifestKey(backupId));
-    await store.remove(objectKey(backupId, artifact.object));
+    if (committed && this.manifest !== undefined && (await this.liesThere(this.manifest))) await store.remove(manifestKey(backupId));
+    for (const undo of this.undo) await undo();
+  }
+
+  /** The data and its wrapped key, which both have to be durable before the manifest. */
+  private async commit(): Promise<void> {
+    const { store, backupId, signal, output, artifact, encryption } = this.parts;
+    this.state = 'committed';
+    const data = output.commit().then(() => this.undo.push(() => store.remove(objectKey(backupId, artifact.object))));
+    const of = { backupId, artifact: artifact.object };
+    const key = encryption && storeBackupKey(store, encryption.keys.current, { ...of, key: encryption.backupKey }, signal)
+      .then(() => this.undo.push(() => removeBackupKey(store, encryption.keys.current, of)));
+    // Neither is left under way when the other fails.
+    for (const outcome of await Promise.allSettled([data, key])) if (outcome.status === 'rejected') throw outcome.reason;
   }
 
   private async publish(bytes: Buffer, assertOwned: (() => Promise<void>) | undefined): Promise<void> {
     const { store, backupId, signal } = this.parts;
     for (let turn = 1; ; turn += 1) {
       await assertOwned?.();
-      let last: ObjectWriter | undefined;
       try {
-        last = await store.create(manifestKey(backupId), { signal });
-        await last.write(bytes);
-        await last.commit();
+        await writeWhole(store, manifestKey(backupId), bytes, signal);
         return;
       } catch (error) {
-        await last?.abort();
         if (!(error instanceof DomainError && error.code === 'CONFLICT') || assertOwned === undefined || turn === SEAL_ATTEMPTS) throw error;
       }
       // The archive of an attempt that was taken for dead and woke up; its data may be gone already.
@@ -175,14 +190,8 @@ class StoreArchiveWriter implements ArchiveWriter {
 
   private async liesThere(manifest: Buffer): Promise<boolean> {
     const { store, backupId } = this.parts;
-    const found: Uint8Array[] = [];
-    try {
-      for await (const piece of store.read(manifestKey(backupId), { length: BigInt(manifest.length) + 1n })) found.push(piece);
-    } catch (error) {
-      if (error instanceof DomainError && error.code === 'NOT_FOUND') return false;
-      throw error;
-    }
-    return Buffer.concat(found).equals(manifest);
+    const found = await readWhole(store, manifestKey(backupId), manifest.length);
+    return found !== null && found.equals(manifest);
   }
 
   /** Data of earlier attempts that nothing names any more. What cannot be removed goes with the archive, at the latest. */
@@ -191,8 +200,8 @@ class StoreArchiveWriter implements ArchiveWriter {
     const left: string[] = [];
     try {
       for await (const { key } of store.list(archivePrefix(backupId))) {
-        const object = parseArchiveKey(key)?.object ?? '';
-        if (isRdbObject(object) && object !== artifact.object) left.push(key);
+        const attempt = attemptSuffix(parseArchiveKey(key)?.object ?? '');
+        if (attempt !== undefined && attempt !== attemptSuffix(artifact.object)) left.push(key);
       }
       for (const key of left) await store.remove(key);
     } catch (error) {
@@ -210,9 +219,9 @@ class StoreArchiveWriter implements ArchiveWriter {
     const header = encodeBlockHeader({
       kind: 'index', storedLength: index.length, plainLength: index.length, counter: storedLengths.length, last: true, raw: true,
     });
-    const tag = seal.seal(header, index);
-    const storedSize = indexOffset + BigInt(header.length + index.length + tag.length + FOOTER_BYTES);
-    await pipeline.writeThrough(Buffer.concat([header, index, tag, encodeFooter(indexOffset, storedSize)]));
+    const { bytes, tag } = seal.seal(header, index);
+    const storedSize = indexOffset + BigInt(header.length + bytes.length + tag.length + FOOTER_BYTES);
+    await pipeline.writeThrough(Buffer.concat([header, bytes, tag, encodeFooter(indexOffset, storedSize)]));
   }
 
   private assertOpen(): void {

@@ -38,7 +38,7 @@ class RestoreSettled extends DomainError {
 
 export const createRestoreTask = (deps: RestoreTaskDeps): Task => {
   const { db, backupDeps } = deps;
-  const { clock, log, store, dial } = backupDeps;
+  const { clock, log, store, keys, dial } = backupDeps;
 
   const load = async ({ job }: TaskContext): Promise<{ restore: RestoreRecord; plan: PlanRow }> => {
     const restore = job.restoreId === null ? null : await db.read.restores.get(job, job.restoreId);
@@ -102,7 +102,7 @@ export const createRestoreTask = (deps: RestoreTaskDeps): Task => {
         await noteDamage({ db, log }, job, restore.backupId, error);
         throw error;
       };
-      const archive = await openArchive(store, restore.backupId, { signal: context.signal }).catch(noted);
+      const archive = await openArchive(store, restore.backupId, { keys, signal: context.signal }).catch(noted);
       try {
         // A broken target is no damage of the archive: only what its own reading ends with counts.
         const watched: Pick<typeof archive, 'manifest' | 'read'> = { manifest: archive.manifest, read: (range) => readNotingDamage({ db, log }, job, restore.backupId, archive.read(range)) };

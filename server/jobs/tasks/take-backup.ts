@@ -84,11 +84,11 @@ const UNREADABLE: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['CORRUPT', 'TRUNC
  * What the row of a backup is to say when an attempt that died had sealed its archive already: it is read through and taken as it is. Null
  * when there is none; one that cannot be read is removed. Fails as the store does.
  */
-export const sealedEarlier = async ({ backupDeps: { store } }: TakeBackupDeps, { assertOwned, onProgress, signal }: TaskContext, backupId: string): Promise<BackupChange | null> => {
+export const sealedEarlier = async ({ backupDeps: { store, keys } }: TakeBackupDeps, { assertOwned, onProgress, signal }: TaskContext, backupId: string): Promise<BackupChange | null> => {
   if ((await store.stat(manifestKey(backupId))) === null) return null;
   onProgress({ kind: 'phase', phase: 'VERIFYING' });
   try {
-    const archive = await openArchive(store, backupId, { signal });
+    const archive = await openArchive(store, backupId, { keys, signal });
     try {
       await archive.verify({ signal, onProgress: ({ bytesDone, bytesTotal }) => onProgress({ kind: 'amount', bytesDone, bytesTotal, keysDone: 0n, keysTotal: null }) });
       return availableChange(archive.manifest);

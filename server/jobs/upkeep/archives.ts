@@ -1,4 +1,6 @@
-import { listArchives, openArchive, parseArchiveKey, readManifest, removeArchive, removeUnsealed, type ArchiveEntry, type Manifest } from '../../engine/archive/archive.js';
+import {
+  listArchives, openArchive, parseArchiveKey, readManifest, removeArchive, removeUnsealed, type ArchiveEntry, type KeyRing, type Manifest,
+} from '../../engine/archive/archive.js';
 import { manifestKey } from '../../engine/archive/layout.js';
 import { type Store } from '../../engine/store/store.js';
 
@@ -17,12 +19,12 @@ export interface UpkeepArchives {
   sweep(olderThan: Date, isKept: (backupId: string) => boolean): Promise<string[]>;
 }
 
-export const createUpkeepArchives = (store: Store): UpkeepArchives => ({
+export const createUpkeepArchives = (store: Store, keys: KeyRing): UpkeepArchives => ({
   list: (signal) => listArchives(store, { signal }),
   isSealed: async (backupId) => (await store.stat(manifestKey(backupId))) !== null,
-  manifest: (backupId, signal) => readManifest(store, backupId, { signal }),
+  manifest: (backupId, signal) => readManifest(store, backupId, { keys, signal }),
   async verify(backupId, signal) {
-    const archive = await openArchive(store, backupId, { signal });
+    const archive = await openArchive(store, backupId, { keys, signal });
     try {
       await archive.verify({ signal });
       return archive.manifest;

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { type Log } from '../../engine/ports.js';
 import { type Store } from '../../engine/store/store.js';
 import { type Database } from '../../services/ports.js';
-import { createUpkeepArchives } from './archives.js';
+import { listArchives } from '../../engine/archive/archive.js';
 
 /** This catalogue's id, made at its first start. Of several nodes that start at once all get the same. */
 export const catalogueIdOf = async (db: Database): Promise<string> => {
@@ -26,7 +26,7 @@ export const detachedBecause = async (db: Database, store: Pick<Store, 'id' | 'l
 };
 
 const isEmpty = async (store: Store): Promise<boolean> => {
-  for await (const _entry of createUpkeepArchives(store).list(new AbortController().signal)) return false;
+  for await (const _entry of listArchives(store)) return false;
   return true;
 };
 

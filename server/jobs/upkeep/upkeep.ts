@@ -1,5 +1,6 @@
 import { DomainError } from '../../domain/errors.js';
 import { type Clock } from '../../engine/ports.js';
+import { type KeyRing } from '../../engine/archive/archive.js';
 import { type Store } from '../../engine/store/store.js';
 import { type UpkeepBackup, type UpkeepStatus } from '../../services/ports.js';
 import { adoptArchive } from './adopt.js';
@@ -33,6 +34,7 @@ export interface UpkeepSettings {
 
 export interface UpkeepDeps extends SettleDeps {
   store: Store;
+  keys: KeyRing;
   /** This node's clock: compared with the database's, by which everything is judged. */
   clock: Clock;
   worker: string;
@@ -69,8 +71,8 @@ const STOPPED = new DomainError('INTERRUPTED', 'The service is being stopped.', 
  * be cut off anywhere and repeated by any node.
  */
 export const createUpkeep = (deps: UpkeepDeps): Upkeep => {
-  const { db, store, log, settings } = deps;
-  const archives = createUpkeepArchives(store);
+  const { db, store, keys, log, settings } = deps;
+  const archives = createUpkeepArchives(store, keys);
   const clocks = new ClockWatch();
   const stopping = new AbortController();
   /** Told once each: nobody can do anything about some archives at once. */

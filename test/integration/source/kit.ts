@@ -6,6 +6,7 @@ import { openFilesystemStore } from '../../../server/engine/store/filesystem.js'
 import { type Store } from '../../../server/engine/store/store.js';
 import { ALLOW_EVERYTHING, createDial } from '../../../server/security/dial.js';
 import { makeTempDir, removeTempDir } from '../../kit/processes.js';
+import { RING } from '../../unit/archive/archive-kit.js';
 
 export const quiet: Log = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined };
 export const dial = createDial(ALLOW_EVERYTHING);
@@ -56,7 +57,7 @@ export const backUp = async (source: Source, shelf: Shelf, { plan = {}, signal, 
       source: { instanceId: 'ins_0123456789abcdefghjkmnpqrs', instanceName: 'source', engine: 'REDIS', version: '7.0.15', runId: source.runId, coverage: { kind: 'INSTANCE' } },
       softwareVersion: '0.0.0', spillDirectory: shelf.root, ...plan,
     },
-    { dial, store: shelf.store, clock: { now: () => new Date() }, log: quiet },
+    { dial, store: shelf.store, keys: RING, clock: { now: () => new Date() }, log: quiet },
     signal ?? new AbortController().signal,
     (progress) => {
       if (progress.kind === 'phase') phases.push(progress.phase);

@@ -14,6 +14,7 @@ import { readPem } from '../../kit/redis-tls.js';
 import { seedAllTypes } from '../../kit/seed.js';
 import { waitFor } from '../../kit/wait.js';
 import { BACKUP_ID, backUp, dial, makeShelf, quiet, type Shelf, type Source } from './kit.js';
+import { RING } from '../../unit/archive/archive-kit.js';
 
 let shelf: Shelf;
 const servers: RedisServer[] = [];
@@ -39,7 +40,7 @@ const sourceOf = async (server: RedisServer, credential: Pick<Source, 'username'
 const serverFromArchive = async (): Promise<RedisServer> => {
   const dir = makeTempDir('from-archive');
   folders.push(dir);
-  const reader = await openArchive(shelf.store, BACKUP_ID);
+  const reader = await openArchive(shelf.store, BACKUP_ID, { keys: RING });
   await pipeline(Readable.from(reader.read()), createWriteStream(join(dir, 'dump.rdb'), { mode: 0o644 }));
   await reader.close();
   await checkRdb(join(dir, 'dump.rdb'));

@@ -7,7 +7,7 @@ import { attachStore } from '../../../server/jobs/upkeep/attachment.js';
 import { createUpkeep, type Upkeep, type UpkeepDeps, type UpkeepSettings } from '../../../server/jobs/upkeep/upkeep.js';
 import { ALLOW_EVERYTHING, createDial } from '../../../server/security/dial.js';
 import { type InstanceRecord } from '../../../server/services/records.js';
-import { scratchStore, textOf, writeArchive, type Scratch } from '../../unit/archive/archive-kit.js';
+import { RING, scratchStore, textOf, writeArchive, type Scratch } from '../../unit/archive/archive-kit.js';
 import { instance as instanceRecord, policy } from '../graphql/records.js';
 import { clock, newId, startRig, type Rig } from '../jobs/rig.js';
 
@@ -81,7 +81,7 @@ export const startScene = async (): Promise<UpkeepScene> => {
     },
     upkeep: ({ settings, ...over } = {}) =>
       createUpkeep({
-        db, store: scratch.store, ids: { make: (kind) => newId(kind) }, clock, log: rig.log, worker: `worker-${randomBytes(3).toString('hex')}`,
+        db, store: scratch.store, keys: RING, ids: { make: (kind) => newId(kind) }, clock, log: rig.log, worker: `worker-${randomBytes(3).toString('hex')}`,
         vault: { seal: () => Buffer.alloc(0), open: () => '{}' }, dial: createDial(ALLOW_EVERYTHING),
         queue: { enqueueJob: () => Promise.resolve(), schedulePolicy: () => Promise.resolve() },
         lease: { lifeMs: 30_000, renewMs: 8_000 }, settings: { ...DEFAULTS, ...settings }, ...over,

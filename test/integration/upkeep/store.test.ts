@@ -6,6 +6,7 @@ import { attachStore, catalogueIdOf, detachedBecause } from '../../../server/job
 import { createUpkeepArchives } from '../../../server/jobs/upkeep/archives.js';
 import { openFilesystemStore } from '../../../server/engine/store/filesystem.js';
 import { type ObjectWriter } from '../../../server/engine/store/store.js';
+import { MASTER, RING } from '../../unit/archive/archive-kit.js';
 import { newId } from '../jobs/rig.js';
 import { DAY, startScene, storeWith, type UpkeepScene } from './scene.js';
 
@@ -60,7 +61,7 @@ describe('catalogue and store', () => {
     const keys = [await unsealed(newId('backup'), 2 * HOUR), await unsealed(newId('backup'), HOUR / 2), await unsealed(working, 2 * HOUR)];
     expect(await at.upkeep().pass()).toMatchObject({ swept: 2, adopted: 0, damaged: 0, removed: 0 });
     expect((await readdir(join(at.scratch.root, '.tmp'))).sort()).toEqual(names.slice(1).sort());
-    expect(await at.objects()).toEqual([...keys.slice(1), `backups/${sealed}/manifest`, `backups/${sealed}/rdb`].sort());
+    expect(await at.objects()).toEqual([...keys.slice(1), ...['key.' + MASTER.id, 'manifest', 'rdb'].map((name) => `backups/${sealed}/${name}`)].sort());
     // Once the job is over and nobody goes on with it, its files go too.
     await at.rig.sql(`UPDATE jobs SET state = 'COMPLETED' WHERE id = $1`, [job.id]);
     expect(await at.upkeep({ settings: { unsealedMs: 1 } }).pass()).toMatchObject({ swept: 4 });
@@ -79,7 +80,7 @@ describe('catalogue and store', () => {
         const manifest = await store.create(`backups/${id}/manifest`);
         await manifest.commit();
       },
-    }));
+    }), RING);
     expect(await archives.removeUnsealed(id)).toBe(false);
     expect(await at.objects()).toEqual([`backups/${id}/manifest`, `backups/${id}/rdb`]);
   });
@@ -149,7 +150,7 @@ describe('catalogue and store', () => {
     const errors: string[] = [];
     const upkeep = at.upkeep({ log: { ...at.rig.log, error: (message, fields) => void errors.push(`${message} ${JSON.stringify(fields)}`) } });
     for (let pass = 0; pass < 2; pass += 1) expect(await upkeep.pass()).toMatchObject({ adopted: 0, proven: 0, removed: 0 });
-    expect(await at.objects()).toHaveLength(2);
+    expect(await at.objects()).toHaveLength(3);
     expect(errors).toEqual([expect.stringMatching(new RegExp(`could not adopt.*${id}`))]);
   });
 
@@ -178,7 +179,7 @@ describe('catalogue and store', () => {
     expect(await backup(given)).toMatchObject({ state: 'AVAILABLE', keys: 6n });
     // That one is its job's to delete.
     expect(await at.stateOf(cancelled)).toBe('DELETING');
-    expect(await at.objects()).toEqual([given, cancelled].flatMap((id) => [`backups/${id}/manifest`, `backups/${id}/rdb`]).sort());
+    expect(await at.objects()).toEqual([given, cancelled].flatMap((id) => ['key.' + MASTER.id, 'manifest', 'rdb'].map((name) => `backups/${id}/${name}`)).sort());
     await at.rig.sql(`UPDATE jobs SET state = 'COMPLETED' WHERE id = $1`, [job.id]);
     expect(await at.upkeep().pass()).toMatchObject({ removed: 1 });
     expect([await at.stateOf(cancelled), await at.stateOf(deleted)]).toEqual(['DELETED', 'DELETED']);

@@ -1,14 +1,18 @@
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createArchive, openArchive, type CreateArchiveOptions, type Manifest, type ManifestFacts, type ReadRange } from '../../../server/engine/archive/archive.js';
+import { createArchive, openArchive, type CreateArchiveOptions, type KeyRing, type Manifest, type ManifestFacts, type ReadRange } from '../../../server/engine/archive/archive.js';
 import { openFilesystemStore } from '../../../server/engine/store/filesystem.js';
 import { type FsOps } from '../../../server/engine/store/fs-ops.js';
 import { type Store } from '../../../server/engine/store/store.js';
+import { masterKeyFromText } from '../../../server/security/master-key.js';
 
 export const BACKUP_ID = 'bak_01hzy0000000000000000000a1';
 export const OTHER_ID = 'bak_01hzy0000000000000000000b2';
 export const KIB = 1024;
+export const MASTER = masterKeyFromText('5a'.repeat(32));
+export const OTHER_MASTER = masterKeyFromText('a5'.repeat(32));
+export const RING: KeyRing = { current: MASTER, all: [MASTER] };
 
 /** Small, seeded, good enough to spread mutations (mulberry32). */
 export const seeded = (seed: number): ((below: number) => number) => {
@@ -87,13 +91,13 @@ export const scratchStore = async (fs?: FsOps): Promise<Scratch> => {
 export const writeArchive = async (
   store: Store, plain: Uint8Array, options: Partial<CreateArchiveOptions> = {}, change: Partial<ManifestFacts> = {}, chunk = 65_536,
 ): Promise<Manifest> => {
-  const writer = await createArchive(store, { backupId: BACKUP_ID, ...options });
+  const writer = await createArchive(store, { backupId: BACKUP_ID, keys: RING, ...options });
   for (let at = 0; at < plain.length; at += chunk) await writer.write(plain.subarray(at, at + chunk));
   return writer.seal(facts(change));
 };
 
 export const readPlain = async (store: Store, range?: ReadRange, backupId = BACKUP_ID): Promise<Buffer> => {
-  const reader = await openArchive(store, backupId);
+  const reader = await openArchive(store, backupId, { keys: RING });
   const parts: Uint8Array[] = [];
   for await (const part of reader.read(range)) parts.push(part);
   return Buffer.concat(parts);

@@ -1,7 +1,7 @@
 import { afterEach, expect, it } from 'vitest';
 import { createArchive } from '../../../server/engine/archive/archive.js';
 import { nodeFsOps } from '../../../server/engine/store/fs-ops.js';
-import { BACKUP_ID, KIB, facts, randomBytesOf, readPlain, scratchStore, type Scratch } from './archive-kit.js';
+import { RING, BACKUP_ID, KIB, facts, randomBytesOf, readPlain, scratchStore, type Scratch } from './archive-kit.js';
 
 let at: Scratch;
 afterEach(() => at.dispose());
@@ -23,7 +23,7 @@ it('a disk that stands still stops the writer within 4 MiB, and nothing is lost 
       } };
     },
   });
-  const writer = await createArchive(at.store, { backupId: BACKUP_ID });
+  const writer = await createArchive(at.store, { keys: RING, backupId: BACKUP_ID });
   gate = new Promise((resolve) => { release = resolve; });
   const plain = randomBytesOf(16 * KIB * KIB, 1);
   let accepted = 0;

@@ -5,7 +5,7 @@ import { DomainError } from '../../../server/domain/errors.js';
 import { createArchive, listArchives, openArchive, removeArchive, type ArchiveEntry } from '../../../server/engine/archive/archive.js';
 import { nodeFsOps, type FsOps } from '../../../server/engine/store/fs-ops.js';
 import { type Store } from '../../../server/engine/store/store.js';
-import { BACKUP_ID, OTHER_ID, facts, randomBytesOf, readPlain, scratchStore, textOf, writeArchive, type Scratch } from './archive-kit.js';
+import { MASTER, RING, BACKUP_ID, OTHER_ID, facts, randomBytesOf, readPlain, scratchStore, textOf, writeArchive, type Scratch } from './archive-kit.js';
 
 const entries = async (store: Store): Promise<ArchiveEntry[]> => {
   const found: ArchiveEntry[] = [];
@@ -25,24 +25,24 @@ describe('archive commit protocol', () => {
 
   it('shows nothing before the manifest, everything after', async () => {
     at = await scratchStore();
-    const writer = await createArchive(at.store, { backupId: BACKUP_ID });
+    const writer = await createArchive(at.store, { keys: RING, backupId: BACKUP_ID });
     await writer.write(textOf(3_000_000, 1));
     expect(await entries(at.store)).toEqual([]);
-    await expect(openArchive(at.store, BACKUP_ID)).rejects.toMatchObject({ code: 'NOT_FOUND' });
+    await expect(openArchive(at.store, BACKUP_ID, { keys: RING })).rejects.toMatchObject({ code: 'NOT_FOUND' });
     const manifest = await writer.seal(facts());
     const [entry, ...more] = await entries(at.store);
     expect(more).toEqual([]);
-    expect(entry).toMatchObject({ backupId: BACKUP_ID, sealed: true, keys: [`backups/${BACKUP_ID}/manifest`, `backups/${BACKUP_ID}/rdb`] });
-    expect(entry!.size).toBe(manifest.artifacts[0].storedSize + BigInt((await at.get(`backups/${BACKUP_ID}/manifest`)).length));
+    expect(entry).toMatchObject({ backupId: BACKUP_ID, sealed: true, keys: ['key.' + MASTER.id, 'manifest', 'rdb'].map((name) => `backups/${BACKUP_ID}/${name}`) });
+    expect(entry!.size).toBe(manifest.artifacts[0].storedSize + 76n + BigInt((await at.get(`backups/${BACKUP_ID}/manifest`)).length));
     await writer.abort();
     expect((await entries(at.store)).map((one) => one.sealed)).toEqual([true]);
-    await expect(createArchive(at.store, { backupId: BACKUP_ID })).rejects.toMatchObject({ code: 'CONFLICT' });
+    await expect(createArchive(at.store, { keys: RING, backupId: BACKUP_ID })).rejects.toMatchObject({ code: 'CONFLICT' });
   });
 
   it('leaves nothing of an aborted archive, at any moment, twice too', async () => {
     at = await scratchStore();
     for (const size of [0, 1, 3_000_000]) {
-      const writer = await createArchive(at.store, { backupId: BACKUP_ID });
+      const writer = await createArchive(at.store, { keys: RING, backupId: BACKUP_ID });
       // Not awaited: the abort comes while blocks are being compressed and written.
       const writing = writer.write(randomBytesOf(size, 2)).catch((error: unknown) => error);
       await Promise.all([writer.abort(), writing]);
@@ -55,7 +55,7 @@ describe('archive commit protocol', () => {
 
   it('a dead process leaves temporaries only, which the sweep takes; the id is free', async () => {
     at = await scratchStore();
-    const writer = await createArchive(at.store, { backupId: BACKUP_ID });
+    const writer = await createArchive(at.store, { keys: RING, backupId: BACKUP_ID });
     await writer.write(textOf(2_000_000, 3));
     expect(await entries(at.store)).toEqual([]);
     const olderThan = new Date(Date.now() + 60_000);
@@ -74,8 +74,8 @@ describe('archive commit protocol', () => {
     await writeArchive(at.store, textOf(1000, 6), { backupId: OTHER_ID });
     await at.store.remove(`backups/${BACKUP_ID}/manifest`);
     expect((await entries(at.store)).map(({ backupId, sealed }) => [backupId, sealed])).toEqual([[BACKUP_ID, false], [OTHER_ID, true]]);
-    await expect(openArchive(at.store, BACKUP_ID)).rejects.toMatchObject({ code: 'NOT_FOUND' });
-    await expect(createArchive(at.store, { backupId: BACKUP_ID })).rejects.toMatchObject({ code: 'CONFLICT' });
+    await expect(openArchive(at.store, BACKUP_ID, { keys: RING })).rejects.toMatchObject({ code: 'NOT_FOUND' });
+    await expect(createArchive(at.store, { keys: RING, backupId: BACKUP_ID })).rejects.toMatchObject({ code: 'CONFLICT' });
     await removeArchive(at.store, BACKUP_ID);
     await removeArchive(at.store, BACKUP_ID);
     expect((await entries(at.store)).map((one) => one.backupId)).toEqual([OTHER_ID]);
@@ -86,10 +86,8 @@ describe('archive commit protocol', () => {
   it('removes the manifest first: stopped at any step, it is gone or still whole', async () => {
     at = await scratchStore();
     for (let stopAt = 1; stopAt <= 3; stopAt += 1) {
+      // The wrapped key sorts before the manifest.
       await writeArchive(at.store, textOf(1000, 8));
-      // An object that sorts before the manifest, as a wrapped key will.
-      const key = await at.store.create(`backups/${BACKUP_ID}/key.mk1`);
-      await key.commit();
       let calls = 0;
       const dying: Store = Object.assign(Object.create(at.store) as Store, {
         remove: (name: string) => (++calls === stopAt ? Promise.reject(new Error('killed')) : at.store.remove(name)),
@@ -115,6 +113,9 @@ describe('archive commit protocol', () => {
     ['fsync of the data', 'STORAGE_IO', () => ({ ...nodeFsOps, createFile: async (path) => ({
       ...await nodeFsOps.createFile(path), sync: () => (path.includes('+rdb~') ? fault('EIO') : Promise.resolve()),
     }) })],
+    ['fsync of the key', 'STORAGE_IO', () => ({ ...nodeFsOps, createFile: async (path) => ({
+      ...await nodeFsOps.createFile(path), sync: () => (path.includes('+key.') ? fault('EIO') : Promise.resolve()),
+    }) })],
     ['fsync of the manifest', 'STORAGE_IO', () => ({ ...nodeFsOps, createFile: async (path) => ({
       ...await nodeFsOps.createFile(path), sync: () => (path.includes('+manifest~') ? fault('EIO') : Promise.resolve()),
     }) })],
@@ -125,7 +126,7 @@ describe('archive commit protocol', () => {
   for (const [name, code, make] of failing) {
     it(`a fault leaves nothing after abort: ${name}`, async () => {
       at = await scratchStore(make());
-      const writer = await createArchive(at.store, { backupId: BACKUP_ID });
+      const writer = await createArchive(at.store, { keys: RING, backupId: BACKUP_ID });
       const run = async (): Promise<void> => {
         for (let i = 0; i < 40; i += 1) await writer.write(randomBytesOf(100_000, i));
         await writer.seal(facts());
@@ -133,7 +134,7 @@ describe('archive commit protocol', () => {
       await expect(run()).rejects.toMatchObject({ code });
       await writer.abort();
       expect(await leftovers()).toEqual(NOTHING);
-      await expect(openArchive(at.store, BACKUP_ID)).rejects.toMatchObject({ code: 'NOT_FOUND' });
+      await expect(openArchive(at.store, BACKUP_ID, { keys: RING })).rejects.toMatchObject({ code: 'NOT_FOUND' });
     });
   }
 
@@ -141,7 +142,7 @@ describe('archive commit protocol', () => {
     at = await scratchStore();
     const stop = new AbortController();
     const reason = new DomainError('LIMIT_EXCEEDED', 'Too much.');
-    const writer = await createArchive(at.store, { backupId: BACKUP_ID, signal: stop.signal });
+    const writer = await createArchive(at.store, { keys: RING, backupId: BACKUP_ID, signal: stop.signal });
     await writer.write(textOf(1_000_000, 9));
     stop.abort(reason);
     await expect(writer.write(Buffer.from('x'))).rejects.toBe(reason);
@@ -153,7 +154,7 @@ describe('archive commit protocol', () => {
   describe('two attempts at one backup, of which the first only slept', () => {
     /** An archive that is written whole; only its seal is left to do. */
     const written = async (attempt: number, plain: Buffer) => {
-      const writer = await createArchive(at.store, { backupId: BACKUP_ID, attempt });
+      const writer = await createArchive(at.store, { keys: RING, backupId: BACKUP_ID, attempt });
       await writer.write(plain);
       return writer;
     };
@@ -169,7 +170,7 @@ describe('archive commit protocol', () => {
       await next.seal(facts(), owned);
       await expect(sleeper.seal(facts(), lost)).rejects.toMatchObject({ code: 'INTERRUPTED' });
       await sleeper.abort();
-      expect(await keys()).toEqual(['manifest', 'rdb.2']);
+      expect(await keys()).toEqual([`key.${MASTER.id}.2`, 'manifest', 'rdb.2']);
       expect((await readPlain(at.store)).equals(fresh)).toBe(true);
     });
 
@@ -186,7 +187,7 @@ describe('archive commit protocol', () => {
       };
       await expect(sleeper.seal(facts(), asleep)).rejects.toMatchObject({ code: 'INTERRUPTED' });
       await sleeper.abort();
-      expect(await keys()).toEqual(['manifest', 'rdb.2']);
+      expect(await keys()).toEqual([`key.${MASTER.id}.2`, 'manifest', 'rdb.2']);
       expect((await readPlain(at.store)).equals(fresh)).toBe(true);
     });
 
@@ -196,7 +197,7 @@ describe('archive commit protocol', () => {
       const next = await written(2, fresh);
       await sleeper.seal(facts(), owned);
       await next.seal(facts(), owned);
-      expect(await keys()).toEqual(['manifest', 'rdb.2']);
+      expect(await keys()).toEqual([`key.${MASTER.id}.2`, 'manifest', 'rdb.2']);
       expect((await readPlain(at.store)).equals(fresh)).toBe(true);
     });
 
@@ -206,7 +207,7 @@ describe('archive commit protocol', () => {
       await writeArchive(at.store, old);
       await expect(other.seal(facts())).rejects.toMatchObject({ code: 'CONFLICT' });
       await other.abort();
-      expect(await keys()).toEqual(['manifest', 'rdb']);
+      expect(await keys()).toEqual([`key.${MASTER.id}`, 'manifest', 'rdb']);
       expect((await readPlain(at.store)).equals(old)).toBe(true);
     });
   });

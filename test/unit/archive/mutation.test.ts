@@ -1,13 +1,15 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openArchive, type Manifest } from '../../../server/engine/archive/archive.js';
 import { canonicalJson, type Json } from '../../../server/engine/archive/canonical-json.js';
-import { manifestDigest } from '../../../server/engine/archive/manifest.js';
+import { loadBackupKey, manifestKeyFrom } from '../../../server/engine/archive/keys.js';
+import { manifestDigest, manifestHmac } from '../../../server/engine/archive/manifest.js';
 import { DomainError } from '../../../server/domain/errors.js';
-import { BACKUP_ID, KIB, OTHER_ID, randomBytesOf, scratchStore, seeded, textOf, writeArchive, type Scratch } from './archive-kit.js';
+import { MASTER, RING, BACKUP_ID, KIB, OTHER_ID, randomBytesOf, scratchStore, seeded, textOf, writeArchive, type Scratch } from './archive-kit.js';
 
 const B = 256 * KIB;
 const RDB = `backups/${BACKUP_ID}/rdb`;
 const MANIFEST = `backups/${BACKUP_ID}/manifest`;
+const KEY = `backups/${BACKUP_ID}/key.${MASTER.id}`;
 const HEADER = 64;
 
 interface Frame { start: number; end: number }
@@ -35,6 +37,9 @@ describe('damaged archives', () => {
   let manifest: Buffer;
   let otherRdb: Buffer;
   let otherManifest: Buffer;
+  let key: Buffer;
+  let otherKey: Buffer;
+  let backupKey: Buffer;
   let frames: Frame[];
   beforeAll(async () => {
     at = await scratchStore();
@@ -44,15 +49,18 @@ describe('damaged archives', () => {
     await writeArchive(at.store, plain, { blockSize: B, backupId: OTHER_ID });
     [rdb, manifest] = [await at.get(RDB), await at.get(MANIFEST)];
     [otherRdb, otherManifest] = [await at.get(`backups/${OTHER_ID}/rdb`), await at.get(`backups/${OTHER_ID}/manifest`)];
+    backupKey = await loadBackupKey(at.store, RING, { backupId: BACKUP_ID, artifact: 'rdb' });
+    [key, otherKey] = [await at.get(KEY), await at.get(`backups/${OTHER_ID}/key.${MASTER.id}`)];
     frames = framesOf(rdb);
     expect(frames).toHaveLength(5);
   });
   afterAll(() => at.dispose());
 
   /** Verifies and reads the damaged archive; fails unless the damage was found and every byte released is right. */
-  const mustDetect = async (what: string, damage: { rdb?: Buffer; manifest?: Buffer }, { readFinds = true } = {}): Promise<string> => {
+  const mustDetect = async (what: string, damage: { rdb?: Buffer; manifest?: Buffer; key?: Buffer }, { readFinds = true } = {}): Promise<string> => {
     await at.tamper(RDB, damage.rdb ?? rdb);
     await at.tamper(MANIFEST, damage.manifest ?? manifest);
+    await at.tamper(KEY, damage.key ?? key);
     let released = 0;
     const errors: unknown[] = [];
     const onPlain = (piece: Uint8Array): void => {
@@ -62,7 +70,7 @@ describe('damaged archives', () => {
     for (const run of ['verify', 'read'] as const) {
       released = 0;
       try {
-        const reader = await openArchive(at.store, BACKUP_ID);
+        const reader = await openArchive(at.store, BACKUP_ID, { keys: RING });
         if (run === 'verify') await reader.verify({ onPlain });
         else for await (const piece of reader.read()) onPlain(piece);
         errors.push(undefined);
@@ -79,7 +87,7 @@ describe('damaged archives', () => {
   it('is whole before anything is done to it', async () => {
     await at.tamper(RDB, rdb);
     await at.tamper(MANIFEST, manifest);
-    await (await openArchive(at.store, BACKUP_ID)).verify();
+    await (await openArchive(at.store, BACKUP_ID, { keys: RING })).verify();
   });
 
   it('finds 600 random mutations of the data and releases no wrong byte', async () => {
@@ -128,7 +136,9 @@ describe('damaged archives', () => {
     await mustDetect('header of another archive', { rdb: Buffer.concat([otherRdb.subarray(0, HEADER), rdb.subarray(HEADER)]) });
     await mustDetect('data of another archive', { rdb: otherRdb });
     await mustDetect('manifest of another archive', { manifest: otherManifest });
-    await mustDetect('all of another archive', { rdb: otherRdb, manifest: otherManifest });
+    await mustDetect('all of another archive', { rdb: otherRdb, manifest: otherManifest, key: otherKey });
+    await mustDetect('key of another archive', { key: otherKey });
+    await mustDetect('key and data of another archive', { rdb: otherRdb, key: otherKey });
     await mustDetect('empty data', { rdb: Buffer.alloc(0) });
   });
 
@@ -150,7 +160,7 @@ describe('damaged archives', () => {
     const body = JSON.parse(manifest.toString('utf8')) as Record<string, unknown>;
     change(body, (body['artifacts'] as Record<string, unknown>[])[0]!);
     const json = body as { [name: string]: Json };
-    const authentication = { digest: manifestDigest(json), hmac: null };
+    const authentication = { digest: manifestDigest(json), hmac: manifestHmac(json, manifestKeyFrom(backupKey)) };
     return Buffer.from(canonicalJson({ ...json, authentication }), 'utf8');
   };
 
@@ -181,10 +191,27 @@ describe('damaged archives', () => {
     }
   });
 
+  it('finds every changed bit of the wrapped key, and any other length', async () => {
+    for (let bit = 0; bit < key.length * 8; bit += 1) expect(await mustDetect(`bit ${String(bit)} of the key`, { key: flip(key, bit >> 3, bit & 7) })).toBe('CORRUPT');
+    for (const length of [0, 1, 75]) await mustDetect(`key of ${String(length)} bytes`, { key: key.subarray(0, length) });
+    await mustDetect('key with a byte more', { key: Buffer.concat([key, Buffer.alloc(1)]) });
+  });
+
+  it('finds a manifest whose HMAC is missing, wrong, or of one who has no key', async () => {
+    const withHmac = (hmac: string | null): Buffer => {
+      const body = JSON.parse(manifest.toString('utf8')) as { [name: string]: Json };
+      return Buffer.from(canonicalJson({ ...body, authentication: { digest: manifestDigest(body), hmac } }), 'utf8');
+    };
+    for (const hmac of [null, '0'.repeat(64), manifestHmac(JSON.parse(manifest.toString('utf8')) as { [name: string]: Json }, Buffer.alloc(32))]) {
+      expect(await mustDetect(`HMAC ${String(hmac)}`, { manifest: withHmac(hmac) })).toBe('CORRUPT');
+    }
+    expect(await mustDetect('cipher none', { manifest: forged((_, artifact) => { artifact['cipher'] = 'none'; }) })).toBe('CORRUPT');
+  });
+
   it('ignores members it does not know, once the digest covers them', async () => {
     await at.tamper(RDB, rdb);
     await at.tamper(MANIFEST, forged((body) => { body['later'] = { any: ['thing', 1, null] }; }));
-    const reader = await openArchive(at.store, BACKUP_ID);
+    const reader = await openArchive(at.store, BACKUP_ID, { keys: RING });
     await reader.verify();
     expect((reader.manifest as Manifest & { later?: unknown }).later).toBeUndefined();
   });
@@ -193,7 +220,7 @@ describe('damaged archives', () => {
     for (const changed of [Buffer.concat([rdb, Buffer.from('x')]), flip(rdb, 60, 1), flip(rdb, rdb.length - 30, 1)]) {
       await at.tamper(RDB, rdb);
       await at.tamper(MANIFEST, manifest);
-      const reader = await openArchive(at.store, BACKUP_ID);
+      const reader = await openArchive(at.store, BACKUP_ID, { keys: RING });
       await at.tamper(RDB, changed);
       await expect(reader.verify()).rejects.toMatchObject({ code: 'CORRUPT' });
     }
@@ -202,7 +229,7 @@ describe('damaged archives', () => {
   it('says what is damaged and where', async () => {
     await at.tamper(MANIFEST, manifest);
     await at.tamper(RDB, flip(rdb, frames[2]!.start + 100, 0));
-    const reader = await openArchive(at.store, BACKUP_ID);
+    const reader = await openArchive(at.store, BACKUP_ID, { keys: RING });
     await expect(reader.verify()).rejects.toMatchObject({
       code: 'CORRUPT', details: { key: RDB, part: 'block 2', offset: frames[2]!.start }, message: expect.stringContaining(RDB) as string,
     });
@@ -211,7 +238,7 @@ describe('damaged archives', () => {
     for await (const part of reader.read({ start: 0n, end: BigInt(2 * B) })) parts.push(part);
     expect(Buffer.concat(parts).equals(plain.subarray(0, 2 * B))).toBe(true);
     await at.store.remove(RDB);
-    await expect(openArchive(at.store, BACKUP_ID)).rejects.toMatchObject({ code: 'CORRUPT', details: { key: RDB } });
+    await expect(openArchive(at.store, BACKUP_ID, { keys: RING })).rejects.toMatchObject({ code: 'CORRUPT', details: { key: RDB } });
   });
 });
 

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { DomainError } from '../../../server/domain/errors.js';
 import { createArchive, openArchive, readManifest, type BlockSize, type CodecChoice } from '../../../server/engine/archive/archive.js';
-import { BACKUP_ID, KIB, facts, randomBytesOf, readPlain, scratchStore, seeded, textOf, writeArchive, type Scratch } from './archive-kit.js';
+import { RING, BACKUP_ID, KIB, facts, randomBytesOf, readPlain, scratchStore, seeded, textOf, writeArchive, type Scratch } from './archive-kit.js';
 
 const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
 const B = 256 * KIB;
@@ -21,11 +21,11 @@ describe('archive round trip', () => {
         const stored = await at.get(`backups/${BACKUP_ID}/rdb`);
         expect(manifest.artifacts[0]).toMatchObject({
           plainSize: BigInt(size), storedSize: BigInt(stored.length), plainSha256: sha256(plain), storedSha256: sha256(stored),
-          codec: codec.name, cipher: 'none', blockSize: B, blockCount: Math.max(1, Math.ceil(size / B)),
+          codec: codec.name, cipher: 'aes-256-gcm', blockSize: B, blockCount: Math.max(1, Math.ceil(size / B)),
         });
         if (codec.name === 'brotli' && size > B) expect(stored.length).toBeLessThan(size / 2);
         expect((await readPlain(at.store)).equals(plain)).toBe(true);
-        const reader = await openArchive(at.store, BACKUP_ID);
+        const reader = await openArchive(at.store, BACKUP_ID, { keys: RING });
         const seen: bigint[] = [];
         await reader.verify({ onProgress: ({ bytesDone }) => seen.push(bytesDone) });
         expect(seen.at(-1)).toBe(BigInt(size));
@@ -35,7 +35,7 @@ describe('archive round trip', () => {
 
   it('stores blocks that do not shrink as they are, next to blocks that do', async () => {
     const plain = Buffer.concat([randomBytesOf(B, 1), textOf(B, 2), randomBytesOf(B, 3), textOf(100, 4)]);
-    const manifest = await writeArchive(at.store, plain, { blockSize: B as BlockSize });
+    const manifest = await writeArchive(at.store, plain, { keys: undefined, blockSize: B as BlockSize });
     const stored = await at.get(`backups/${BACKUP_ID}/rdb`);
     expect(stored.length).toBeGreaterThan(2 * B);
     expect(stored.length).toBeLessThan(2 * B + B / 2);
@@ -46,7 +46,7 @@ describe('archive round trip', () => {
 
   it('takes chunks of any size, reused by the caller, with many blocks under way', async () => {
     const plain = Buffer.concat([textOf(3_000_000, 5), randomBytesOf(1_000_000, 6), textOf(4_000_000, 7)]);
-    const writer = await createArchive(at.store, { backupId: BACKUP_ID });
+    const writer = await createArchive(at.store, { keys: RING, backupId: BACKUP_ID });
     const next = seeded(8);
     const socket = Buffer.alloc(3_000_000);
     for (let from = 0; from < plain.length; ) {
@@ -64,7 +64,7 @@ describe('archive round trip', () => {
   it('gives every range exactly, at every border', async () => {
     const plain = Buffer.concat([textOf(2 * B, 9), randomBytesOf(B, 10), textOf(1000, 11)]);
     await writeArchive(at.store, plain, { blockSize: B as BlockSize });
-    const reader = await openArchive(at.store, BACKUP_ID);
+    const reader = await openArchive(at.store, BACKUP_ID, { keys: RING });
     const borders = [0, 1, B - 1, B, B + 1, 2 * B - 1, 2 * B, 2 * B + 1, 3 * B - 1, 3 * B, 3 * B + 1, plain.length - 1, plain.length];
     for (const start of borders) {
       for (const end of borders.filter((border) => border >= start)) {
@@ -86,7 +86,7 @@ describe('archive round trip', () => {
       if (options.length !== undefined && options.length > 100_000n) ranges.push(options.length);
       return at.store.read(key, options);
     }, stat: at.store.stat.bind(at.store) };
-    const reader = await openArchive(counting as unknown as typeof at.store, BACKUP_ID);
+    const reader = await openArchive(counting as unknown as typeof at.store, BACKUP_ID, { keys: RING });
     ranges.length = 0;
     for await (const part of reader.read({ start: BigInt(3 * B + 5), end: BigInt(3 * B + 10) })) expect(part.length).toBe(5);
     expect(ranges).toEqual([BigInt(B + 32)]);
@@ -99,10 +99,10 @@ describe('archive round trip', () => {
       source: { ...facts().source, address: null },
       replication: null,
     });
-    const writer = await createArchive(at.store, { backupId: BACKUP_ID });
+    const writer = await createArchive(at.store, { keys: RING, backupId: BACKUP_ID });
     await writer.write(Buffer.from('x'));
     const sealed = await writer.seal(given);
-    const read = await readManifest(at.store, BACKUP_ID);
+    const read = await readManifest(at.store, BACKUP_ID, { keys: RING });
     expect(read).toEqual(sealed);
     expect(read.artifacts[0]).toMatchObject({ rdb: given.rdb, coverage: given.coverage, replication: null });
     expect(read.backup).toEqual({ id: BACKUP_ID, ...given.backup });
@@ -111,7 +111,7 @@ describe('archive round trip', () => {
 
   it('stops reading and verifying at a signal or when closed, and lets a reader leave early', async () => {
     await writeArchive(at.store, textOf(6 * B, 13), { blockSize: B as BlockSize });
-    const reader = await openArchive(at.store, BACKUP_ID);
+    const reader = await openArchive(at.store, BACKUP_ID, { keys: RING });
     for await (const part of reader.read()) {
       expect(part.length).toBe(B);
       break;
@@ -131,12 +131,12 @@ describe('archive round trip', () => {
 
   it('refuses ids, block sizes and codecs that are none', async () => {
     for (const backupId of ['', '../../etc', 'bak_', 'ins_01hzy0000000000000000000a1', `${BACKUP_ID}/x`]) {
-      await expect(createArchive(at.store, { backupId })).rejects.toMatchObject({ code: 'BAD_INPUT' });
-      await expect(openArchive(at.store, backupId)).rejects.toMatchObject({ code: 'BAD_INPUT' });
+      await expect(createArchive(at.store, { keys: RING, backupId })).rejects.toMatchObject({ code: 'BAD_INPUT' });
+      await expect(openArchive(at.store, backupId, { keys: RING })).rejects.toMatchObject({ code: 'BAD_INPUT' });
     }
-    await expect(createArchive(at.store, { backupId: BACKUP_ID, blockSize: 1000 as BlockSize })).rejects.toMatchObject({ code: 'BAD_INPUT' });
+    await expect(createArchive(at.store, { keys: RING, backupId: BACKUP_ID, blockSize: 1000 as BlockSize })).rejects.toMatchObject({ code: 'BAD_INPUT' });
     for (const name of ['zstd', 'lz4'] as const) {
-      await expect(createArchive(at.store, { backupId: BACKUP_ID, codec: { name } })).rejects.toMatchObject({ code: 'UNSUPPORTED_FORMAT' });
+      await expect(createArchive(at.store, { keys: RING, backupId: BACKUP_ID, codec: { name } })).rejects.toMatchObject({ code: 'UNSUPPORTED_FORMAT' });
     }
   });
 });

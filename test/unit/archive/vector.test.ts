@@ -40,7 +40,7 @@ describe('format document', () => {
 
   it('its vector is what the writer writes, byte for byte, and what the files hold', async () => {
     const { plain, rdb, manifest } = await fences();
-    await writeArchive(at.store, hex(plain!), { codec: { name: 'none' }, blockSize: 256 * KIB as 262144, random: () => SALT }, { rdb: EMPTY_RDB });
+    await writeArchive(at.store, hex(plain!), { keys: undefined, codec: { name: 'none' }, blockSize: 256 * KIB as 262144, random: () => SALT }, { rdb: EMPTY_RDB });
     for (const [object, given] of [['rdb', hex(rdb!)], ['manifest', Buffer.from(manifest!, 'utf8')]] as const) {
       const written = await at.get(`backups/${BACKUP_ID}/${object}`);
       expect(written.toString('hex')).toBe(given.toString('hex'));
@@ -66,7 +66,7 @@ describe('format document', () => {
       return;
     }
     const plain = Buffer.concat([textOf(600 * KIB, 1), randomBytesOf(100 * KIB, 2)]);
-    await writeArchive(at.store, plain, { codec: { name: 'none' }, blockSize: 256 * KIB as 262144 });
+    await writeArchive(at.store, plain, { keys: undefined, codec: { name: 'none' }, blockSize: 256 * KIB as 262144 });
     const run = (): string => execFileSync('python3', [join(HERE, 'reader.py'), dirname(at.path(`backups/${BACKUP_ID}/rdb`))], { encoding: 'utf8', stdio: 'pipe' });
     expect(JSON.parse(run())).toEqual({ plainSize: plain.length, plainSha256: createHash('sha256').update(plain).digest('hex'), expanded: true });
 
