@@ -90,6 +90,14 @@ export const startEmbeddedPostgres = async (options: EmbeddedPostgresOptions): P
   }
 };
 
+/** Address of the server that a running service keeps in this folder; null when none runs there. With the password: not for logs. */
+export const runningEmbeddedPostgres = async (dataDir: string): Promise<string | null> => {
+  const file = await readPostmasterFile(join(resolve(dataDir), 'cluster'));
+  const password = await readFile(join(resolve(dataDir), 'password'), 'utf8').catch(() => null);
+  if (file === null || !file.ready || password === null) return null;
+  return `postgresql://${SUPERUSER}:${password.trim()}@127.0.0.1:${String(file.port)}/${DATABASE}`;
+};
+
 interface StartOptions {
   options: EmbeddedPostgresOptions;
   dataDir: string;

@@ -11,6 +11,9 @@ import { waitFor } from '../kit/wait.js';
 
 const START = fileURLToPath(new URL('../../start.mjs', import.meta.url));
 
+/** What `npm run store:adopt` runs; the service's start has built it. */
+const ADOPT = fileURLToPath(new URL('../../dist/server/store-adopt.js', import.meta.url));
+
 /** Ids of the processes that work in a folder. */
 const processesIn = async (folder: string): Promise<number[]> => {
   const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
@@ -67,6 +70,14 @@ describe('npm start', () => {
     for (const server of await processesIn(dataDir)) guardProcess(server);
     return { child, url, output: () => output };
   };
+  const adopt = async (): Promise<string> => {
+    let output = '';
+    const child = spawn(process.execPath, [ADOPT], { env: { PATH: process.env['PATH'], DATA_DIR: dataDir }, stdio: ['ignore', 'pipe', 'pipe'] });
+    children.push(child);
+    for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => (output += chunk.toString()));
+    await exitCode(child);
+    return output;
+  };
   const adminKey = async (): Promise<string> => (await readFile(join(dataDir, 'admin-key'), 'utf8')).trim();
   const postgresPid = async (): Promise<number> => Number((await readFile(join(dataDir, 'postgres', 'cluster', 'postmaster.pid'), 'utf8')).split('\n')[0]);
 
@@ -105,8 +116,12 @@ describe('npm start', () => {
     const later = await restored.backups.create({ instanceId: sample?.id ?? '', name: 'after a kill' });
     expect(await restored.backups.wait(later.backup.id)).toMatchObject({ state: 'AVAILABLE' });
     const lastDatabase = await postgresPid();
+    // The embedded database serves an operator's command beside the service, and is started for it where none runs.
+    expect(await adopt()).toContain('belong together already');
+    expect(await postgresPid()).toBe(lastDatabase);
     third.child.kill('SIGTERM');
     expect(await exitCode(third.child)).toBe(0);
+    expect(await adopt()).toContain('belong together already');
     expect(await processesIn(dataDir)).toEqual([]);
     expect(await isAlive(lastDatabase)).toBe(false);
   }, 180_000);

@@ -70,17 +70,22 @@ const writeMarker = async (fs: FsOps, root: string, marker: Marker, place: (temp
   }
 };
 
+/** What a store holds besides its marker. */
+const STORE_CONTENT: ReadonlySet<string> = new Set(['backups', '.tmp']);
+
 /**
- * Makes an empty folder a store. Several processes may try at once: one marker wins and all return it.
+ * Makes a folder a store. Several processes may try at once: one marker wins and all return it.
  * A folder with foreign content and no marker is refused, since it may be the mount point of a volume that is not there.
+ * @param options.overContent also where archives lie without a marker, as after a copy that left it out
  */
-export const createMarker = async (fs: FsOps, root: string, marker: Marker): Promise<Marker> => {
-  const foreign = (await fs.names(root)).filter((name) => !name.startsWith(MARKER_NAME) && !VOLUME_FURNITURE.has(name));
+export const createMarker = async (fs: FsOps, root: string, marker: Marker, options: { overContent: boolean } = { overContent: false }): Promise<Marker> => {
+  const foreign = (await fs.names(root)).filter((name) =>
+    !name.startsWith(MARKER_NAME) && !VOLUME_FURNITURE.has(name) && !(options.overContent && STORE_CONTENT.has(name)));
   const already = await readMarker(fs, root);
   if (already !== null) return already;
   if (foreign.length > 0) {
     throw new DomainError('STORAGE_IO', `${root} holds other files and no store marker.`, {
-      hint: `Choose an empty folder. If this is a Snapback store, its marker ${MARKER_NAME} is missing: put it back from a copy.`,
+      hint: `Choose an empty folder. If this is a Snapback store, its marker ${MARKER_NAME} is missing: put it back from a copy, or run "npm run store:adopt".`,
     });
   }
   await writeMarker(fs, root, marker, (temporary, path) =>

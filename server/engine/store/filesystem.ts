@@ -19,8 +19,8 @@ const keyOfTemporary = (name: string): string => (name.split('~')[0] ?? '').repl
 export interface FilesystemStoreOptions {
   /** Folder of the store, better a mount point's child than the mount point: an absent volume is then noticed by its missing marker. */
   root: string;
-  /** Make the folder and its marker when they are not there. Without it a missing marker is STORAGE_IO. */
-  create: boolean;
+  /** Make the folder and its marker when they are not there; `overContent`: also where archives lie already. Without it a missing marker is STORAGE_IO. */
+  create: boolean | 'overContent';
   /** Id for a store made now; default random. An existing store keeps its own. */
   storeId?: string | undefined;
   /** Whose archives a store made now will hold; default: nobody's yet. */
@@ -56,10 +56,11 @@ export const openFilesystemStore = async (options: FilesystemStoreOptions): Prom
   const fs = options.fs ?? nodeFsOps;
   const root = resolve(options.root);
   try {
-    if (options.create) await makeRoot(fs, root);
+    if (options.create !== false) await makeRoot(fs, root);
     let marker = await readMarker(fs, root);
-    if (marker === null && options.create) {
-      marker = await createMarker(fs, root, { storeId: options.storeId ?? randomUUID(), catalogueId: options.catalogueId ?? null });
+    if (marker === null && options.create !== false) {
+      const fresh = { storeId: options.storeId ?? randomUUID(), catalogueId: options.catalogueId ?? null };
+      marker = await createMarker(fs, root, fresh, { overContent: options.create === 'overContent' });
     }
     if (marker === null) {
       throw new DomainError('STORAGE_IO', `${root} is not a store: it has no marker.`, {

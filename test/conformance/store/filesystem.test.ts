@@ -92,6 +92,20 @@ describe('file system store', () => {
     expect((await thrownBy(() => open())).code).toBe('STORAGE_IO');
   });
 
+  it('names its catalogue from the start where one is given, and takes archives that lost their marker only when that is meant', async () => {
+    const fresh = join(folder, 'fresh');
+    expect(await (await openFilesystemStore({ root: fresh, create: true, catalogueId: 'c-1' })).owner()).toBe('c-1');
+    expect(await (await openFilesystemStore({ root: fresh, create: true, catalogueId: 'c-2' })).owner()).toBe('c-1');
+    await put(await openFilesystemStore({ root: fresh, create: false }), 'backups/b1/rdb', Buffer.from('x'));
+    await rm(join(fresh, '.snapback-store'));
+    expect((await thrownBy(() => openFilesystemStore({ root: fresh, create: true }))).hint).toContain('store:adopt');
+    const again = await openFilesystemStore({ root: fresh, create: 'overContent', catalogueId: 'c-3' });
+    expect(await again.owner()).toBe('c-3');
+    expect(await listAll(again)).toHaveLength(1);
+    await writeFile(join(root, '..', 'holiday.jpg'), 'x');
+    expect((await thrownBy(() => openFilesystemStore({ root: join(root, '..'), create: 'overContent' }))).code).toBe('STORAGE_IO');
+  });
+
   it('notices a vanished volume in every call, and another one in its place', async () => {
     const store = await open();
     await put(store, 'backups/b1/manifest', Buffer.from('x'));

@@ -295,5 +295,29 @@ export const storeConformance = (name: string, open: () => Promise<StoreFixture>
       expect(store.id).toMatch(/^[A-Za-z0-9_-]{1,64}$/);
       expect((await fixture.reopen()).id).toBe(store.id);
     });
+
+    it('is one catalogue\'s: whoever claims it names whom it belonged to', async () => {
+      expect(await store.owner()).toBeNull();
+      expect(await store.claim('one', 'somebody')).toBeNull();
+      expect(await store.claim('one', null)).toBe('one');
+      const other = await fixture.reopen();
+      expect([await other.owner(), other.id]).toEqual(['one', store.id]);
+      expect(await other.claim('two', null)).toBe('one');
+      expect(await other.claim('two', 'one')).toBe('two');
+      expect(await store.owner()).toBe('two');
+      await put(store, 'backups/b1/rdb', Buffer.from('x'));
+      expect((await fixture.reopen()).id).toBe(store.id);
+    });
+
+    it('never lacks its marker while it changes hands', async () => {
+      const looks: Promise<unknown>[] = [];
+      let owner: string | null = null;
+      for (let turn = 0; turn < 20; turn += 1) {
+        looks.push(listAll(store), store.owner());
+        owner = await store.claim(`catalogue-${turn}`, owner);
+        expect(owner).toBe(`catalogue-${turn}`);
+      }
+      await Promise.all(looks);
+    });
   });
 };
