@@ -6,12 +6,14 @@ import { createDatabase } from './db/database.js';
 import { migrate } from './db/migrate.js';
 import { DomainError } from './domain/errors.js';
 import { runningEmbeddedPostgres, startEmbeddedPostgres } from './embedded/postgres.js';
+import { type KeyRing } from './engine/archive/archive.js';
 import { openFilesystemStore } from './engine/store/filesystem.js';
 import { type Store } from './engine/store/store.js';
 import { topicsOf } from './events/topics.js';
 import { carryOutAdoption, describeAdoption, planAdoption, type ProjectChoice } from './jobs/upkeep/adoption.js';
 import { createUpkeepArchives } from './jobs/upkeep/archives.js';
 import { catalogueIdOf } from './jobs/upkeep/attachment.js';
+import { masterKeyFromFile, masterKeyFromText } from './security/master-key.js';
 import { createLogger, type Logger } from './telemetry/logger.js';
 
 const USAGE = `Usage: npm run store:adopt -- [--yes] [--project FROM=INTO]...
@@ -65,6 +67,12 @@ const openStore = async (config: Config, catalogueId: string, { yes }: Wish): Pr
   }
 };
 
+/** Only read: a key made now could open nothing. */
+const readKeys = async (config: Config): Promise<KeyRing> => {
+  const master = config.masterKey !== null ? masterKeyFromText(config.masterKey) : (await masterKeyFromFile(config.masterKeyFile, { create: false })).key;
+  return { current: master, all: [master] };
+};
+
 const run = async (config: Config, wish: Wish, log: Logger): Promise<string> => {
   const { url, stop } = await openDatabaseUrl(config, log);
   try {
@@ -74,7 +82,7 @@ const run = async (config: Config, wish: Wish, log: Logger): Promise<string> => 
     try {
       const db = createDatabase(source, topicsOf);
       const store = await openStore(config, await catalogueIdOf(db), wish);
-      const plan = await planAdoption(db, store, createUpkeepArchives(store), wish.choices);
+      const plan = await planAdoption(db, store, createUpkeepArchives(store, await readKeys(config)), wish.choices);
       const text = describeAdoption(plan);
       if (plan.detachedBecause === null) return text;
       if (!wish.yes) return `${text}\nNothing was changed. To do it: npm run store:adopt -- --yes${wish.choices.map(({ from, into }) => ` --project ${from}=${into}`).join('')}\n`;

@@ -389,6 +389,9 @@ export interface UpkeepStatus {
   agreed: number;
   /** Why sweeping and retention stand still, for people; null when they do not. */
   stoppedBecause: string | null;
+  /** When the operator was last told that they do, and what of. */
+  toldAt: Date | null;
+  toldOf: 'STORE' | 'CLOCK' | null;
 }
 
 export interface RetentionView {

@@ -16,6 +16,8 @@ import { archivesOf, backUp, register, startRestore, storedFiles } from './scene
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 
+const MASTER_KEY = 'ab'.repeat(32);
+
 interface Check {
   name: string;
   ok: boolean;
@@ -29,7 +31,7 @@ describe('a store that outlives its database', () => {
   const services: TestService[] = [];
 
   const start = async (): Promise<TestService> => {
-    const service = await startService({ env: { STORE_URL: `file://${join(folder, 'store')}`, MASTER_KEY: 'ab'.repeat(32), UPKEEP_SECONDS: '1', UNSEALED_SECONDS: '1' } });
+    const service = await startService({ env: { STORE_URL: `file://${join(folder, 'store')}`, MASTER_KEY, UPKEEP_SECONDS: '1', UNSEALED_SECONDS: '1' } });
     services.push(service);
     return { ...service, storeRoot: join(folder, 'store') };
   };
@@ -39,10 +41,11 @@ describe('a store that outlives its database', () => {
     return { status: response.status, check: checks.find(({ name }) => name === 'upkeep') };
   };
   /** The command as an operator runs it. */
-  const adopt = (service: TestService, ...args: string[]) => inShell(service, `npm run --silent store:adopt -- ${args.join(' ')}`);
-  const inShell = async (service: TestService, script: string): Promise<{ code: number | null; output: string }> => {
+  const adopt = (service: TestService, ...args: string[]) => inShell(service, `node dist/server/store-adopt.js ${args.join(' ')}`);
+  const inShell = async (service: Pick<TestService, 'dataDir' | 'databaseUrl' | 'storeRoot'> | undefined, script: string): Promise<{ code: number | null; output: string }> => {
     let output = '';
-    const env = { PATH: process.env['PATH'], HOME: process.env['HOME'], DATA_DIR: service.dataDir, DATABASE_URL: service.databaseUrl, STORE_URL: `file://${service.storeRoot}` };
+    const settings = service && { DATA_DIR: service.dataDir, DATABASE_URL: service.databaseUrl, STORE_URL: `file://${service.storeRoot}`, MASTER_KEY };
+    const env = { PATH: process.env['PATH'], HOME: process.env['HOME'], ...settings };
     const child = spawn('sh', ['-euc', script], { cwd: ROOT, env, stdio: ['ignore', 'pipe', 'pipe'] });
     for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => (output += chunk.toString()));
     const code = await new Promise<number | null>((resolve) => child.once('close', resolve));
@@ -53,9 +56,10 @@ describe('a store that outlives its database', () => {
   };
 
   beforeAll(async () => {
+    await inShell(undefined, 'node start.mjs --prepare');
     [source, target, folder] = await Promise.all([startRedis(), startRedis(), makeTempDir('outlives')]);
     await seedAllTypes(source, { keysPerType: 20 });
-  });
+  }, 120_000);
   afterAll(async () => {
     for (const service of services) await service.stop();
     await Promise.all([source?.stop(), target?.stop(), removeTempDir(folder)]);
@@ -112,7 +116,7 @@ describe('a store that outlives its database', () => {
     expect(await sdk.restores.wait(restore, { timeoutMs: 25_000 })).toMatchObject({ dataNow: 'NEW' });
     expect(await digest(target)).toBe(await digest(source));
     expect(await adopt(second)).toMatchObject({ code: 0, output: expect.stringContaining('belong together already') as string });
-  });
+  }, 60_000);
 
   it('has one catalogue: a service on another database beside it takes nothing away, and says so after it lost the store', async () => {
     const [second] = services;

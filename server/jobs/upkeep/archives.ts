@@ -1,7 +1,7 @@
 import {
   listArchives, openArchive, parseArchiveKey, readManifest, removeArchive, removeUnsealed, type ArchiveEntry, type KeyRing, type Manifest,
 } from '../../engine/archive/archive.js';
-import { manifestKey } from '../../engine/archive/layout.js';
+import { archivePrefix, attemptSuffix, manifestKey } from '../../engine/archive/layout.js';
 import { type Store } from '../../engine/store/store.js';
 
 /** The archives as the upkeep handles them. */
@@ -15,6 +15,8 @@ export interface UpkeepArchives {
   remove(backupId: string): Promise<void>;
   /** What an unsealed attempt left; false when it has been sealed meanwhile. */
   removeUnsealed(backupId: string): Promise<boolean>;
+  /** Data and keys of attempts that were cut off, beside those of the one that the manifest names. Returns how many objects. */
+  removeStrays(backupId: string, signal: AbortSignal): Promise<number>;
   /** Files under construction that were last written to before `olderThan`, but for those of backups that are kept. Returns their keys. */
   sweep(olderThan: Date, isKept: (backupId: string) => boolean): Promise<string[]>;
 }
@@ -34,6 +36,17 @@ export const createUpkeepArchives = (store: Store, keys: KeyRing): UpkeepArchive
   },
   remove: (backupId) => removeArchive(store, backupId),
   removeUnsealed: (backupId) => removeUnsealed(store, backupId),
+  async removeStrays(backupId, signal) {
+    const { artifacts } = await readManifest(store, backupId, { keys, signal });
+    const named = new Set(artifacts.map(({ object }) => attemptSuffix(object)));
+    const strays: string[] = [];
+    for await (const { key } of store.list(archivePrefix(backupId), { signal })) {
+      const attempt = attemptSuffix(parseArchiveKey(key)?.object ?? '');
+      if (attempt !== undefined && !named.has(attempt)) strays.push(key);
+    }
+    for (const key of strays) await store.remove(key);
+    return strays.length;
+  },
   sweep: (olderThan, isKept) =>
     store.sweep({
       olderThan,

@@ -1,3 +1,5 @@
+import { parseArchiveKey } from '../../engine/archive/archive.js';
+import { attemptSuffix } from '../../engine/archive/layout.js';
 import { type Database, type UpkeepBackup } from '../../services/ports.js';
 import { type UpkeepArchives } from './archives.js';
 
@@ -15,7 +17,13 @@ export interface Inventory {
   undead: UpkeepBackup[];
   /** Not sealed, and nothing that a job works on or a record still stands for. */
   leftovers: { backupId: string; modifiedAt: Date }[];
+  /** Sealed, with data of more than one attempt. */
+  untidy: { backupId: string; modifiedAt: Date }[];
 }
+
+/** How many attempts have left objects. */
+const attemptsIn = (keys: readonly string[]): number =>
+  new Set(keys.map((key) => attemptSuffix(parseArchiveKey(key)?.object ?? '')).filter((suffix) => suffix !== undefined)).size;
 
 const isUnproven = ({ state, damageCode, busy }: UpkeepBackup): boolean =>
   !busy && (state === 'CREATING' || state === 'FAILED' || (state === 'DAMAGED' && damageCode === 'NOT_FOUND'));
@@ -27,8 +35,8 @@ const isLeftover = (known: UpkeepBackup | undefined): boolean =>
 /** Walks the whole store once, and asks the catalogue by the batch. */
 export const takeInventory = async (deps: { db: Database; archives: UpkeepArchives }, signal: AbortSignal): Promise<Inventory> => {
   const sealed = new Set<string>();
-  const found: Omit<Inventory, 'sealed'> = { strangers: [], unproven: [], undead: [], leftovers: [] };
-  let batch: { backupId: string; sealed: boolean; modifiedAt: Date }[] = [];
+  const found: Omit<Inventory, 'sealed'> = { strangers: [], unproven: [], undead: [], leftovers: [], untidy: [] };
+  let batch: { backupId: string; sealed: boolean; modifiedAt: Date; attempts: number }[] = [];
   const sort = async (): Promise<void> => {
     const rows = new Map((await deps.db.read.upkeep.backups(batch.map(({ backupId }) => backupId))).map((row) => [row.id, row]));
     for (const entry of batch) {
@@ -37,15 +45,16 @@ export const takeInventory = async (deps: { db: Database; archives: UpkeepArchiv
         if (isLeftover(known)) found.leftovers.push(entry);
         continue;
       }
+      if (entry.attempts > 1) found.untidy.push(entry);
       if (!known) found.strangers.push(entry.backupId);
       else if (isUnproven(known)) found.unproven.push(known);
       else if (known.state === 'DELETED' && !known.busy) found.undead.push(known);
     }
     batch = [];
   };
-  for await (const { backupId, sealed: isSealed, modifiedAt } of deps.archives.list(signal)) {
+  for await (const { backupId, sealed: isSealed, modifiedAt, keys } of deps.archives.list(signal)) {
     if (isSealed) sealed.add(backupId);
-    batch.push({ backupId, sealed: isSealed, modifiedAt });
+    batch.push({ backupId, sealed: isSealed, modifiedAt, attempts: attemptsIn(keys) });
     if (batch.length >= BATCH) await sort();
   }
   await sort();

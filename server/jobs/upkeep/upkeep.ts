@@ -2,7 +2,7 @@ import { DomainError } from '../../domain/errors.js';
 import { type Clock } from '../../engine/ports.js';
 import { type KeyRing } from '../../engine/archive/archive.js';
 import { type Store } from '../../engine/store/store.js';
-import { type UpkeepBackup, type UpkeepStatus } from '../../services/ports.js';
+import { type UpkeepBackup } from '../../services/ports.js';
 import { adoptArchive } from './adopt.js';
 import { createUpkeepArchives } from './archives.js';
 import { detachedBecause } from './attachment.js';
@@ -13,7 +13,7 @@ import { endAbandoned, markMissing } from './missing.js';
 import { proveArchive } from './prove.js';
 import { buryUndead, retire } from './retention.js';
 import { ServiceLock, type ServiceLockDeps } from './service-lock.js';
-import { encodeStatus, readStatus } from './status.js';
+import { encodeStatus, noticeOfStop, readStatus } from './status.js';
 import { settleTargets, type SettleDeps } from './settle-targets.js';
 import { sweepUnsealed } from './sweep.js';
 
@@ -148,8 +148,13 @@ export const createUpkeep = (deps: UpkeepDeps): Upkeep => {
     const at = await now();
     const { agreed, heldBecause } = clocks.look({ database: at, node: deps.clock.now(), monotonicMs: performance.now() }, status);
     const stoppedBecause = detached ?? heldBecause;
-    const next: UpkeepStatus = { lastPassAt: at, agreed, stoppedBecause };
-    await lock.write((tx) => tx.settings.put('upkeep', encodeStatus(next)));
+    const { notice, told } = stoppedBecause === null
+      ? { notice: null, told: { toldAt: status.toldAt, toldOf: status.toldOf } }
+      : noticeOfStop(at, stoppedBecause, detached === null ? 'CLOCK' : 'STORE', status);
+    await lock.write(async (tx) => {
+      await tx.settings.put('upkeep', encodeStatus({ lastPassAt: at, agreed, stoppedBecause, ...told }));
+      if (notice) await tx.notices.append(notice);
+    });
     if (stoppedBecause !== status.stoppedBecause) {
       if (stoppedBecause === null) log.info('Sweeping and retention go on.');
       else log.warn('Sweeping and retention stand still.', { reason: stoppedBecause });

@@ -1,5 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { createDatabase } from '../../../server/db/database.js';
 import { DomainError } from '../../../server/domain/errors.js';
+import { topicsOf } from '../../../server/events/topics.js';
 import { startReading } from '../../../server/services/reading.js';
 import { waitFor } from '../../kit/wait.js';
 import { gate } from '../jobs/rig.js';
@@ -169,5 +171,20 @@ describe('retention', () => {
     for (let pass = 0; pass < 2; pass += 1) expect(await off.pass()).toMatchObject({ removed: 0 });
     expect(await off.pass()).toMatchObject({ stoppedBecause: null, removed: 1 });
     expect(await at.stateOf(another)).toBe('DELETED');
+  });
+
+  it('tells the operator once a day that it stands still, whichever node finds so', async () => {
+    const db = createDatabase(at.rig.source, topicsOf, { notices: true });
+    const told = async () => (await at.rig.sql<{ body: string }>('SELECT body FROM notices ORDER BY created_at')).map(({ body }) => JSON.parse(body) as object);
+    const [good, off] = [at.upkeep({ db }), at.upkeep({ db, clock: setClock(Date.now() - 15 * 60_000) })];
+    for (const upkeep of [good, off, good, off, off]) await upkeep.pass();
+    expect(await told()).toMatchObject([{ kind: 'RETENTION_STOPPED', message: expect.stringContaining('900 s behind') as string, details: { cause: 'CLOCK' } }]);
+    await at.scratch.store.claim('another', await at.scratch.store.owner());
+    for (const upkeep of [off, good, good]) await upkeep.pass();
+    expect(await told()).toMatchObject([{}, { message: expect.stringContaining('belongs to catalogue another') as string, details: { cause: 'STORE' } }]);
+    const status = JSON.parse((await db.read.settings.get('upkeep'))!) as object;
+    await db.read.settings.put('upkeep', JSON.stringify({ ...status, toldAt: new Date(Date.now() - 1.01 * DAY) }));
+    await good.pass();
+    expect(await told()).toHaveLength(3);
   });
 });

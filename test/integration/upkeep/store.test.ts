@@ -70,6 +70,22 @@ describe('catalogue and store', () => {
     expect(await at.stateOf(sealed)).toBe('AVAILABLE');
   });
 
+  it('takes data of attempts that were cut off from beside the archive of the one that was not', async () => {
+    const instance = await at.instance();
+    const id = await at.backup({ instance, days: 1 });
+    const others = ['rdb.2', 'rdb.3', `key.${MASTER.id}.3`, 'key.0123abcd'].map((object) => `backups/${id}/${object}`);
+    for (const key of others) {
+      const writer = await at.scratch.store.create(key);
+      await writer.write(Buffer.from('whole'));
+      await writer.commit();
+    }
+    expect(await at.upkeep().pass()).toMatchObject({ swept: 0 });
+    for (const key of await at.objects()) await utimes(at.scratch.path(key), new Date(), new Date(Date.now() - 2 * HOUR));
+    expect(await at.upkeep().pass()).toMatchObject({ swept: 1 });
+    expect(await at.objects()).toEqual(['key.0123abcd', `key.${MASTER.id}`, 'manifest', 'rdb'].map((object) => `backups/${id}/${object}`).sort());
+    expect(await at.upkeep().pass()).toMatchObject({ swept: 0, damaged: 0 });
+  });
+
   it('takes nothing that is sealed while it sweeps', async () => {
     const id = newId('backup');
     await unsealed(id, 2 * HOUR);
