@@ -35,6 +35,8 @@ export interface RestorePlanFacts {
   /** Addresses the target may dial from besides the one its control connection has. */
   peers?: readonly string[] | undefined;
   times?: Partial<RestoreTimes> | undefined;
+  /** Bytes of the RDB that are read before the target is told to follow. Default 48 MiB. */
+  readAheadBytes?: number | undefined;
 }
 
 export interface RestoreDeps {
@@ -130,7 +132,7 @@ class RestoreRun {
       if (this.hold && !this.hold.unbroken) this.notice('PAUSE_BROKEN', 'Writers could not be held back all the time; see unsavedWriteBytes.');
     }
     const control = await this.target.control();
-    this.payload = await OpenPayload.open(this.deps.source, { stallMs: this.times.sourceStallMs, signal: this.signal });
+    this.payload = await OpenPayload.open(this.deps.source, { stallMs: this.times.sourceStallMs, readAheadBytes: this.plan.readAheadBytes, signal: this.signal });
     this.listener = await openRestoreListener({
       host: this.plan.link?.bindHost ?? plainAddress(control.local.address),
       advertisedHost: this.plan.link?.advertisedHost,
@@ -139,6 +141,7 @@ class RestoreRun {
       handshakeMs: this.times.handshakeMs,
       onRefused: (reason, address) => this.refused(reason, address),
     });
+    await this.payload.ready(this.signal);
     await this.keepRecord(this.listener);
   }
 

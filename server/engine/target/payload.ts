@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto';
 import { DomainError } from '../../domain/errors.js';
 import { type ReplicaLink } from './link.js';
+import { ReadAhead } from './read-ahead.js';
 import { type RdbSource } from './source.js';
-import { within } from './waiting.js';
+import { pause, within } from './waiting.js';
 
 /**
  * The RDB's end mark and checksum are its last nine bytes. No server loads a payload without them: until they leave, every cut
@@ -10,21 +11,28 @@ import { within } from './waiting.js';
  */
 const HELD_BACK = 16;
 
+/**
+ * So much is ready before the target is told to follow: it takes no writes from then on, and takes bytes faster than they can be read, decrypted
+ * and expanded.
+ */
+const READ_AHEAD = 48 * 1024 * 1024;
+const READY_MS = 1_000;
+
 /** A source that has been opened and has given its first piece: whatever cannot be read at all shows before the target is touched. */
 export class OpenPayload {
-  private constructor(
-    private readonly source: RdbSource,
-    private readonly pieces: AsyncIterator<Uint8Array>,
-    private first: IteratorResult<Uint8Array> | undefined,
-    private readonly stop: AbortController,
-    private readonly stallMs: number,
-  ) {}
+  private readonly stop = new AbortController();
+  private readonly digest: Digest;
+  private readonly ahead: ReadAhead;
+  private first: Uint8Array | undefined;
+
+  private constructor(private readonly source: RdbSource, private readonly stallMs: number, readAheadBytes: number) {
+    this.digest = new Digest(source.facts);
+    this.ahead = new ReadAhead(source.read({ signal: this.stop.signal }), readAheadBytes, (piece) => this.digest.update(piece));
+  }
 
   /** Fails with what the source fails with, or STORAGE_IO when it gives nothing for `stallMs`. */
-  static async open(source: RdbSource, options: { stallMs: number; signal: AbortSignal }): Promise<OpenPayload> {
-    const stop = new AbortController();
-    const pieces = source.read({ signal: stop.signal })[Symbol.asyncIterator]();
-    const payload = new OpenPayload(source, pieces, undefined, stop, options.stallMs);
+  static async open(source: RdbSource, options: { stallMs: number; readAheadBytes?: number | undefined; signal: AbortSignal }): Promise<OpenPayload> {
+    const payload = new OpenPayload(source, options.stallMs, options.readAheadBytes ?? READ_AHEAD);
     try {
       payload.first = await payload.next(options.signal);
     } catch (error) {
@@ -35,12 +43,26 @@ export class OpenPayload {
   }
 
   /**
+   * Resolves when as much as is kept ready has been read, and after a second at the latest: writers may be held back meanwhile. Fails when some of
+   * it could not be read, or when all of it was and is not the RDB of the manifest.
+   */
+  async ready(signal: AbortSignal): Promise<void> {
+    const waited = new AbortController();
+    try {
+      await Promise.race([this.ahead.filled(), pause(READY_MS, AbortSignal.any([signal, waited.signal]))]);
+    } finally {
+      waited.abort();
+    }
+    this.ahead.assertWhole();
+    if (this.ahead.isComplete) this.digest.finish();
+  }
+
+  /**
    * Sends everything but the last bytes, checks that what was read is the RDB of the manifest, awaits `commit`, and sends the
    * rest. Fails with the source's error, TRUNCATED or CORRUPT (the source is not what it should be), the link's error, the
    * signal's reason, or what `commit` rejects with; in all these cases the target has not got the whole payload.
    */
   async sendTo(link: ReplicaLink, options: { signal: AbortSignal; onSent: () => void; commit: () => Promise<void> }): Promise<void> {
-    const digest = new Digest(this.source.facts);
     const sendAllButLast = async (bytes: Uint8Array): Promise<Uint8Array> => {
       const cut = Math.max(0, bytes.length - HELD_BACK);
       await link.send(bytes.subarray(0, cut), options.signal);
@@ -48,18 +70,16 @@ export class OpenPayload {
     };
     // The newest piece stays until the next one has come, so that nothing is copied to keep the last bytes.
     let held: Uint8Array = new Uint8Array(0);
-    for (let piece = this.first ?? await this.next(options.signal); piece.done !== true; piece = await this.next(options.signal)) {
-      this.first = undefined;
-      digest.update(piece.value);
-      if (piece.value.length < HELD_BACK) {
-        held = await sendAllButLast(Buffer.concat([held, piece.value]));
+    for (let piece = await this.next(options.signal); piece !== undefined; piece = await this.next(options.signal)) {
+      if (piece.length < HELD_BACK) {
+        held = await sendAllButLast(Buffer.concat([held, piece]));
       } else {
         await link.send(held, options.signal);
-        held = piece.value;
+        held = piece;
       }
       options.onSent();
     }
-    digest.finish();
+    this.digest.finish();
     held = await sendAllButLast(held);
     options.onSent();
     await options.commit();
@@ -69,23 +89,27 @@ export class OpenPayload {
 
   close(): void {
     this.stop.abort(new DomainError('INTERRUPTED', 'The archive is not read any further.'));
-    // A generator ends at its next step; nobody waits for a store that may hang, and what it still has to say changes nothing.
-    void this.pieces.return?.()?.catch(() => undefined);
+    this.ahead.close();
   }
 
   /** Reads everything and compares it with the manifest. */
   async check(signal: AbortSignal, onRead: (read: bigint, total: bigint) => void): Promise<void> {
-    const digest = new Digest(this.source.facts);
-    for (let piece = this.first ?? await this.next(signal); piece.done !== true; piece = await this.next(signal)) {
-      this.first = undefined;
-      digest.update(piece.value);
-      onRead(digest.read, this.source.facts.summary.bytes);
+    let read = 0n;
+    for (let piece = await this.next(signal); piece !== undefined; piece = await this.next(signal)) {
+      read += BigInt(piece.length);
+      onRead(read, this.source.facts.summary.bytes);
     }
-    digest.finish();
+    this.digest.finish();
   }
 
-  private next(signal: AbortSignal): Promise<IteratorResult<Uint8Array>> {
-    return within(this.pieces.next(), {
+  private next(signal: AbortSignal): Promise<Uint8Array | undefined> {
+    const { first } = this;
+    this.first = undefined;
+    return first === undefined ? this.unstalled(this.ahead.next(), signal) : Promise.resolve(first);
+  }
+
+  private unstalled<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+    return within(promise, {
       ms: this.stallMs,
       signal,
       late: () => new DomainError('STORAGE_IO', `The archive gave no data for ${this.stallMs} ms.`, {
@@ -115,6 +139,7 @@ export const checkSource = async (
 class Digest {
   read = 0n;
   private readonly hash = createHash('sha256');
+  private right = false;
 
   constructor(private readonly facts: RdbSource['facts']) {}
 
@@ -125,12 +150,15 @@ class Digest {
     if (this.read > total) throw corrupt(`has more than the ${total} bytes of its manifest`);
   }
 
+  /** May be called again. */
   finish(): void {
+    if (this.right) return;
     const total = this.facts.summary.bytes;
     if (this.read < total) {
       throw new DomainError('TRUNCATED', `The archive ended after ${this.read} of ${total} bytes.`, { hint: 'Verify this backup; restore another one.' });
     }
     if (this.hash.digest('hex') !== this.facts.sha256) throw corrupt('does not have the SHA-256 of its manifest');
+    this.right = true;
   }
 }
 

@@ -102,6 +102,23 @@ describe('a restore that something goes wrong with', () => {
     });
   });
 
+  it('never tells the target to follow when what is kept ready is damaged, too short, or not what was backed up', async () => {
+    const { target, old } = await startFilled();
+    const wrong = Buffer.from(rdb.bytes);
+    wrong[half()]! ^= 1;
+    const sources = [
+      sourceOf(rdb, { before: { byte: half(), act: () => { throw new DomainError('CORRUPT', 'Block 7 is damaged.'); } } }),
+      sourceOf({ ...rdb, bytes: rdb.bytes.subarray(0, -20_000) }), sourceOf({ ...rdb, bytes: wrong }),
+    ];
+    for (const source of sources) {
+      const { failure, records } = await restoreInto(target, source, { plan: { readAheadBytes: undefined } });
+      expect(failure).toMatchObject({ code: expect.stringMatching(/CORRUPT|TRUNCATED/) as string, report: { dataNow: 'OLD', promoted: true } });
+      expect(records).toEqual([]);
+    }
+    expect(target.log()).not.toContain('REPLICAOF');
+    expect(await digest(target)).toBe(old);
+  });
+
   it('does not freeze the target when the archive stalls', async () => {
     const { target, old } = await startFilled({ 'repl-diskless-load': 'swapdb' });
     const never = deferred();

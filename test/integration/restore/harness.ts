@@ -108,6 +108,8 @@ export const restoreInto = async (server: RedisServer, source: RdbSource, option
   const ran: Ran = { report: undefined, failure: undefined, records: [], phases: [], notices: [] };
   const plan: RestorePlanFacts = {
     endpoint: endpointOf(server), runId: info['run_id'] ?? '', version: info['redis_version'] ?? '', pauseWrites: true, acceptedWarnings: [],
+    // What happens in the middle of an RDB is to happen in the middle of its transfer.
+    readAheadBytes: 1,
     times: { ...TIMES, ...options.times }, ...options.plan,
   };
   const deps: RestoreDeps = {

@@ -17,7 +17,7 @@ describe('a restore into a server before 4.0', () => {
   let server: OldServer;
   const records: UndoRecord[] = [];
   const run = (hooks: Parameters<typeof sourceOf>[1] = {}, assertOwned = (): Promise<void> => Promise.resolve(), signal = new AbortController().signal): Promise<RestoreReport> => runRestore(
-    { endpoint: { host: server.host, port: server.port }, runId: '5'.repeat(40), version: '2.8.24', pauseWrites: true, acceptedWarnings: [], times: TIMES },
+    { endpoint: { host: server.host, port: server.port }, runId: '5'.repeat(40), version: '2.8.24', pauseWrites: true, acceptedWarnings: [], readAheadBytes: 1, times: TIMES },
     {
       dial, log: silent, clock: { now: () => new Date() }, source: sourceOf(makeRdb(), { pieceBytes: 64, ...hooks }), assertOwned,
       recorder: { beforeReplicaOf: async (record) => { records.push(record); }, pointOfNoReturn: async (record) => { records.push(record); } },
