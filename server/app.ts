@@ -1,10 +1,11 @@
 import { randomBytes, randomUUID } from 'node:crypto';
-import { mkdir } from 'node:fs/promises';
+import { mkdir, rm } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { type Config } from './config/config.js';
 import { createDatabase } from './db/database.js';
-import { createDataSource } from './db/data-source.js';
+import { startDatabaseClock } from './db/database-clock.js';
+import { openDataSource } from './db/data-source.js';
 import { migrate } from './db/migrate.js';
 import { EVENTS_CHANNEL } from './db/repositories/job-event.repository.js';
 import { engineGate } from './domain/capability.js';
@@ -19,12 +20,15 @@ import { type Store } from './engine/store/store.js';
 import { rdbFactsOf } from './engine/target/archive-source.js';
 import { inspectTarget, type LinkPlace } from './engine/target/check.js';
 import { createEventFeed } from './events/feed.js';
-import { createEventHub } from './events/hub.js';
+import { createEventHub, type EventHub } from './events/hub.js';
 import { stateTopic, topicsOf } from './events/topics.js';
 import { buildServedSchema } from './graphql/schema.js';
 import { createHttpApp } from './http/app.js';
+import { type ReadinessCheck } from './http/ports.js';
 import { AgendaClock } from './jobs/agenda-clock.js';
-import { everyStep, forgetOld, startCollecting, wakeWaiting } from './jobs/reconcile.js';
+import { type WorkClock } from './jobs/clock.js';
+import { createLastingQueue } from './jobs/lasting-queue.js';
+import { everyStep, forgetOld, startCollecting, together, wakeWaiting } from './jobs/reconcile.js';
 import { createRunner } from './jobs/runner.js';
 import { createBackupTask } from './jobs/tasks/backup.task.js';
 import { createDeleteTask } from './jobs/tasks/delete.task.js';
@@ -52,15 +56,17 @@ import { type Logger } from './telemetry/logger.js';
 import { createMetrics } from './telemetry/metrics.js';
 import { VERSION } from './version.js';
 
-/** Expired leases are looked for this often. */
-const COLLECT_EVERY_MS = 5_000;
+/** Interrupted jobs get so long to put things in order, before they are handed over as they stand. */
+const GRACE_MS = 5_000;
+/** Whoever asks whether this process is ready waits no longer than this for any part of it. */
+const READY_WITHIN_MS = 3_000;
 
 export interface AppOptions {
   config: Config;
   /** PostgreSQL; the configured one or the embedded one's. */
   databaseUrl: string;
   log: Logger;
-  /** Default: this machine's clock; schedules follow the database's. */
+  /** Default: the database's, so that it makes no difference which node does something. */
   clock?: Clock;
   /** Keeps the first admin key for its owner; called once in the life of a database. */
   keepFirstKey: (text: string) => Promise<void>;
@@ -85,7 +91,8 @@ export interface App {
   stop(): Promise<void>;
 }
 
-const systemClock: Clock = { now: () => new Date() };
+/** This machine's own clock, right or wrong. */
+const machineClock: Clock = { now: () => new Date() };
 
 /** The key of this installation. Another one than the database was set up with is refused before anything is written. */
 const openMasterKey = async (config: Config, db: Database, log: Logger): Promise<MasterKey> => {
@@ -93,9 +100,11 @@ const openMasterKey = async (config: Config, db: Database, log: Logger): Promise
   const { key, created } = config.masterKey !== null
     ? { key: masterKeyFromText(config.masterKey), created: false }
     : await masterKeyFromFile(config.masterKeyFile, { create: known === null });
-  if (created) log.info(`Made a master key in ${config.masterKeyFile}. Keep a copy of it elsewhere: without it no stored password can be read.`);
   const { value } = await db.transaction((tx) => tx.settings.claim('master-key-id', key.id));
+  if (created && value === key.id) log.info(`Made a master key in ${config.masterKeyFile}. Keep a copy of it elsewhere: without it no stored password can be read.`);
   if (value !== key.id) {
+    // Of several nodes that start at once another one was first: a key that nothing was sealed with is only in the way of the right one.
+    if (created) await rm(config.masterKeyFile);
     throw new DomainError('KEY_UNAVAILABLE', `This database was set up with master key ${value}; the configured one is ${key.id}.`, {
       hint: 'Start the service with MASTER_KEY or MASTER_KEY_FILE as it was then.',
     });
@@ -132,6 +141,42 @@ const createEnginePort = (deps: { dial: ReturnType<typeof createDial>; log: Logg
   },
 });
 
+interface Watched {
+  query(sql: string): Promise<unknown>;
+  store: Store;
+  hub: EventHub;
+  queue: WorkClock;
+  upkeep: Upkeep;
+  /** Whether this process does jobs and schedules. */
+  works: boolean;
+}
+
+/** What an answer says that does not come. */
+const inTime = <T>(work: Promise<T>, late: T): Promise<T> => {
+  let timer: NodeJS.Timeout | undefined;
+  const lateness = new Promise<T>((resolve) => {
+    timer = setTimeout(() => resolve(late), READY_WITHIN_MS);
+  });
+  return Promise.race([work, lateness]).finally(() => clearTimeout(timer));
+};
+
+const createReadiness = ({ query, store, hub, queue, upkeep, works }: Watched) => async (): Promise<ReadinessCheck[]> => {
+  const [database, writable, clock] = await Promise.all([
+    inTime(query('SELECT 1').then(() => true, () => false), false),
+    inTime(store.check().then((health) => health.writable, () => false), false),
+    queue.reachable(READY_WITHIN_MS),
+  ]);
+  const stands = database && works ? await inTime(upkeep.standsBecause().catch((error: unknown) => String(error)), null) : null;
+  const check = (name: string, ok: boolean, reason: string): ReadinessCheck => ({ name, ok, reason: ok ? undefined : reason });
+  return [
+    check('database', database, 'The database does not answer.'),
+    check('store', writable, 'The store takes no data.'),
+    check('events', hub.listening, 'Events are polled for: the listening connection is down.'),
+    check('clock', clock, 'The store of the clock does not answer: new jobs and planned runs wait.'),
+    { ...check('upkeep', stands === null, stands ?? ''), blocking: false },
+  ];
+};
+
 /** Builds every object by hand, starts them in order, and answers with the running service. What was started before a fault is stopped again. */
 export const startApp = async (options: AppOptions): Promise<App> => {
   const started: (() => Promise<void>)[] = [];
@@ -144,13 +189,17 @@ export const startApp = async (options: AppOptions): Promise<App> => {
 };
 
 const build = async ({ config, databaseUrl, log, clock: given, keepFirstKey, processMetrics }: AppOptions, started: (() => Promise<void>)[]): Promise<App> => {
-  const clock = given ?? systemClock;
+  const works = config.role !== 'api';
   const ran = await migrate(databaseUrl);
   if (ran.length > 0) log.debug('Migrated the database.', { migrations: ran });
-  const source = createDataSource({ url: databaseUrl, poolSize: 10 + config.concurrentJobs, onPoolError: (error) => log.warn('A database connection broke.', { error: error.message }) });
-  await source.initialize();
-  started.push(() => source.destroy());
+  const { source, close } = await openDataSource({
+    url: databaseUrl, poolSize: 10 + config.concurrentJobs, onPoolError: (error) => log.warn('A database connection broke.', { error: error.message }),
+  });
+  started.push(close);
   const db = createDatabase(source, topicsOf, { notices: config.webhook.url !== null });
+  const databaseClock = await startDatabaseClock(() => db.read.now(), log);
+  started.push(() => Promise.resolve(databaseClock.stop()));
+  const clock = given ?? databaseClock;
 
   const master = await openMasterKey(config, db, log);
   const keys: KeyRing = { current: master, all: [master] };
@@ -164,9 +213,9 @@ const build = async ({ config, databaseUrl, log, clock: given, keepFirstKey, pro
   const feed = createEventFeed(db.read.events, hub, (error) => db.isTransient(error));
 
   const worker = `${hostname()}-${process.pid}-${randomUUID().slice(0, 8)}`;
-  const queue = await AgendaClock.open({ databaseUrl, mongoUrl: config.mongodbUrl ?? undefined, name: worker, concurrency: config.concurrentJobs, log });
-  const drain = (): Promise<void> => queue.stop({ signal: AbortSignal.timeout(config.drainMs) });
-  started.push(drain);
+  const agenda = await AgendaClock.open({ databaseUrl, mongoUrl: config.mongodbUrl ?? undefined, name: worker, concurrency: config.concurrentJobs, log });
+  const queue = createLastingQueue(agenda, log);
+  started.push(() => agenda.stop({ signal: AbortSignal.timeout(config.drainMs) }), () => Promise.resolve(queue.stop()));
 
   const ids: Ids = { make: (kind) => makeId(kind, clock.now(), randomBytes(10)) };
   const gate = engineGate(config.disabledEngines);
@@ -194,30 +243,21 @@ const build = async ({ config, databaseUrl, log, clock: given, keepFirstKey, pro
     captured: (bytes: number) => metrics.bytesCaptured(bytes), sent: (bytes: number) => metrics.bytesRestored(bytes),
   };
   const runner = createRunner({
-    db, clock, log, worker, lease: config.lease, requeue: (jobId) => queue.enqueueJob(jobId), observe: (run) => metrics.jobEnded(run),
+    db, clock, log, worker, lease: config.lease, totalLimit: config.concurrentJobsTotal, requeue: (jobId) => queue.enqueueJob(jobId), observe: (run) => metrics.jobEnded(run),
     onJobEvent: (jobId, wake) => hub.onEvent(stateTopic(jobId), wake),
     tasks: { BACKUP: createBackupTask(taskDeps), RESTORE: createRestoreTask(taskDeps), DELETE: createDeleteTask({ store }) },
   });
   const dispatcher = createDispatcher({ db, ids, clock: given, log, queue, starter, catchUpMs: config.catchUpMs });
 
-  const upkeep = createUpkeep({ db, store, keys, ids, clock, log, worker, vault, dial, queue, lease: config.lease, settings: config.upkeep });
+  const upkeep = createUpkeep({ db, store, keys, ids, clock: given ?? machineClock, log, worker, vault, dial, queue, lease: config.lease, settings: config.upkeep });
 
   const firstKey = await ensureFirstKey({ db, ids, clock }, keepFirstKey);
   const schema = await buildServedSchema();
   const http = await createHttpApp({
+    serves: config.role === 'worker' ? 'PROBES' : 'ALL',
     schema, services, authenticate: createAuthenticator(db.read.apiKeys, () => clock.now()), log,
     downloads: createDownloadService({ db, engine, links, clock, log }),
-    readiness: async () => {
-      const database = await source.query('SELECT 1').then(() => undefined, (error: unknown) => String(error));
-      const upkeepStands = database === undefined ? await upkeep.standsBecause().catch((error: unknown) => String(error)) : undefined;
-      const health = await store.check().catch((error: unknown) => ({ writable: false, problem: error instanceof Error ? error : undefined }));
-      return [
-        { name: 'database', ok: database === undefined, reason: database === undefined ? undefined : 'The database does not answer.' },
-        { name: 'store', ok: health.writable, reason: health.writable ? undefined : 'The store takes no data.' },
-        { name: 'events', ok: hub.listening, reason: hub.listening ? undefined : 'Events are polled for: the listening connection is down.' },
-        { name: 'upkeep', ok: upkeepStands === null, blocking: false, reason: upkeepStands ?? undefined },
-      ];
-    },
+    readiness: createReadiness({ query: (sql) => source.query(sql), store, hub, queue: agenda, upkeep, works }),
     metrics: () => metrics.text(),
     introspection: config.introspection, allowedOrigins: config.allowedOrigins, observe: (request) => metrics.httpRequest(request),
   });
@@ -225,25 +265,37 @@ const build = async ({ config, databaseUrl, log, clock: given, keepFirstKey, pro
   started.push(() => http.stop(1_000));
   url = `http://${config.host.includes(':') ? `[${config.host}]` : config.host}:${port}`;
 
-  await queue.start({
-    runJob: (jobId) => runner.runJob(jobId),
-    policyDue: (policyId) => dispatcher.policyDue(policyId),
-    tick: () => everyStep(() => dispatcher.dispatchDue(), () => wakeWaiting({ db, log, queue }), () => forgetOld({ db })),
-  });
-  for (const { id, nextRunAt } of await db.read.policies.planned()) await queue.schedulePolicy(id, nextRunAt);
-  const collecting = startCollecting({ db, clock, log, queue }, COLLECT_EVERY_MS);
-
-  upkeep.start();
+  const limited = config.concurrentJobsTotal !== null;
+  let collecting: { stop(): Promise<void> } | undefined;
+  if (works) {
+    await agenda.start({
+      runJob: (jobId) => runner.runJob(jobId),
+      policyDue: (policyId) => dispatcher.policyDue(policyId),
+      tick: () => everyStep(() => dispatcher.dispatchDue(), () => wakeWaiting({ db, log, queue: agenda, limited }), () => forgetOld({ db })),
+    });
+    for (const { id, nextRunAt } of await db.read.policies.planned()) await queue.schedulePolicy(id, nextRunAt);
+    collecting = startCollecting({ db, clock, log, queue, limited }, config.lease.collectMs);
+    upkeep.start();
+  }
 
   let stopping: Promise<void> | undefined;
+  /** From the first moment on no new work is taken, while running jobs get their time and requests their answers. The database is last. */
   const shutDown = (): Promise<void> =>
-    everyStep(() => collecting.stop(), () => upkeep.stop(), () => http.stop(Math.min(config.drainMs, 10_000)), drainJobs, () => hub.stop(), () => source.destroy());
-  /** Running jobs get the drain time; what still runs then is interrupted and goes back to the queue. */
-  const drainJobs = async (): Promise<void> => {
-    const late = setTimeout(() => runner.interrupt(), config.drainMs);
-    await queue.stop({ signal: AbortSignal.timeout(config.drainMs + 5_000) });
-    clearTimeout(late);
-  };
+    everyStep(
+      () => together(
+        () => http.stop(Math.min(config.drainMs, 10_000)),
+        () => everyStep(() => agenda.cease(), async () => collecting?.stop(), () => upkeep.stop()),
+        () => runner.drain({ drainMs: config.drainMs, graceMs: GRACE_MS }),
+      ),
+      // What still runs has been handed over.
+      () => agenda.stop({ signal: AbortSignal.timeout(1_000) }),
+      async () => {
+        queue.stop();
+        databaseClock.stop();
+      },
+      () => hub.stop(),
+      close,
+    );
 
   return {
     url, services, db, dispatcher, upkeep, firstKey,

@@ -9,7 +9,7 @@ import { resolveRedisBinary } from './embedded/redis-binary.js';
 import { startSampleRedis, type SampleRedis } from './embedded/sample-redis.js';
 import { writeSecretFile } from './security/secret-file.js';
 import { createLogger, type Logger } from './telemetry/logger.js';
-import { nextSteps } from './welcome.js';
+import { nextSteps, workerStarted } from './welcome.js';
 
 const SAMPLE_NAME = 'sample';
 
@@ -93,7 +93,8 @@ const run = async (config: Config, log: Logger, stops: Stop[], { signal, fail }:
   const sample: { stop?: Stop } = {};
   stops.push(async () => sample.stop?.(), () => app.stop());
   sample.stop = (await startSample(config, app, log, signal))?.stop;
-  if (!signal.aborted) process.stdout.write(nextSteps({ url: app.url, key: app.firstKey?.text, keyFile }));
+  if (signal.aborted) return;
+  process.stdout.write(config.role === 'worker' && !app.firstKey ? workerStarted(app.url) : nextSteps({ url: app.url, key: app.firstKey?.text, keyFile }));
 };
 
 /** Exit codes: 0 stopped as asked, 1 could not start or a fault ended it, 2 the configuration is wrong. */

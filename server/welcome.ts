@@ -5,6 +5,9 @@ export interface Welcome {
   keyFile: string;
 }
 
+/** What a person reads after the start of a process that has no API. */
+export const workerStarted = (url: string): string => `Snapback worker is running at ${url} (/healthz, /readyz, /metrics)\n`;
+
 /** What a person reads after the start: where things are, and three things to try. */
 export const nextSteps = ({ url, key, keyFile }: Welcome): string => {
   const token = `$(cat '${keyFile.replaceAll("'", `'\\''`)}')`;

@@ -3,7 +3,11 @@ import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { SettingsReader } from './reader.js';
 
+/** What a process does: everything; only what callers ask (no jobs, no schedules); or only jobs and schedules (no API). */
+export type Role = 'all' | 'api' | 'worker';
+
 export interface Config {
+  readonly role: Role;
   readonly host: string;
   /** 0 takes any free port. */
   readonly port: number;
@@ -19,7 +23,10 @@ export interface Config {
   readonly masterKey: string | null;
   readonly masterKeyFile: string;
   readonly defaultTimeZone: string;
+  /** Jobs that run at once in this process. */
   readonly concurrentJobs: number;
+  /** Jobs that run at once on all nodes together; null: as many as the nodes take. */
+  readonly concurrentJobsTotal: number | null;
   /** Rules such as `redis 4.0`: engines and versions that the operator has switched off. */
   readonly disabledEngines: readonly string[];
   readonly replication: { readonly advertiseHost: string | null; readonly ports: { readonly from: number; readonly to: number } | null };
@@ -28,7 +35,8 @@ export interface Config {
   readonly sampleRedis: boolean;
   readonly redisServerBin: string | null;
   readonly log: { readonly level: 'debug' | 'info' | 'warn' | 'error'; readonly format: 'text' | 'json' };
-  readonly lease: { readonly lifeMs: number; readonly renewMs: number };
+  /** `collectMs`: how often leases that are over are looked for. */
+  readonly lease: { readonly lifeMs: number; readonly renewMs: number; readonly collectMs: number };
   /** How long a due slot may wait, after downtime or for a busy server, before it is MISSED. */
   readonly catchUpMs: number;
   /** How long running jobs may go on after SIGTERM. */
@@ -118,6 +126,24 @@ const portRange = (settings: SettingsReader): { from: number; to: number } | nul
   return settings.wrong('REPLICATION_PORTS', `must be a port or a range such as "7000-7009", not "${value}"`, null);
 };
 
+/** By default renewed 3.75 times in its life, and looked for 6 times, as 30, 8 and 5 seconds are. */
+const lease = (settings: SettingsReader): Config['lease'] => {
+  const lifeMs = settings.seconds('LEASE_SECONDS', 30_000, 1, 600);
+  const renewMs = settings.seconds('LEASE_RENEW_SECONDS', Math.round((lifeMs * 8) / 30), 0.1, 300);
+  const collectMs = settings.seconds('LEASE_COLLECT_SECONDS', Math.round((lifeMs * 5) / 30), 0.1, 600);
+  // One lost renewal must do no harm.
+  if (renewMs * 2 >= lifeMs) settings.wrong('LEASE_RENEW_SECONDS', `must be less than half of LEASE_SECONDS (${lifeMs / 1000})`, renewMs);
+  return { lifeMs, renewMs, collectMs };
+};
+
+/** A database in this process's own folder is no other's. */
+const role = (settings: SettingsReader, databaseUrl: string | null): Role => {
+  const value = settings.choice<Role>('ROLE', ['all', 'api', 'worker'], 'all');
+  if (value === 'all') return value;
+  if (databaseUrl === null && settings.text('DATABASE_URL') === undefined) settings.wrong('ROLE', `"${value}" needs DATABASE_URL: the embedded PostgreSQL serves one process only`, value);
+  return value;
+};
+
 const storeRoot = (settings: SettingsReader, dataDir: string): string => {
   const value = settings.text('STORE_URL');
   if (value === undefined) return resolve(dataDir, 'store');
@@ -154,9 +180,12 @@ export const readConfig = (env: Readonly<Record<string, string | undefined>> = p
   if (!isTimeZone(defaultTimeZone)) {
     settings.wrong('DEFAULT_TIME_ZONE', `must be an IANA zone or a fixed offset such as +08:00, not "${defaultTimeZone}"`, null);
   }
-  const leaseSeconds = settings.integer('LEASE_SECONDS', 30, 3, 600);
   const databaseUrl = url(settings, 'DATABASE_URL', ['postgres:', 'postgresql:']);
+  const chosen = role(settings, databaseUrl);
+  const sampleRedis = settings.flag('SAMPLE_REDIS', databaseUrl === null && chosen === 'all');
+  if (sampleRedis && chosen !== 'all') settings.wrong('SAMPLE_REDIS', 'can be true with the role "all" only', false);
   const config: Config = {
+    role: chosen,
     host: host(settings, 'HOST') ?? '127.0.0.1',
     port: settings.integer('PORT', 4000, 0, 65_535),
     publicUrl: publicUrl(settings),
@@ -168,17 +197,18 @@ export const readConfig = (env: Readonly<Record<string, string | undefined>> = p
     masterKeyFile: resolve(settings.text('MASTER_KEY_FILE') ?? `${dataDir}/master.key`),
     defaultTimeZone,
     concurrentJobs: settings.integer('CONCURRENT_JOBS', 4, 1, 64),
+    concurrentJobsTotal: settings.text('CONCURRENT_JOBS_TOTAL') === undefined ? null : settings.integer('CONCURRENT_JOBS_TOTAL', 1, 1, 10_000),
     disabledEngines: disabledEngines(settings),
     replication: { advertiseHost: host(settings, 'REPLICATION_ADVERTISE_HOST') ?? null, ports: portRange(settings) },
     allowedOrigins: origins(settings),
     introspection: settings.flag('INTROSPECTION', true),
-    sampleRedis: settings.flag('SAMPLE_REDIS', databaseUrl === null),
+    sampleRedis,
     redisServerBin: settings.text('REDIS_SERVER_BIN') ?? null,
     log: {
       level: settings.choice('LOG_LEVEL', ['debug', 'info', 'warn', 'error'], 'info'),
       format: settings.choice('LOG_FORMAT', ['text', 'json'], 'text'),
     },
-    lease: { lifeMs: leaseSeconds * 1000, renewMs: Math.round((leaseSeconds * 1000 * 8) / 30) },
+    lease: lease(settings),
     catchUpMs: settings.integer('CATCH_UP_MINUTES', 360, 1, 7 * 24 * 60) * 60_000,
     drainMs: settings.integer('DRAIN_SECONDS', 30, 0, 3600) * 1000,
     upkeep: {

@@ -18,6 +18,15 @@ export class SettingsReader {
     return this.wrong(name, `must be a whole number from ${min} to ${max}, not "${value}"`, fallback);
   }
 
+  /** Seconds, to the thousandth; the answer is in milliseconds. */
+  seconds(name: string, fallbackMs: number, min: number, max: number): number {
+    const value = this.text(name);
+    if (value === undefined) return fallbackMs;
+    const number = /^\d+(?:\.\d{1,3})?$/.test(value) ? Number(value) : Number.NaN;
+    if (number >= min && number <= max) return Math.round(number * 1000);
+    return this.wrong(name, `must be seconds from ${min} to ${max}, not "${value}"`, fallbackMs);
+  }
+
   flag(name: string, fallback: boolean): boolean {
     const value = this.text(name)?.toLowerCase();
     if (value === undefined) return fallback;

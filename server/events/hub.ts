@@ -4,6 +4,9 @@ import { type Log } from '../engine/ports.js';
 const RECONNECT_MS = 1_000;
 /** Longest wait for the server's answer to a connect. */
 const CONNECT_MS = 10_000;
+/** A connection whose other side is gone without a word would stay silent for ever: it is asked this often, and has so long to answer. */
+const ASK_MS = 10_000;
+const ANSWER_MS = 5_000;
 
 /** Called when something happened on a topic, or when something may have been missed. Carries no data: the reader looks for itself. */
 export type Wake = () => void;
@@ -26,6 +29,7 @@ export const createEventHub = (options: { url: string; channel: string; log: Log
   const wakes = new Map<string, Set<Wake>>();
   let client: Client | undefined;
   let timer: NodeJS.Timeout | undefined;
+  let asking: NodeJS.Timeout | undefined;
   let stopped = false;
 
   const wake = (topic: string): void => {
@@ -33,10 +37,11 @@ export const createEventHub = (options: { url: string; channel: string; log: Log
   };
 
   const connect = async (): Promise<void> => {
-    const next = new Client({ connectionString: options.url, application_name: 'snapback events', keepAlive: true, connectionTimeoutMillis: CONNECT_MS });
+    const next = new Client({ connectionString: options.url, application_name: 'snapback events', keepAlive: true, connectionTimeoutMillis: CONNECT_MS, query_timeout: ANSWER_MS });
     const lost = (error?: Error): void => {
       if (client !== next) return;
       client = undefined;
+      clearInterval(asking);
       if (stopped) return;
       options.log.warn('Lost the connection that announces job events; readers poll until it is back.', { error: error?.message });
       retry();
@@ -56,6 +61,12 @@ export const createEventHub = (options: { url: string; channel: string; log: Log
       return;
     }
     client = next;
+    asking = setInterval(() => {
+      next.query('SELECT 1').catch((error: unknown) => {
+        lost(error instanceof Error ? error : new Error(String(error)));
+        next.end().catch((cause: unknown) => options.log.debug('A silent connection could not be closed.', { error: String(cause) }));
+      });
+    }, ASK_MS);
     for (const topic of wakes.keys()) wake(topic);
   };
 
@@ -73,6 +84,7 @@ export const createEventHub = (options: { url: string; channel: string; log: Log
     async stop() {
       stopped = true;
       clearTimeout(timer);
+      clearInterval(asking);
       const open = client;
       client = undefined;
       await open?.end();

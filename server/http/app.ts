@@ -18,6 +18,8 @@ import { healthz, metricsEndpoint, readyz } from './probes.js';
 import { makeSockets, type SocketDeps } from './sockets.js';
 
 export interface HttpAppDeps {
+  /** Default ALL. PROBES: nothing but /healthz, /readyz and /metrics. */
+  serves?: 'ALL' | 'PROBES' | undefined;
   schema: GraphQLSchema;
   services: Services;
   /** Whom an API key belongs to; undefined when it is unknown, expired or revoked. */
@@ -67,6 +69,7 @@ const observer = (observe: ObserveRequest) => (req: Request, res: Response, next
 /** Everything this service answers on its one port. Builds no services: they come in, so that any number of apps can live in one process. */
 export const createHttpApp = async (deps: HttpAppDeps): Promise<HttpApp> => {
   const { schema, services, log } = deps;
+  const all = deps.serves !== 'PROBES';
   const guard = makeGuard({ schema, authenticate: deps.authenticate, limits: deps.limits });
   const graphql = await makeGraphqlEndpoint({
     schema, guard, services, log, introspection: deps.introspection ?? true, maxBodyBytes: deps.maxBodyBytes ?? 1024 * 1024,
@@ -83,14 +86,16 @@ export const createHttpApp = async (deps: HttpAppDeps): Promise<HttpApp> => {
   app.get('/healthz', healthz);
   app.get('/readyz', readyz(deps.readiness, () => stopping !== undefined));
   app.get('/metrics', metricsEndpoint(guard, deps.metrics));
-  app.all('/downloads/:token', makeDownloads(deps.downloads, log, deps.downloadIdleMs));
-  app.use('/graphql', ...graphql.handlers);
-  app.use(explorer());
+  if (all) {
+    app.all('/downloads/:token', makeDownloads(deps.downloads, log, deps.downloadIdleMs));
+    app.use('/graphql', ...graphql.handlers);
+    app.use(explorer());
+  }
   app.use((req: Request, res: Response) => sendError(res, 404, 'NOT_FOUND', `There is nothing at ${req.method} ${req.path}.`));
   app.use(errorHandler(log));
 
   const server = createServer({ headersTimeout: 15_000, requestTimeout: 60_000, keepAliveTimeout: 65_000 }, app);
-  sockets.attach(server);
+  if (all) sockets.attach(server);
 
   const shutDown = async (drainMs: number): Promise<void> => {
     const closed = server.listening ? once(server, 'close') : Promise.resolve();

@@ -43,6 +43,7 @@ export class AgendaClock implements WorkClock {
   private agenda: Agenda | undefined;
   private readonly running = new Set<Promise<void>>();
   private readonly timers: NodeJS.Timeout[] = [];
+  private ceased: Promise<void> | undefined;
   private stopped: Promise<void> | undefined;
   private ticking = false;
 
@@ -61,7 +62,7 @@ export class AgendaClock implements WorkClock {
   }
 
   async start(handlers: ClockHandlers): Promise<void> {
-    if (this.agenda || this.stopped) throw new DomainError('INTERNAL', 'The clock was started twice, or after it had stopped.');
+    if (this.agenda || this.ceased) throw new DomainError('INTERNAL', 'The clock was started twice, or after it had stopped.');
     const { concurrency, name, processEveryMs = 1_000, lockLifetimeMs = 20_000, tickEveryMs = 60_000 } = this.options;
     await this.compareClocks();
     const agenda = new Agenda({
@@ -109,12 +110,29 @@ export class AgendaClock implements WorkClock {
     return (await this.store.list(POLICY_DUE)).map(({ subject, at }) => ({ policyId: subject, at }));
   }
 
+  async reachable(ms: number): Promise<boolean> {
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<false>((resolve) => {
+      timer = setTimeout(() => { resolve(false); }, ms);
+    });
+    try {
+      return await Promise.race([this.store.now().then(() => true, () => false), late]);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  cease(): Promise<void> {
+    this.ceased ??= this.takeNoMore();
+    return this.ceased;
+  }
+
   stop(options: StopOptions = {}): Promise<void> {
     this.stopped ??= this.drain(options.signal);
     return this.stopped;
   }
 
-  private async drain(signal: AbortSignal | undefined): Promise<void> {
+  private async takeNoMore(): Promise<void> {
     for (const timer of this.timers) clearInterval(timer);
     this.rows.close();
     await this.rows.idle();
@@ -124,6 +142,10 @@ export class AgendaClock implements WorkClock {
     } catch (error) {
       this.troubles.trouble('Agenda could not give back its rows; their locks lapse by themselves', error);
     }
+  }
+
+  private async drain(signal: AbortSignal | undefined): Promise<void> {
+    await this.cease();
     const aborted = new Promise<void>((resolve) => {
       if (signal?.aborted) resolve();
       signal?.addEventListener('abort', () => { resolve(); }, { once: true });
@@ -140,7 +162,7 @@ export class AgendaClock implements WorkClock {
 
   /** Runs a handler for a row. Rejects, and is told again later, when the handler does or when the row cannot be removed after it. */
   private deliver(job: Job<ErrandData>, handle: (subject: string) => Promise<void>): Promise<void> {
-    if (this.stopped) return Promise.reject(new DomainError('INTERRUPTED', 'This process is stopping.', { retryable: true }));
+    if (this.ceased) return Promise.reject(new DomainError('INTERRUPTED', 'This process is stopping.', { retryable: true }));
     return this.keep(this.run(job, handle));
   }
 

@@ -54,6 +54,8 @@ class WakeChannel extends PostgresNotificationChannel {
 }
 
 const ATTEMPTS = 3;
+/** Longest wait for connections to be closed on both sides. */
+const CLOSE_MS = 2_000;
 
 /** Whether a statement failed for want of a connection: no SQLSTATE at all, class 08, or the server going down (57P01 to 57P03). */
 const isConnectionLoss = (error: unknown): boolean =>
@@ -70,6 +72,10 @@ export const openPostgresStore = async (databaseUrl: string, events: StoreEvents
   });
   // Without this listener the loss of an idle connection ends the process.
   pool.on('error', (error) => { events.trouble('An idle connection of the clock to PostgreSQL was lost', error); });
+  const connections = new Set<pg.PoolClient>();
+  pool.on('connect', (client) => { connections.add(client); });
+  // Told when the connection has ended; the pool's own end() does not wait for that.
+  pool.on('remove', (client) => { connections.delete(client); });
   const channel = new WakeChannel({ pool, channelName: CHANNEL });
   channel.on('error', (error: unknown) => { events.trouble('The connection on which the clock listens was lost', error); });
   const backend = new PostgresBackend({ pool, tableName: TABLE, ensureSchema: false, disableNotifications: true });
@@ -128,6 +134,7 @@ export const openPostgresStore = async (databaseUrl: string, events: StoreEvents
     async close() {
       await channel.disconnect();
       await pool.end();
+      for (let waited = 0; connections.size > 0 && waited < CLOSE_MS; waited += 20) await setTimeout(20);
     },
   };
 };

@@ -31,6 +31,10 @@ export interface WorkClock {
   enqueued(): Promise<string[]>;
   /** All pending instants of policies, soonest first. */
   pending(): Promise<{ policyId: string; at: Date }[]>;
+  /** Whether its store answers. Never rejects; false within `ms` at the latest. */
+  reachable(ms: number): Promise<boolean>;
+  /** Takes no new work from now on, and gives back what was taken and not begun. What runs goes on. May be called twice. */
+  cease(): Promise<void>;
   /** Takes no new work, waits for the handlers, gives back what was taken and not begun, closes the connections. May be called twice. */
   stop(options?: StopOptions): Promise<void>;
 }

@@ -1,7 +1,7 @@
 import { type Clock, type Log } from '../engine/ports.js';
 import { type Database, type WorkQueue } from '../services/ports.js';
 import { type WorkClock } from './clock.js';
-import { retryWaitMs } from './runner.js';
+import { retryWaitMs, wakeRefused } from './runner.js';
 
 const BATCH = 200;
 /** Of what is only kept for a time, at most so many rows go in one pass. */
@@ -12,17 +12,21 @@ export interface ReconcileDeps {
   clock: Clock;
   log: Log;
   queue: WorkQueue;
+  /** Whether there is a limit for all nodes together: a dead worker's place is then free for somebody. */
+  limited?: boolean;
 }
 
 /** Gives jobs of dead workers back to the queue. Their fence grows, so that a worker that only slept can change nothing any more. */
-export const collectExpired = async ({ db, clock, log }: ReconcileDeps, wakeLater: (jobId: string, ms: number) => void): Promise<void> => {
-  for (const { id, fence, attempt } of await db.read.runs.expired(BATCH)) {
+export const collectExpired = async ({ db, clock, log, queue, limited }: ReconcileDeps, wakeLater: (jobId: string, ms: number) => void): Promise<void> => {
+  const expired = await db.read.runs.expired(BATCH);
+  for (const { id, fence, attempt } of expired) {
     const waitMs = retryWaitMs(attempt - 1);
     const taken = await db.transaction((tx) => tx.runs.takeBack(id, fence, waitMs, clock.now()));
     if (!taken) continue;
     log.warn('A job\'s worker is gone; the job goes back to the queue.', { jobId: id, attempt });
     wakeLater(id, waitMs);
   }
+  if (limited && expired.length > 0) await wakeRefused({ db, requeue: (id) => queue.enqueueJob(id) });
 };
 
 /** Looks for expired leases every so often, one pass at a time. `stop` resolves when no pass is under way. */
@@ -58,11 +62,12 @@ export const startCollecting = (deps: ReconcileDeps, everyMs: number): { stop():
 const ENQUEUED_WITHIN_MS = 5_000;
 
 /** Wakes workers for everything that waits, in case the queue forgot it, and tells of what it had forgotten; a second wake-up is harmless. */
-export const wakeWaiting = async ({ db, log, queue }: Pick<ReconcileDeps, 'db' | 'log'> & { queue: Pick<WorkClock, 'enqueueJob' | 'enqueued'> }): Promise<void> => {
+export const wakeWaiting = async ({ db, log, queue, limited }: Pick<ReconcileDeps, 'db' | 'log' | 'limited'> & { queue: Pick<WorkClock, 'enqueueJob' | 'enqueued'> }): Promise<void> => {
   const waiting = await db.read.runs.waiting(BATCH);
   const known = new Set(waiting.length > 0 ? await queue.enqueued() : []);
   for (const { id, forMs } of waiting) {
-    if (forMs > ENQUEUED_WITHIN_MS && !known.has(id)) log.warn('The clock had forgotten a job that waits; it is told again.', { jobId: id });
+    // Under a limit for all nodes, jobs that were refused leave the queue and come back when there is room.
+    if (forMs > ENQUEUED_WITHIN_MS && !known.has(id)) log[limited ? 'debug' : 'warn']('The clock had forgotten a job that waits; it is told again.', { jobId: id });
     await queue.enqueueJob(id);
   }
 };
@@ -71,6 +76,12 @@ export const wakeWaiting = async ({ db, log, queue }: Pick<ReconcileDeps, 'db' |
 export const forgetOld = async ({ db }: Pick<ReconcileDeps, 'db'>): Promise<void> => {
   await db.read.idempotency.forgetOld(FORGET);
   await db.read.leases.forgetOld(FORGET);
+};
+
+/** All at once, whatever becomes of the others; what they failed with is thrown at the end. */
+export const together = (...steps: (() => Promise<void>)[]): Promise<void> => {
+  const begun = steps.map((step) => step());
+  return everyStep(...begun.map((step) => () => step));
 };
 
 /** Every step, in order, whatever becomes of the others; what they failed with is thrown at the end. */

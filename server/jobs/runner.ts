@@ -1,7 +1,7 @@
 import { DomainError } from '../domain/errors.js';
 import { type JobFailure, type JobKind, type Phase } from '../domain/job.js';
 import { type Clock, type Log } from '../engine/ports.js';
-import { type ClaimedJob, type Database, type JobChange } from '../services/ports.js';
+import { type ClaimedJob, type Database, type GivenBack, type JobChange } from '../services/ports.js';
 import { JobJournal } from './journal.js';
 import { Lease, type LeaseTimes } from './lease.js';
 import { type Finish, type Task, type TaskContext } from './task.js';
@@ -14,6 +14,8 @@ export interface RunnerDeps {
   /** Names this process in the job's row. */
   worker: string;
   lease: LeaseTimes;
+  /** Most jobs that may run on all nodes together. Default: no limit. */
+  totalLimit?: number | null;
   /** Puts a job that was given back into the queue, for another node or the next start. */
   requeue(jobId: string): Promise<void>;
   /** Wakes when something about the job happened, such as a request to cancel it. Returns the way to stop. */
@@ -22,12 +24,25 @@ export interface RunnerDeps {
   observe?: (run: { kind: JobKind; conclusion: string; seconds: number }) => void;
 }
 
+/** What stops a process in the end. */
+export interface DrainTimes {
+  /** Running jobs may go on for so long. */
+  drainMs: number;
+  /** Then, interrupted, they may put things in order for so long. */
+  graceMs: number;
+}
+
 export interface Runner {
   /** Runs a job if it can be claimed; resolves when the run has ended here. Never rejects for a failure of the job's own. */
   runJob(jobId: string): Promise<void>;
   readonly running: number;
   /** Takes nothing more, and interrupts what runs; each job goes back to the queue, for another node or the next start. */
   interrupt(): void;
+  /**
+   * Waits for what runs, interrupts what is left after `drainMs`, and hands over what even then does not end, such as a restore whose target
+   * loads: nothing that such a run still does is written. No job is left to its lease when it resolves.
+   */
+  drain(times: DrainTimes): Promise<void>;
 }
 
 /** A job that a worker's death has interrupted waits this long, longer each time. */
@@ -39,11 +54,41 @@ const DRAINED = new DomainError('INTERRUPTED', 'The service was stopped while th
 export const createRunner = (deps: RunnerDeps): Runner => {
   const runs = new Set<Run>();
   let interrupted = false;
+  let idle: (() => void) | undefined;
+
+  /** A place has become free: jobs that were refused for want of one are not in the queue any more. */
+  const wakeNext = async (): Promise<void> => {
+    if (deps.totalLimit == null) return;
+    try {
+      await wakeRefused(deps);
+    } catch (error) {
+      deps.log.warn('The next job could not be looked for; the recurring pass does it.', { error: describe(error) });
+    }
+  };
+
+  /** Whether all runs ended within `ms`. */
+  const ended = async (ms: number): Promise<boolean> => {
+    if (runs.size === 0) return true;
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<false>((resolve) => {
+      timer = setTimeout(() => resolve(false), ms);
+    });
+    const all = new Promise<true>((resolve) => {
+      idle = () => resolve(true);
+    });
+    try {
+      return await Promise.race([all, late]);
+    } finally {
+      clearTimeout(timer);
+    }
+  };
+
   return {
     async runJob(jobId) {
       if (interrupted) throw DRAINED;
       const claimedAt = performance.now();
-      const claimed = await deps.db.transaction((tx) => tx.runs.claim(jobId, deps.worker, deps.lease.lifeMs, deps.clock.now()));
+      const claimed = await deps.db.transaction((tx) =>
+        tx.runs.claim(jobId, { worker: deps.worker, leaseMs: deps.lease.lifeMs, limit: deps.totalLimit ?? null, at: deps.clock.now() }));
       if (!claimed) return;
       const run = new Run(claimed, deps, claimedAt);
       runs.add(run);
@@ -52,7 +97,9 @@ export const createRunner = (deps: RunnerDeps): Runner => {
         await run.toItsEnd();
       } finally {
         runs.delete(run);
+        if (runs.size === 0) idle?.();
       }
+      await wakeNext();
     },
     get running() {
       return runs.size;
@@ -61,7 +108,22 @@ export const createRunner = (deps: RunnerDeps): Runner => {
       interrupted = true;
       for (const run of runs) run.stop('drained', DRAINED);
     },
+    async drain({ drainMs, graceMs }) {
+      if (!(await ended(drainMs))) {
+        this.interrupt();
+        if (!(await ended(graceMs))) await Promise.all([...runs].map((run) => run.handOver()));
+      }
+      interrupted = true;
+    },
   };
+};
+
+/** As many as nodes may ask for at once when a place is free; who comes too late finds it taken, and changes nothing. */
+const NEXT = 3;
+
+/** Puts the jobs back into the queue that waited longest and that nobody was free for. */
+export const wakeRefused = async ({ db, requeue }: Pick<RunnerDeps, 'db' | 'requeue'>): Promise<void> => {
+  for (const { id } of await db.read.runs.waiting(NEXT)) await requeue(id);
 };
 
 type StopReason = 'cancelled' | 'lost' | 'drained';
@@ -87,6 +149,19 @@ class Run {
     if (this.stopped) return;
     this.stopped = reason;
     this.abort.abort(error);
+  }
+
+  /** For a run that will not end in time: from now on it writes nothing, and its job is another's. */
+  async handOver(): Promise<void> {
+    const { deps, lease, claimed: { job, fence } } = this;
+    lease.lose(DRAINED);
+    try {
+      const given = await deps.db.transaction((tx) => tx.runs.giveBack(job.id, fence, { waitMs: 0, counts: false }, deps.clock.now()));
+      if (given) await deps.requeue(job.id);
+      deps.log.info('A job that could not be interrupted is handed over as it stands.', { jobId: job.id, kind: job.kind });
+    } catch (error) {
+      deps.log.warn('A job could not be handed over; its lease runs out.', { jobId: job.id, error: describe(error) });
+    }
   }
 
   async toItsEnd(): Promise<void> {
@@ -148,7 +223,9 @@ class Run {
     if (!this.stopped && error.code === 'INTERRUPTED') await lease.look();
     if (lease.lost) throw lease.lost;
     await this.journal.flush();
-    if ((this.stopped === 'drained' && error.code === 'INTERRUPTED') || this.isDatabaseFault(error)) return this.giveBack(error);
+    const drained = this.stopped === 'drained' && error.code === 'INTERRUPTED';
+    // A stop says nothing about the job: however often nodes are restarted, it keeps its attempts.
+    if (drained || this.isDatabaseFault(error)) return this.giveBack(error, { waitMs: 0, counts: !drained });
     if (error.code === 'INTERNAL') deps.log.error('A job failed by a fault of this service.', { jobId: job.id, kind: job.kind, error: describe(cause) });
     const cancelled = this.stopped === 'cancelled' && error.code === 'INTERRUPTED';
     const at = deps.clock.now();
@@ -164,9 +241,9 @@ class Run {
   }
 
   /** Nothing is wrong with the job: whoever is there next takes it up at once. */
-  private async giveBack(reason: DomainError): Promise<string> {
+  private async giveBack(reason: DomainError, given: GivenBack): Promise<string> {
     const { deps, lease, claimed: { job, fence } } = this;
-    await lease.transaction((tx) => tx.runs.giveBack(job.id, fence, 0, deps.clock.now()));
+    await lease.transaction((tx) => tx.runs.giveBack(job.id, fence, given, deps.clock.now()));
     deps.log.info('A job goes back to the queue.', { jobId: job.id, kind: job.kind, error: describe(reason.cause ?? reason) });
     await deps.requeue(job.id);
     return 'HANDED_OVER';

@@ -310,10 +310,28 @@ export interface ClaimedJob {
   maxAttempts: number;
 }
 
+export interface Claim {
+  worker: string;
+  leaseMs: number;
+  /** Most jobs that may run on all nodes together; null: no limit. */
+  limit: number | null;
+  at: Date;
+}
+
+export interface GivenBack {
+  /** Nobody takes it before. */
+  waitMs: number;
+  /** Whether the attempt counts against those that the job has. */
+  counts: boolean;
+}
+
 /** Who works on what: leases by the database's clock, and a fence that grows with each run. Over all tenants. */
 export interface RunRepository {
-  /** QUEUED and not to be waited for → RUNNING, with its event. null: somebody else has it, or it is over. */
-  claim(jobId: string, worker: string, leaseMs: number, at: Date): Promise<ClaimedJob | null>;
+  /**
+   * QUEUED and not to be waited for → RUNNING, with its event. null: somebody else has it, it is over, or as many run as may; then it
+   * stays QUEUED, and whoever ends a run looks for it. Comes first in its transaction.
+   */
+  claim(jobId: string, claim: Claim): Promise<ClaimedJob | null>;
   /** null: the lease is lost. */
   renew(jobId: string, fence: number, leaseMs: number): Promise<{ cancelRequested: boolean } | null>;
   /** Whether that run still owns the job. */
@@ -322,8 +340,8 @@ export interface RunRepository {
   hold(jobId: string, fence: number): Promise<boolean>;
   /** Moves the job's lock to another server, after its restart say; false: that one is busy, or the lease is lost. A statement of its own, not for transactions. */
   bindServer(jobId: string, fence: number, runId: string): Promise<boolean>;
-  /** Gives a run's job back to the queue, with its event; another worker may take it after `waitMs`. */
-  giveBack(jobId: string, fence: number, waitMs: number, at: Date): Promise<boolean>;
+  /** Gives a run's job back to the queue, with its event; false: the lease is lost. */
+  giveBack(jobId: string, fence: number, given: GivenBack, at: Date): Promise<boolean>;
   /** RUNNING jobs whose lease is over, with the fences of their dead runs. */
   expired(limit: number): Promise<{ id: string; fence: number; attempt: number }[]>;
   /** As `giveBack`, for a run whose lease is over. */

@@ -34,13 +34,14 @@ describe('the table of configuration', () => {
     MONGODB_URL: 'mongodb://db/snapback', STORE_URL: 'file:///archives', MASTER_KEY: 'ab'.repeat(32), MASTER_KEY_FILE: '/run/secrets/master',
     DEFAULT_TIME_ZONE: 'Asia/Shanghai', CONCURRENT_JOBS: '8', DISABLED_ENGINES: 'redis 4.0', REPLICATION_ADVERTISE_HOST: 'snapback.internal',
     REPLICATION_PORTS: '7000-7009', ALLOWED_ORIGINS: 'https://dash.example.com', INTROSPECTION: 'false', SAMPLE_REDIS: 'false',
-    REDIS_SERVER_BIN: '/opt/redis-server', LOG_LEVEL: 'debug', LOG_FORMAT: 'json', LEASE_SECONDS: '10', CATCH_UP_MINUTES: '60', DRAIN_SECONDS: '5',
+    REDIS_SERVER_BIN: '/opt/redis-server', LOG_LEVEL: 'debug', LOG_FORMAT: 'json', LEASE_SECONDS: '20', LEASE_RENEW_SECONDS: '4', LEASE_COLLECT_SECONDS: '2.5', ROLE: 'worker',
+    CONCURRENT_JOBS_TOTAL: '3', CATCH_UP_MINUTES: '60', DRAIN_SECONDS: '5',
     UPKEEP_SECONDS: '60', UNSEALED_SECONDS: '3600', MAX_DELETIONS: '10',
     MAX_BACKUP_GIB: '2', MAX_BACKUP_MINUTES: '30', SOURCE_IDLE_SECONDS: '30',
     WEBHOOK_URL: 'https://example.com/hook', WEBHOOK_SECRET: 'sixteen-letters!',
   };
   /** What is only taken together with another one. */
-  const WITH: Readonly<Record<string, string>> = { WEBHOOK_URL: 'WEBHOOK_SECRET', WEBHOOK_SECRET: 'WEBHOOK_URL' };
+  const WITH: Readonly<Record<string, string>> = { WEBHOOK_URL: 'WEBHOOK_SECRET', WEBHOOK_SECRET: 'WEBHOOK_URL', ROLE: 'DATABASE_URL' };
   const settingOf = (name: string, value: string): Record<string, string> => {
     const also = WITH[name];
     return { ...(also === undefined ? {} : { [also]: OTHER[also] ?? '' }), [name]: value };
@@ -81,7 +82,7 @@ describe('the table of configuration', () => {
       if (!(error instanceof ConfigError)) throw error;
       message = error.mistakes.join(' ');
     }
-    const range = /from (-?\d+) to (\d+)/.exec(message);
+    const range = /from (-?[\d.]+) to (\d+)/.exec(message);
     const choice = /one of ([\w, ]+),/.exec(message);
     if (range) expect(values).toBe(`${String(range[1])} to ${String(range[2])}`);
     else if (choice) expect(values).toBe(choice[1]);

@@ -1,10 +1,12 @@
 import { type EntityManager } from 'typeorm';
-import { type RunRepository } from '../../services/ports.js';
+import { type GivenBack, type RunRepository } from '../../services/ports.js';
 import { JobEntity } from '../entities/job.entity.js';
 import { isUniqueViolation } from '../faults.js';
 import { type AppendEvent, toJobRecord } from './job.repository.js';
 
 const OWNED = `id = $1 AND fence = $2 AND state = 'RUNNING' AND lease_until > clock_timestamp()`;
+/** Claims under a limit for all nodes come one after the other, or two could take the last place. Taken before every other lock. */
+const LIMIT_LOCK = 5_277_632_003;
 const MILLIS = `interval '1 millisecond'`;
 
 /** Writes that bring an event belong into a transaction; the others are one statement each. */
@@ -18,23 +20,26 @@ export const createRunRepository = (manager: EntityManager, append: AppendEvent)
     await append(toJobRecord(entity), { kind: 'STATE', at });
     return entity;
   };
-  const backToQueue = async (where: string, [id, fence]: [string, number], waitMs: number, at: Date): Promise<boolean> => {
+  const backToQueue = async (where: string, [id, fence]: [string, number], { waitMs, counts }: GivenBack, at: Date): Promise<boolean> => {
     const rows = await update(
       `UPDATE jobs SET state = 'QUEUED', fence = fence + 1, sequence = sequence + 1, lease_until = NULL, worker = NULL,
-         not_before = clock_timestamp() + $3 * ${MILLIS} WHERE ${where} RETURNING id`,
-      [id, fence, waitMs],
+         max_attempts = max_attempts + $4, not_before = clock_timestamp() + $3 * ${MILLIS} WHERE ${where} RETURNING id`,
+      [id, fence, waitMs, counts ? 0 : 1],
     );
     if (rows.length === 0) return false;
     await withEvent(id, at);
     return true;
   };
   return {
-    async claim(jobId, worker, leaseMs, at) {
+    async claim(jobId, { worker, leaseMs, limit, at }) {
+      if (limit !== null) await manager.query('SELECT pg_advisory_xact_lock($1)', [LIMIT_LOCK]);
       const rows = await update(
         `UPDATE jobs SET state = 'RUNNING', fence = fence + 1, attempt = attempt + 1, sequence = sequence + 1, worker = $2,
            lease_until = clock_timestamp() + $3 * ${MILLIS}, started_at = coalesce(started_at, $4)
-         WHERE id = $1 AND state = 'QUEUED' AND (not_before IS NULL OR not_before <= clock_timestamp()) RETURNING id`,
-        [jobId, worker, leaseMs, at],
+         WHERE id = $1 AND state = 'QUEUED' AND (not_before IS NULL OR not_before <= clock_timestamp())
+           AND ($5::integer IS NULL OR $5 > (SELECT count(*) FROM jobs r WHERE r.state = 'RUNNING' AND r.lease_until > clock_timestamp()))
+         RETURNING id`,
+        [jobId, worker, leaseMs, at, limit],
       );
       if (rows.length === 0) return null;
       const entity = await withEvent(jobId, at);
@@ -67,12 +72,12 @@ export const createRunRepository = (manager: EntityManager, append: AppendEvent)
         throw error;
       });
     },
-    giveBack: (jobId, fence, waitMs, at) => backToQueue(OWNED, [jobId, fence], waitMs, at),
+    giveBack: (jobId, fence, given, at) => backToQueue(OWNED, [jobId, fence], given, at),
     async expired(limit) {
       return manager.query(`SELECT id, fence, attempt FROM jobs WHERE state = 'RUNNING' AND lease_until <= clock_timestamp() ORDER BY lease_until LIMIT $1`, [limit]);
     },
     takeBack: (jobId, fence, waitMs, at) =>
-      backToQueue(`id = $1 AND fence = $2 AND state = 'RUNNING' AND lease_until <= clock_timestamp()`, [jobId, fence], waitMs, at),
+      backToQueue(`id = $1 AND fence = $2 AND state = 'RUNNING' AND lease_until <= clock_timestamp()`, [jobId, fence], { waitMs, counts: true }, at),
     async waiting(limit) {
       return manager.query(
         `SELECT id, extract(epoch FROM clock_timestamp() - coalesce(not_before, created_at))::float8 * 1000 AS "forMs" FROM jobs

@@ -65,7 +65,7 @@ describe('many at once', () => {
     const moved = randomBytes(20).toString('hex');
     const claimed = await Promise.all(Array.from({ length: 8 }, async () => {
       const { id } = await rig.insertJob();
-      return rig.db.transaction((tx) => tx.runs.claim(id, 'w', 30_000, new Date()));
+      return rig.db.transaction((tx) => tx.runs.claim(id, { worker: 'w', leaseMs: 30_000, limit: null, at: new Date() }));
     }));
     const bound = await Promise.all(claimed.map((run) => rig.db.read.runs.bindServer(run?.job.id ?? '', run?.fence ?? 0, moved)));
     expect(bound.filter(Boolean)).toHaveLength(1);

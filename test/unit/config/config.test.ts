@@ -18,7 +18,7 @@ const WRONG: Readonly<Record<string, string>> = {
   HOST: 'http://127.0.0.1', PORT: '65536', PUBLIC_URL: 'ftp://example.com', DATABASE_URL: 'mysql://user:canary-1@host/db', MONGODB_URL: 'http://user:canary-2@host/db',
   STORE_URL: 's3://key:canary-3@bucket', MASTER_KEY: 'canary-4', DEFAULT_TIME_ZONE: 'Mars/Olympus', CONCURRENT_JOBS: '0', DISABLED_ENGINES: 'redis four',
   REPLICATION_ADVERTISE_HOST: 'host:6379', REPLICATION_PORTS: '7009-7000', ALLOWED_ORIGINS: 'https://example.com/', INTROSPECTION: 'perhaps', SAMPLE_REDIS: '2',
-  LOG_LEVEL: 'loud', LOG_FORMAT: 'xml', LEASE_SECONDS: '1', CATCH_UP_MINUTES: '1.5', DRAIN_SECONDS: '-1', MAX_BACKUP_GIB: 'all', MAX_BACKUP_MINUTES: '', SOURCE_IDLE_SECONDS: '1e9',
+  LOG_LEVEL: 'loud', LOG_FORMAT: 'xml', LEASE_SECONDS: '0.5', LEASE_RENEW_SECONDS: '0.0001', LEASE_COLLECT_SECONDS: 'often', CONCURRENT_JOBS_TOTAL: '0', ROLE: 'boss', CATCH_UP_MINUTES: '1.5', DRAIN_SECONDS: '-1', MAX_BACKUP_GIB: 'all', MAX_BACKUP_MINUTES: '', SOURCE_IDLE_SECONDS: '1e9',
   WEBHOOK_URL: 'ftp://canary-5.example', WEBHOOK_SECRET: 'canary-6',
 };
 
@@ -50,6 +50,19 @@ describe('the configuration', () => {
     });
     expect(readConfig({ DATABASE_URL: 'postgres://db/x', SAMPLE_REDIS: 'true' }).sampleRedis).toBe(true);
     expect(readConfig({ REPLICATION_PORTS: '7000' }).replication.ports).toEqual({ from: 7000, to: 7000 });
+  });
+
+  it('keeps the proportions of a lease, and refuses one that a single lost renewal would end', () => {
+    expect(readConfig({}).lease).toEqual({ lifeMs: 30_000, renewMs: 8_000, collectMs: 5_000 });
+    expect(readConfig({ LEASE_SECONDS: '3' }).lease).toEqual({ lifeMs: 3_000, renewMs: 800, collectMs: 500 });
+    expect(readConfig({ LEASE_SECONDS: '3', LEASE_RENEW_SECONDS: '0.25', LEASE_COLLECT_SECONDS: '1' }).lease).toEqual({ lifeMs: 3_000, renewMs: 250, collectMs: 1_000 });
+    expect(mistakesOf({ LEASE_SECONDS: '10', LEASE_RENEW_SECONDS: '5' })).toEqual(['LEASE_RENEW_SECONDS must be less than half of LEASE_SECONDS (10).']);
+  });
+
+  it('knows what a process with half the work cannot have', () => {
+    expect(readConfig({ ROLE: 'worker', DATABASE_URL: 'postgresql://db/x' })).toMatchObject({ role: 'worker', sampleRedis: false });
+    expect(mistakesOf({ ROLE: 'api' })).toEqual([expect.stringContaining('DATABASE_URL')]);
+    expect(mistakesOf({ ROLE: 'api', DATABASE_URL: 'postgresql://db/x', SAMPLE_REDIS: 'yes' })).toEqual([expect.stringMatching(/^SAMPLE_REDIS .*"all"/)]);
   });
 
   it('names every mistake at once, each by its variable', () => {
