@@ -106,7 +106,7 @@ const openMasterKey = async (config: Config, db: Database, log: Logger): Promise
     // Of several nodes that start at once another one was first: a key that nothing was sealed with is only in the way of the right one.
     if (created) await rm(config.masterKeyFile);
     throw new DomainError('KEY_UNAVAILABLE', `This database was set up with master key ${value}; the configured one is ${key.id}.`, {
-      hint: 'Start the service with MASTER_KEY or MASTER_KEY_FILE as it was then.',
+      hint: 'Start the service with MASTER_KEY or MASTER_KEY_FILE as it was then; all nodes of a service need the same.',
     });
   }
   return key;
