@@ -249,7 +249,7 @@ const build = async ({ config, databaseUrl, log, clock: given, keepFirstKey, pro
   });
   const dispatcher = createDispatcher({ db, ids, clock: given, log, queue, starter, catchUpMs: config.catchUpMs });
 
-  const upkeep = createUpkeep({ db, store, keys, ids, clock: given ?? machineClock, log, worker, vault, dial, queue, lease: config.lease, settings: config.upkeep });
+  const upkeep = createUpkeep({ db, store, keys, ids, clock, machine: given ?? machineClock, log, worker, vault, dial, queue, lease: config.lease, settings: config.upkeep });
 
   const firstKey = await ensureFirstKey({ db, ids, clock }, keepFirstKey);
   const schema = await buildServedSchema();

@@ -35,8 +35,10 @@ export interface UpkeepSettings {
 export interface UpkeepDeps extends SettleDeps {
   store: Store;
   keys: KeyRing;
-  /** This node's clock: compared with the database's, by which everything is judged. */
+  /** Times that are written down. */
   clock: Clock;
+  /** This machine's own clock, right or wrong: compared with the database's, by which everything is judged. Default: `clock`. */
+  machine?: Clock | undefined;
   worker: string;
   lease: ServiceLockDeps['times'];
   settings: UpkeepSettings;
@@ -146,7 +148,7 @@ export const createUpkeep = (deps: UpkeepDeps): Upkeep => {
     const status = await readStatus(db);
     const detached = await detachedBecause(db, store);
     const at = await now();
-    const { agreed, heldBecause } = clocks.look({ database: at, node: deps.clock.now(), monotonicMs: performance.now() }, status);
+    const { agreed, heldBecause } = clocks.look({ database: at, node: (deps.machine ?? deps.clock).now(), monotonicMs: performance.now() }, status);
     const stoppedBecause = detached ?? heldBecause;
     const { notice, told } = stoppedBecause === null
       ? { notice: null, told: { toldAt: status.toldAt, toldOf: status.toldOf } }
