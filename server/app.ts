@@ -51,6 +51,7 @@ import { createJobService } from './services/job.service.js';
 import { createPolicyService } from './services/policy.service.js';
 import { type Database, type EnginePort, type Ids } from './services/ports.js';
 import { createRestoreService } from './services/restore.service.js';
+import { createRetentionService } from './services/retention.service.js';
 import { createServiceService } from './services/service.service.js';
 import { type Logger } from './telemetry/logger.js';
 import { createMetrics } from './telemetry/metrics.js';
@@ -166,7 +167,7 @@ const createReadiness = ({ query, store, hub, queue, upkeep, works }: Watched) =
     inTime(store.check().then((health) => health.writable, () => false), false),
     queue.reachable(READY_WITHIN_MS),
   ]);
-  const stands = database && works ? await inTime(upkeep.standsBecause().catch((error: unknown) => String(error)), null) : null;
+  const stands = database && works ? await inTime(upkeep.status().then(({ stoppedBecause }) => stoppedBecause, (error: unknown) => String(error)), null) : null;
   const check = (name: string, ok: boolean, reason: string): ReadinessCheck => ({ name, ok, reason: ok ? undefined : reason });
   return [
     check('database', database, 'The database does not answer.'),
@@ -227,6 +228,7 @@ const build = async ({ config, databaseUrl, log, clock: given, keepFirstKey, pro
   const starter = createBackupStarter(ids, gate);
   const metrics = createMetrics({ processMetrics: processMetrics ?? false });
   let url = '';
+  const upkeep = createUpkeep({ db, store, keys, ids, clock, machine: given ?? machineClock, log, worker, vault, dial, queue, lease: config.lease, settings: config.upkeep });
 
   const services: Services = {
     instances: createInstanceService({ db, engine, vault, gate, ids, clock, queue, backups: starter, defaultTimeZone: config.defaultTimeZone }),
@@ -234,6 +236,7 @@ const build = async ({ config, databaseUrl, log, clock: given, keepFirstKey, pro
     backups: createBackupService({ db, ids, clock, queue, starter, links, publicUrl: () => config.publicUrl ?? url }),
     restores: createRestoreService({ db, engine, vault, gate, ids, clock, log, queue }),
     jobs: createJobService({ db, feed, clock }),
+    retention: createRetentionService({ db, upkeep }),
     service: createServiceService({ db, engine, gate, version: VERSION, defaultTimeZone: config.defaultTimeZone, concurrentJobs: config.concurrentJobs }),
   };
 
@@ -249,7 +252,11 @@ const build = async ({ config, databaseUrl, log, clock: given, keepFirstKey, pro
   });
   const dispatcher = createDispatcher({ db, ids, clock: given, log, queue, starter, catchUpMs: config.catchUpMs });
 
-  const upkeep = createUpkeep({ db, store, keys, ids, clock, machine: given ?? machineClock, log, worker, vault, dial, queue, lease: config.lease, settings: config.upkeep });
+  metrics.gauge('retention_stopped', '1 while sweeping and retention stand still.', [], async () => [{ value: (await upkeep.status()).stoppedBecause === null ? 0 : 1 }]);
+  metrics.gauge('upkeep_last_pass_timestamp_seconds', 'When the last pass of retention began, on whatever node.', [], async () => {
+    const { lastPassAt } = await upkeep.status();
+    return lastPassAt === null ? [] : [{ value: Math.floor(lastPassAt.getTime() / 1000) }];
+  });
 
   const firstKey = await ensureFirstKey({ db, ids, clock }, keepFirstKey);
   const schema = await buildServedSchema();

@@ -1,9 +1,9 @@
 import { randomKey, type Connection } from './connection.js';
 import { type DownloadOptions, type DownloadSummary } from './download.js';
 import {
-  BackupNowDocument, CreateDownloadLinkDocument, DeleteBackupDocument, GetBackupDocument, ListBackupsDocument,
+  BackupNowDocument, CreateDownloadLinkDocument, DeleteBackupDocument, GetBackupDocument, ListBackupsDocument, RetentionPreviewDocument,
   type BackupFilter, type BackupFragment, type BackupNowInput, type CreateDownloadLinkMutation, type DeleteBackupInput, type JobEventFragment,
-  type JobFragment,
+  type JobFragment, type RetentionPreviewQuery,
 } from './generated/operations.js';
 import { type Jobs, type WaitOptions, type WatchOptions } from './jobs.js';
 import { createList, splitListInput, type List, type ListOptions } from './list.js';
@@ -13,6 +13,9 @@ import { follow } from './stream.js';
 
 /** A signed, expiring address of one backup's RDB file. Whoever has it can download; treat it as a secret. */
 export type DownloadLink = NonNullable<CreateDownloadLinkMutation['createDownloadLink']['link']>;
+
+/** What the next pass of retention does with a backup, and why. */
+export type RetentionVerdict = RetentionPreviewQuery['retentionPreview']['nodes'][number];
 
 /** A backup, its id, or what `create` and `delete` return. */
 export type BackupRef = Ref | { readonly backup: { readonly id: string }; readonly job: { readonly id: string } };
@@ -27,6 +30,8 @@ export interface Backups {
   create(input: BackupNowInput, options?: KeyedCallOptions): Promise<BackupAndJob>;
   /** Deleted backups are left out unless `states` asks for them. */
   list(filter?: BackupFilter & ListOptions, options?: CallOptions): List<BackupFragment>;
+  /** What the next pass of retention does with each backup, and why, as things stand now. */
+  retentionPreview(filter?: { instanceId?: string } & ListOptions, options?: CallOptions): List<RetentionVerdict>;
   /** A backup, or null when there is none. */
   get(backup: BackupRef, options?: CallOptions): Promise<BackupFragment | null>;
   /** The newest good backup of a protected instance needs `force`. */
@@ -79,6 +84,10 @@ export const createBackups = (connection: Connection, jobs: Jobs): Backups => {
     list: (input = {}, options) => {
       const { filter, list } = splitListInput<BackupFilter>(input);
       return createList('ListBackups', list, async (page) => (await connection.execute(ListBackupsDocument, { filter, ...page }, options)).backups);
+    },
+    retentionPreview: (input = {}, options) => {
+      const { filter, list } = splitListInput<{ instanceId?: string }>(input);
+      return createList('RetentionPreview', list, async (page) => (await connection.execute(RetentionPreviewDocument, { ...filter, ...page }, options)).retentionPreview);
     },
     get,
     delete: async (backup, options = {}) => {

@@ -10,7 +10,7 @@ export { type List, type ListOptions, type Page } from './list.js';
 export { type Ref } from './payload.js';
 export { type Instances } from './instances.js';
 export { type GetPolicyOptions, type Policies, type Policy } from './policies.js';
-export { type BackupAndJob, type BackupRef, type Backups, type DownloadLink } from './backups.js';
+export { type BackupAndJob, type BackupRef, type Backups, type DownloadLink, type RetentionVerdict } from './backups.js';
 export { type DownloadOptions, type DownloadSummary } from './download.js';
 export { type RestoreAndJob, type RestoreRef, type Restores } from './restores.js';
 export { type FeedOptions, type Jobs, type WaitOptions, type WatchOptions } from './jobs.js';

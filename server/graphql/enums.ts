@@ -28,6 +28,8 @@ export const BackupTriggerEnum = enumeration('BackupTrigger', TRIGGERS);
 export const IntegrityEnum = enumeration('Integrity', INTEGRITIES);
 export const CoverageKindEnum = enumeration('CoverageKind', ['INSTANCE', 'SHARD']);
 export const RetainedBecauseEnum = enumeration('RetainedBecause', ['NEWEST_GOOD', 'IN_USE']);
+export const RetentionActionEnum = enumeration('RetentionAction', ['DELETE', 'KEEP']);
+export const RetentionReasonEnum = enumeration('RetentionReason', ['EXPIRED', 'DELETING', 'NOT_EXPIRED', 'NEWEST_GOOD', 'IN_USE', 'STOPPED']);
 export const KeyTypeEnum = enumeration('KeyType', KEY_TYPES);
 
 export const JobKindEnum = enumeration('JobKind', JOB_KINDS);

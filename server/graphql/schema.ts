@@ -10,11 +10,12 @@ import { InstanceResolver } from './resolvers/instance.resolver.js';
 import { JobResolver } from './resolvers/job.resolver.js';
 import { PolicyResolver } from './resolvers/policy.resolver.js';
 import { RestorePlanResolver, RestoreResolver } from './resolvers/restore.resolver.js';
+import { RetentionResolver } from './resolvers/retention.resolver.js';
 import { ServiceResolver } from './resolvers/service.resolver.js';
 import { assertSameSchema } from './schema-gate.js';
 
 const RESOLVERS: NonEmptyArray<new () => object> = [
-  ServiceResolver, InstanceResolver, PolicyResolver, BackupResolver, JobResolver, RestorePlanResolver, RestoreResolver,
+  ServiceResolver, InstanceResolver, PolicyResolver, BackupResolver, JobResolver, RestorePlanResolver, RestoreResolver, RetentionResolver,
 ];
 
 /** type-graphql asks for one as soon as there is a subscription; ours bring their own iterators, so it is never used. */

@@ -2,7 +2,7 @@ import { type Principal } from '../domain/principal.js';
 import {
   type BackupFilter, type BackupRecord, type DownloadLinkRecord, type InstanceFilter, type InstanceRecord, type JobEventRecord,
   type JobFilter, type JobRecord, type Page, type PageArgs, type PlannedRunRecord, type PolicyRecord, type ProjectRecord,
-  type RestoreFilter, type RestorePlanRecord, type RestoreRecord, type ServiceRecord, type ViewerRecord, type Weekday,
+  type RestoreFilter, type RestorePlanRecord, type RestoreRecord, type RetentionStatusRecord, type RetentionVerdictRecord, type ServiceRecord, type ViewerRecord, type Weekday,
 } from './records.js';
 
 /*
@@ -103,6 +103,13 @@ export interface JobApi {
   events(caller: Caller, input: { filter: JobFilter; after?: string | null | undefined }): Promise<AsyncIterableIterator<JobEventRecord>>;
 }
 
+export interface RetentionApi {
+  /** Of the whole service, the same for all projects. */
+  status(caller: Caller): Promise<RetentionStatusRecord>;
+  /** See `Query.retentionPreview`. */
+  preview(caller: Caller, filter: { instanceId?: string | null | undefined }, page: PageArgs): Promise<Page<RetentionVerdictRecord>>;
+}
+
 export interface ServiceApi {
   viewer(caller: Caller): Promise<ViewerRecord>;
   project(caller: Caller, id: string): Promise<ProjectRecord | null>;
@@ -116,5 +123,6 @@ export interface Services {
   backups: BackupApi;
   restores: RestoreApi;
   jobs: JobApi;
+  retention: RetentionApi;
   service: ServiceApi;
 }

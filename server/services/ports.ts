@@ -10,7 +10,7 @@ import { type TargetFindings } from '../engine/target/check.js';
 import { type UndoRecord } from '../engine/target/undo-record.js';
 import {
   type BackupFilter, type BackupRecord, type InstanceFilter, type InstanceRecord, type JobEventKind, type JobEventRecord, type JobFilter,
-  type JobRecord, type PolicyRecord, type ProjectRecord, type RestoreFilter, type RestorePlanRecord, type RestoreRecord,
+  type JobRecord, type PolicyRecord, type ProjectRecord, type RestoreFilter, type RestorePlanRecord, type RestoreRecord, type RetentionStatusRecord,
 } from './records.js';
 
 export type { UndoRecord } from '../engine/target/undo-record.js';
@@ -405,11 +405,18 @@ export interface UpkeepStatus {
   lastPassAt: Date | null;
   /** Passes in a row that found the clocks agreeing. */
   agreed: number;
-  /** Why sweeping and retention stand still, for people; null when they do not. */
+  /** Why sweeping and retention stood still in that pass, for people; null when they did not. */
   stoppedBecause: string | null;
+  /** The part of it that the clocks were the reason for: holds until the next pass, while whether the store is ours can be seen at any time. */
+  heldBecause: string | null;
   /** When the operator was last told that they do, and what of. */
   toldAt: Date | null;
   toldOf: 'STORE' | 'CLOCK' | null;
+}
+
+/** What keeps catalogue and store in accord, as others see it. */
+export interface UpkeepPort {
+  status(): Promise<RetentionStatusRecord>;
 }
 
 export interface RetentionView {

@@ -143,6 +143,20 @@ export interface BackupRecord {
   damage: DamageRecord | null;
 }
 
+/** What the next pass of retention does with a backup, and why. */
+export interface RetentionVerdictRecord {
+  backup: BackupRecord;
+  action: 'DELETE' | 'KEEP';
+  because: 'EXPIRED' | 'DELETING' | 'NOT_EXPIRED' | 'NEWEST_GOOD' | 'IN_USE' | 'STOPPED';
+}
+
+export interface RetentionStatusRecord {
+  lastPassAt: Date | null;
+  nextPassAt: Date | null;
+  maxDeletions: number;
+  stoppedBecause: string | null;
+}
+
 export interface JobRecord {
   id: string;
   projectId: string;

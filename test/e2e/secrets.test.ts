@@ -43,6 +43,7 @@ const METHODS: { readonly [Noun in keyof Services]: { readonly [Method in keyof 
     get: { verb: 'read', args: ['job_1'] }, getMany: { verb: 'read', args: [['job_1']] }, runningByInstance: { verb: 'read', args: [['ins_1']] }, list: { verb: 'read', args: [{}, {}] },
     cancel: { verb: 'operate', args: [{ jobId: 'job_1' }] }, progress: { verb: 'read', args: [{ jobId: 'job_1' }] }, events: { verb: 'read', args: [{ filter: {} }] },
   },
+  retention: { status: { verb: 'read', args: [] }, preview: { verb: 'read', args: [{}, {}] } },
   service: { viewer: { verb: 'read', args: [] }, project: { verb: 'read', args: ['prj_1'] }, service: { verb: 'read', args: [] } },
 };
 

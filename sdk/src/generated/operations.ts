@@ -523,6 +523,30 @@ export type RestoreBackupInput = {
   idempotencyKey?: string | null | undefined;
 };
 
+/** What the next pass of retention does with a backup. */
+export type RetentionAction =
+  /** Removes it. */
+  | 'DELETE'
+  /** Leaves it. */
+  | 'KEEP'
+  | (string & {});
+
+/** Why the next pass of retention does so. */
+export type RetentionReason =
+  /** It is past its time, and nothing keeps it. When more than `maxDeletions` are, those longest past go first and others wait for the passes after. */
+  | 'EXPIRED'
+  /** Its deletion has begun, by a pass or by `deleteBackup`. */
+  | 'DELETING'
+  /** Its time has not come, or has not begun: it is being taken. */
+  | 'NOT_EXPIRED'
+  /** It is the newest AVAILABLE backup of a protected instance. */
+  | 'NEWEST_GOOD'
+  /** A restore or download reads it, or a queued restore will. */
+  | 'IN_USE'
+  /** It is past its time, but retention stands still: `service.retention.stoppedBecause` says why. */
+  | 'STOPPED'
+  | (string & {});
+
 export type BackupFragment = { id: string, name: string, state: BackupState, trigger: BackupTrigger, integrity: Integrity | null, captureMethod: CaptureMethod, engine: Engine, engineVersion: string, rdbVersion: number | null, sizeBytes: string | null, storedBytes: string | null, sha256: string | null, keys: string | null, expiringKeys: string | null, functions: number | null, createdAt: string, startedAt: string | null, completedAt: string | null, durationMs: number | null, expiresAt: string | null, retainedBecause: RetainedBecause | null, instance: { id: string, name: string }, job: { id: string, kind: JobKind, state: JobState, conclusion: JobConclusion | null } | null, unknownContent: { what: string, offset: string } | null, coverage: { kind: CoverageKind, slots: Array<{ start: number, end: number }> }, databases: Array<{ database: number, keys: string, expiring: string }> | null, types: Array<{ type: KeyType, keys: string }> | null, loadsOn: Array<{ engine: Engine, minVersion: string, maxVersion: string | null }> | null, damage: { code: ErrorCode, message: string, noticedAt: string } | null };
 
 export type GetBackupQueryVariables = Exact<{
@@ -541,6 +565,16 @@ export type ListBackupsQueryVariables = Exact<{
 
 
 export type ListBackupsQuery = { backups: { totalCount: number, nodes: Array<BackupFragment>, pageInfo: PageInfoFragment } };
+
+export type RetentionPreviewQueryVariables = Exact<{
+  instanceId?: string | null | undefined;
+  order?: ListOrder | null | undefined;
+  first: number;
+  after?: string | null | undefined;
+}>;
+
+
+export type RetentionPreviewQuery = { retentionPreview: { totalCount: number, nodes: Array<{ action: RetentionAction, because: RetentionReason, backup: BackupFragment }>, pageInfo: PageInfoFragment } };
 
 export type BackupNowMutationVariables = Exact<{
   input: BackupNowInput;
@@ -722,7 +756,7 @@ export type RestoreBackupMutation = { restoreBackup: { restore: RestoreFragment 
 export type ServiceInfoQueryVariables = Exact<{ [key: string]: never; }>;
 
 
-export type ServiceInfoQuery = { service: { version: string, defaultTimeZone: string, retentionDays: number, store: { kind: StoreKind, writable: boolean, freeBytes: string | null }, limits: { maxPageSize: number, maxNameLength: number, minDownloadLinkSeconds: number, maxDownloadLinkSeconds: number, restorePlanSeconds: number, idempotencyKeySeconds: number, concurrentJobs: number }, engines: Array<{ engine: Engine, minVersion: string, disabledVersions: Array<string> }> } };
+export type ServiceInfoQuery = { service: { version: string, defaultTimeZone: string, retentionDays: number, store: { kind: StoreKind, writable: boolean, freeBytes: string | null }, retention: { lastPassAt: string | null, nextPassAt: string | null, maxDeletions: number, stoppedBecause: string | null }, limits: { maxPageSize: number, maxNameLength: number, minDownloadLinkSeconds: number, maxDownloadLinkSeconds: number, restorePlanSeconds: number, idempotencyKeySeconds: number, concurrentJobs: number }, engines: Array<{ engine: Engine, minVersion: string, disabledVersions: Array<string> }> } };
 
 export type ViewerQueryVariables = Exact<{ [key: string]: never; }>;
 
@@ -744,6 +778,7 @@ export const UserErrorFragmentDoc = /*#__PURE__*/ new TypedDocumentString(`fragm
 export const PageInfoFragmentDoc = /*#__PURE__*/ new TypedDocumentString(`fragment PageInfo on PageInfo { hasNextPage endCursor }`) as unknown as TypedDocumentString<PageInfoFragment, unknown>;
 export const GetBackupDocument = /*#__PURE__*/ new TypedDocumentString(`query GetBackup($id: ID!) { backup(id: $id) { ...Backup } } fragment Backup on Backup { id name state trigger instance { id name } job { id kind state conclusion } integrity unknownContent { what offset } captureMethod coverage { kind slots { start end } } engine engineVersion rdbVersion sizeBytes storedBytes sha256 keys expiringKeys databases { database keys expiring } types { type keys } functions loadsOn { engine minVersion maxVersion } createdAt startedAt completedAt durationMs expiresAt retainedBecause damage { code message noticedAt } }`) as unknown as TypedDocumentString<GetBackupQuery, GetBackupQueryVariables>;
 export const ListBackupsDocument = /*#__PURE__*/ new TypedDocumentString(`query ListBackups($filter: BackupFilter, $order: ListOrder, $first: Int!, $after: String) { backups(filter: $filter, order: $order, first: $first, after: $after) { nodes { ...Backup } pageInfo { ...PageInfo } totalCount } } fragment Backup on Backup { id name state trigger instance { id name } job { id kind state conclusion } integrity unknownContent { what offset } captureMethod coverage { kind slots { start end } } engine engineVersion rdbVersion sizeBytes storedBytes sha256 keys expiringKeys databases { database keys expiring } types { type keys } functions loadsOn { engine minVersion maxVersion } createdAt startedAt completedAt durationMs expiresAt retainedBecause damage { code message noticedAt } } fragment PageInfo on PageInfo { hasNextPage endCursor }`) as unknown as TypedDocumentString<ListBackupsQuery, ListBackupsQueryVariables>;
+export const RetentionPreviewDocument = /*#__PURE__*/ new TypedDocumentString(`query RetentionPreview($instanceId: ID, $order: ListOrder, $first: Int!, $after: String) { retentionPreview( instanceId: $instanceId order: $order first: $first after: $after ) { nodes { backup { ...Backup } action because } pageInfo { ...PageInfo } totalCount } } fragment Backup on Backup { id name state trigger instance { id name } job { id kind state conclusion } integrity unknownContent { what offset } captureMethod coverage { kind slots { start end } } engine engineVersion rdbVersion sizeBytes storedBytes sha256 keys expiringKeys databases { database keys expiring } types { type keys } functions loadsOn { engine minVersion maxVersion } createdAt startedAt completedAt durationMs expiresAt retainedBecause damage { code message noticedAt } } fragment PageInfo on PageInfo { hasNextPage endCursor }`) as unknown as TypedDocumentString<RetentionPreviewQuery, RetentionPreviewQueryVariables>;
 export const BackupNowDocument = /*#__PURE__*/ new TypedDocumentString(`mutation BackupNow($input: BackupNowInput!) { backupNow(input: $input) { backup { ...Backup } job { ...Job } userErrors { ...UserError } } } fragment Backup on Backup { id name state trigger instance { id name } job { id kind state conclusion } integrity unknownContent { what offset } captureMethod coverage { kind slots { start end } } engine engineVersion rdbVersion sizeBytes storedBytes sha256 keys expiringKeys databases { database keys expiring } types { type keys } functions loadsOn { engine minVersion maxVersion } createdAt startedAt completedAt durationMs expiresAt retainedBecause damage { code message noticedAt } } fragment Job on Job { id kind state conclusion phase phases { phase startedAt endedAt } progress { bytesDone bytesTotal keysDone keysTotal bytesPerSecond remainingSeconds fraction } failure { code message hint retryable phase at } attempt sequence createdAt startedAt completedAt cancelRequestedAt cancellable instance { id name } backup { id name state } restore { id dataNow } } fragment UserError on UserError { code message field }`) as unknown as TypedDocumentString<BackupNowMutation, BackupNowMutationVariables>;
 export const DeleteBackupDocument = /*#__PURE__*/ new TypedDocumentString(`mutation DeleteBackup($input: DeleteBackupInput!) { deleteBackup(input: $input) { backup { ...Backup } job { ...Job } userErrors { ...UserError } } } fragment Backup on Backup { id name state trigger instance { id name } job { id kind state conclusion } integrity unknownContent { what offset } captureMethod coverage { kind slots { start end } } engine engineVersion rdbVersion sizeBytes storedBytes sha256 keys expiringKeys databases { database keys expiring } types { type keys } functions loadsOn { engine minVersion maxVersion } createdAt startedAt completedAt durationMs expiresAt retainedBecause damage { code message noticedAt } } fragment Job on Job { id kind state conclusion phase phases { phase startedAt endedAt } progress { bytesDone bytesTotal keysDone keysTotal bytesPerSecond remainingSeconds fraction } failure { code message hint retryable phase at } attempt sequence createdAt startedAt completedAt cancelRequestedAt cancellable instance { id name } backup { id name state } restore { id dataNow } } fragment UserError on UserError { code message field }`) as unknown as TypedDocumentString<DeleteBackupMutation, DeleteBackupMutationVariables>;
 export const CreateDownloadLinkDocument = /*#__PURE__*/ new TypedDocumentString(`mutation CreateDownloadLink($input: CreateDownloadLinkInput!) { createDownloadLink(input: $input) { link { url expiresAt fileName sizeBytes sha256 } userErrors { ...UserError } } } fragment UserError on UserError { code message field }`) as unknown as TypedDocumentString<CreateDownloadLinkMutation, CreateDownloadLinkMutationVariables>;
@@ -765,5 +800,5 @@ export const GetRestoreDocument = /*#__PURE__*/ new TypedDocumentString(`query G
 export const ListRestoresDocument = /*#__PURE__*/ new TypedDocumentString(`query ListRestores($filter: RestoreFilter, $order: ListOrder, $first: Int!, $after: String) { restores(filter: $filter, order: $order, first: $first, after: $after) { nodes { ...Restore } pageInfo { ...PageInfo } totalCount } } fragment Restore on Restore { id plan { id state } backup { id name } instance { id name } method safetyBackup { id name state } dataNow unsavedWriteBytes report { keysBefore { database keys expiring } keysAfter { database keys expiring } bytesSent loadMs promoted bgsaveSuggested notices } job { id kind state conclusion } createdAt completedAt } fragment PageInfo on PageInfo { hasNextPage endCursor }`) as unknown as TypedDocumentString<ListRestoresQuery, ListRestoresQueryVariables>;
 export const CreateRestorePlanDocument = /*#__PURE__*/ new TypedDocumentString(`mutation CreateRestorePlan($input: CreateRestorePlanInput!) { createRestorePlan(input: $input) { plan { ...RestorePlan } userErrors { ...UserError } } } fragment RestorePlan on RestorePlan { id state backup { id name } instance { id name } method safetyBackup pauseWrites targetEngine targetVersion targetRunId keysNow { database keys expiring } keysAfter { database keys expiring } compatibility { loads reason } memory { usedBytes maxBytes estimatedBytes } blockers { name code message hint } warnings { name message hint mustAccept } confirmationText job { id kind state conclusion } createdAt expiresAt } fragment UserError on UserError { code message field }`) as unknown as TypedDocumentString<CreateRestorePlanMutation, CreateRestorePlanMutationVariables>;
 export const RestoreBackupDocument = /*#__PURE__*/ new TypedDocumentString(`mutation RestoreBackup($input: RestoreBackupInput!) { restoreBackup(input: $input) { restore { ...Restore } job { ...Job } userErrors { ...UserError } } } fragment Job on Job { id kind state conclusion phase phases { phase startedAt endedAt } progress { bytesDone bytesTotal keysDone keysTotal bytesPerSecond remainingSeconds fraction } failure { code message hint retryable phase at } attempt sequence createdAt startedAt completedAt cancelRequestedAt cancellable instance { id name } backup { id name state } restore { id dataNow } } fragment Restore on Restore { id plan { id state } backup { id name } instance { id name } method safetyBackup { id name state } dataNow unsavedWriteBytes report { keysBefore { database keys expiring } keysAfter { database keys expiring } bytesSent loadMs promoted bgsaveSuggested notices } job { id kind state conclusion } createdAt completedAt } fragment UserError on UserError { code message field }`) as unknown as TypedDocumentString<RestoreBackupMutation, RestoreBackupMutationVariables>;
-export const ServiceInfoDocument = /*#__PURE__*/ new TypedDocumentString(`query ServiceInfo { service { version defaultTimeZone retentionDays store { kind writable freeBytes } limits { maxPageSize maxNameLength minDownloadLinkSeconds maxDownloadLinkSeconds restorePlanSeconds idempotencyKeySeconds concurrentJobs } engines { engine minVersion disabledVersions } } }`) as unknown as TypedDocumentString<ServiceInfoQuery, ServiceInfoQueryVariables>;
+export const ServiceInfoDocument = /*#__PURE__*/ new TypedDocumentString(`query ServiceInfo { service { version defaultTimeZone retentionDays store { kind writable freeBytes } retention { lastPassAt nextPassAt maxDeletions stoppedBecause } limits { maxPageSize maxNameLength minDownloadLinkSeconds maxDownloadLinkSeconds restorePlanSeconds idempotencyKeySeconds concurrentJobs } engines { engine minVersion disabledVersions } } }`) as unknown as TypedDocumentString<ServiceInfoQuery, ServiceInfoQueryVariables>;
 export const ViewerDocument = /*#__PURE__*/ new TypedDocumentString(`query Viewer { viewer { keyId keyName role project { id name createdAt } } }`) as unknown as TypedDocumentString<ViewerQuery, ViewerQueryVariables>;

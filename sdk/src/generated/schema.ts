@@ -2,4 +2,4 @@
 /** Version of this package. */
 export const SDK_VERSION = '0.1.0';
 /** SHA-256 of the schema files this package was generated from, in the order of their names. */
-export const SCHEMA_SHA256 = '111b55f714093fffe5ec6bd1a4589407b38cd3e28734fb5e1be7a104873f89b3';
+export const SCHEMA_SHA256 = 'ea9a3623f69e8a00ea5c4ae6291fa57022d745559ff382741ef5aeae548e180f';

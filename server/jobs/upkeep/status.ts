@@ -3,7 +3,7 @@ import { type Notice } from '../../domain/notice.js';
 import { type Database, type UpkeepStatus } from '../../services/ports.js';
 
 /** Nothing has been seen that would speak against the clocks. */
-const NEVER: UpkeepStatus = { lastPassAt: null, agreed: AGREEING_LOOKS, stoppedBecause: null, toldAt: null, toldOf: null };
+const NEVER: UpkeepStatus = { lastPassAt: null, agreed: AGREEING_LOOKS, stoppedBecause: null, heldBecause: null, toldAt: null, toldOf: null };
 /** What goes on for longer is told again after this long; nodes of which one has a wrong clock do not tell more often either. */
 const TELL_EVERY_MS = 24 * 60 * 60_000;
 

@@ -2,7 +2,7 @@ import { DomainError } from '../../domain/errors.js';
 import { type Clock } from '../../engine/ports.js';
 import { type KeyRing } from '../../engine/archive/archive.js';
 import { type Store } from '../../engine/store/store.js';
-import { type UpkeepBackup } from '../../services/ports.js';
+import { type UpkeepBackup, type UpkeepPort } from '../../services/ports.js';
 import { adoptArchive } from './adopt.js';
 import { createUpkeepArchives } from './archives.js';
 import { detachedBecause } from './attachment.js';
@@ -55,11 +55,9 @@ export interface PassReport {
   removed: number;
 }
 
-export interface Upkeep {
+export interface Upkeep extends UpkeepPort {
   /** One pass, now. null: another node is at it. */
   pass(): Promise<PassReport | null>;
-  /** Why sweeping and retention stand still at present; null when they do not. */
-  standsBecause(): Promise<string | null>;
   /** A pass at once, then whenever one is due. */
   start(): void;
   /** Interrupts a pass between two of its steps, and waits for it. */
@@ -154,7 +152,7 @@ export const createUpkeep = (deps: UpkeepDeps): Upkeep => {
       ? { notice: null, told: { toldAt: status.toldAt, toldOf: status.toldOf } }
       : noticeOfStop(at, stoppedBecause, detached === null ? 'CLOCK' : 'STORE', status);
     await lock.write(async (tx) => {
-      await tx.settings.put('upkeep', encodeStatus({ lastPassAt: at, agreed, stoppedBecause, ...told }));
+      await tx.settings.put('upkeep', encodeStatus({ lastPassAt: at, agreed, stoppedBecause, heldBecause, ...told }));
       if (notice) await tx.notices.append(notice);
     });
     if (stoppedBecause !== status.stoppedBecause) {
@@ -215,7 +213,13 @@ export const createUpkeep = (deps: UpkeepDeps): Upkeep => {
 
   return {
     pass,
-    standsBecause: async () => (await detachedBecause(db, store)) ?? (await readStatus(db)).stoppedBecause,
+    async status() {
+      const { lastPassAt, heldBecause } = await readStatus(db);
+      return {
+        lastPassAt, nextPassAt: lastPassAt && new Date(lastPassAt.getTime() + settings.everyMs), maxDeletions: settings.maxDeletions,
+        stoppedBecause: (await detachedBecause(db, store)) ?? heldBecause,
+      };
+    },
     start() {
       running = run(true).finally(plan);
     },
