@@ -1,5 +1,5 @@
 import { randomBytes, randomUUID } from 'node:crypto';
-import { mkdir, rm } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { type Config } from './config/config.js';
@@ -9,7 +9,6 @@ import { openDataSource } from './db/data-source.js';
 import { migrate } from './db/migrate.js';
 import { EVENTS_CHANNEL } from './db/repositories/job-event.repository.js';
 import { engineGate } from './domain/capability.js';
-import { DomainError } from './domain/errors.js';
 import { makeId } from './domain/ids.js';
 import { openArchive, readManifest, type KeyRing } from './engine/archive/archive.js';
 import { openControl } from './engine/control.js';
@@ -39,7 +38,7 @@ import { createAuthenticator } from './security/api-keys.js';
 import { ALLOW_EVERYTHING, createDial } from './security/dial.js';
 import { ensureFirstKey, type FirstKey } from './security/first-key.js';
 import { createLinkSigner } from './security/links.js';
-import { masterKeyFromFile, masterKeyFromText, type MasterKey } from './security/master-key.js';
+import { masterKeysFromFile, masterKeysFromText, type MasterKeys } from './security/master-key.js';
 import { createVault } from './security/vault.js';
 import { type Services } from './services/api.js';
 import { createBackupStarter } from './services/backup-start.js';
@@ -51,6 +50,7 @@ import { createJobService } from './services/job.service.js';
 import { createPolicyService } from './services/policy.service.js';
 import { type Database, type EnginePort, type Ids } from './services/ports.js';
 import { createRestoreService } from './services/restore.service.js';
+import { claimMasterKeys } from './services/master-key-use.js';
 import { createRetentionService } from './services/retention.service.js';
 import { createServiceService } from './services/service.service.js';
 import { type Logger } from './telemetry/logger.js';
@@ -95,22 +95,15 @@ export interface App {
 /** This machine's own clock, right or wrong. */
 const machineClock: Clock = { now: () => new Date() };
 
-/** The key of this installation. Another one than the database was set up with is refused before anything is written. */
-const openMasterKey = async (config: Config, db: Database, log: Logger): Promise<MasterKey> => {
+/** The keys of this installation. Others than the database was set up with are refused before anything is written. */
+const openMasterKeys = async (config: Config, db: Database, log: Logger): Promise<MasterKeys> => {
   const known = await db.read.settings.get('master-key-id');
-  const { key, created } = config.masterKey !== null
-    ? { key: masterKeyFromText(config.masterKey), created: false }
-    : await masterKeyFromFile(config.masterKeyFile, { create: known === null });
-  const { value } = await db.transaction((tx) => tx.settings.claim('master-key-id', key.id));
-  if (created && value === key.id) log.info(`Made a master key in ${config.masterKeyFile}. Keep a copy of it elsewhere: without it no stored password can be read.`);
-  if (value !== key.id) {
-    // Of several nodes that start at once another one was first: a key that nothing was sealed with is only in the way of the right one.
-    if (created) await rm(config.masterKeyFile);
-    throw new DomainError('KEY_UNAVAILABLE', `This database was set up with master key ${value}; the configured one is ${key.id}.`, {
-      hint: 'Start the service with MASTER_KEY or MASTER_KEY_FILE as it was then; all nodes of a service need the same.',
-    });
-  }
-  return key;
+  const { keys, created } = config.masterKey !== null
+    ? { keys: masterKeysFromText(config.masterKey), created: false }
+    : await masterKeysFromFile(config.masterKeyFile, { create: known === null });
+  if (created) log.info(`Made a master key in ${config.masterKeyFile}. Keep a copy of it elsewhere: without it no stored password and no backup can be read.`);
+  await claimMasterKeys(db, keys, log);
+  return keys;
 };
 
 /** The store of this installation. Made at the first start only: later, a missing marker means a volume that is not mounted. */
@@ -202,8 +195,7 @@ const build = async ({ config, databaseUrl, log, clock: given, keepFirstKey, pro
   started.push(() => Promise.resolve(databaseClock.stop()));
   const clock = given ?? databaseClock;
 
-  const master = await openMasterKey(config, db, log);
-  const keys: KeyRing = { current: master, all: [master] };
+  const keys = await openMasterKeys(config, db, log);
   const store = await openStore(config, db, log);
   const spillDirectory = join(config.dataDir, 'spill');
   await mkdir(spillDirectory, { recursive: true, mode: 0o700 });
@@ -220,8 +212,8 @@ const build = async ({ config, databaseUrl, log, clock: given, keepFirstKey, pro
 
   const ids: Ids = { make: (kind) => makeId(kind, clock.now(), randomBytes(10)) };
   const gate = engineGate(config.disabledEngines);
-  const vault = createVault(master);
-  const links = createLinkSigner(master);
+  const vault = createVault(keys);
+  const links = createLinkSigner(keys);
   const dial = createDial(ALLOW_EVERYTHING);
   const link: LinkPlace = { advertisedHost: config.replication.advertiseHost ?? undefined, ports: config.replication.ports ?? undefined };
   const engine = createEnginePort({ dial, log, store, keys, link });

@@ -13,7 +13,7 @@ import { topicsOf } from './events/topics.js';
 import { carryOutAdoption, describeAdoption, planAdoption, type ProjectChoice } from './jobs/upkeep/adoption.js';
 import { createUpkeepArchives } from './jobs/upkeep/archives.js';
 import { catalogueIdOf } from './jobs/upkeep/attachment.js';
-import { masterKeyFromFile, masterKeyFromText } from './security/master-key.js';
+import { masterKeysFromFile, masterKeysFromText } from './security/master-key.js';
 import { createLogger, type Logger } from './telemetry/logger.js';
 
 const USAGE = `Usage: npm run store:adopt -- [--yes] [--project FROM=INTO]...
@@ -69,8 +69,7 @@ const openStore = async (config: Config, catalogueId: string, { yes }: Wish): Pr
 
 /** Only read: a key made now could open nothing. */
 const readKeys = async (config: Config): Promise<KeyRing> => {
-  const master = config.masterKey !== null ? masterKeyFromText(config.masterKey) : (await masterKeyFromFile(config.masterKeyFile, { create: false })).key;
-  return { current: master, all: [master] };
+  return config.masterKey !== null ? masterKeysFromText(config.masterKey) : (await masterKeysFromFile(config.masterKeyFile, { create: false })).keys;
 };
 
 const run = async (config: Config, wish: Wish, log: Logger): Promise<string> => {

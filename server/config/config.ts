@@ -19,7 +19,7 @@ export interface Config {
   /** Agenda's store; null: the same PostgreSQL. */
   readonly mongodbUrl: string | null;
   readonly storeRoot: string;
-  /** 64 hexadecimal digits; null: the file. */
+  /** Keys of 64 hexadecimal digits, separated by commas, the current one first; null: the file. */
   readonly masterKey: string | null;
   readonly masterKeyFile: string;
   readonly defaultTimeZone: string;
@@ -175,7 +175,7 @@ export const readConfig = (env: Readonly<Record<string, string | undefined>> = p
   const settings = new SettingsReader(env);
   const dataDir = resolve(settings.text('DATA_DIR') ?? 'data');
   const masterKey = settings.text('MASTER_KEY') ?? null;
-  if (masterKey !== null && !/^[0-9a-f]{64}$/i.test(masterKey)) settings.wrong('MASTER_KEY', 'must be 64 hexadecimal digits', null);
+  if (masterKey !== null && !/^[0-9a-f]{64}(?:\s*,\s*[0-9a-f]{64})*$/i.test(masterKey)) settings.wrong('MASTER_KEY', 'must be 64 hexadecimal digits, or several such keys separated by commas', null);
   const defaultTimeZone = settings.text('DEFAULT_TIME_ZONE') ?? 'UTC';
   if (!isTimeZone(defaultTimeZone)) {
     settings.wrong('DEFAULT_TIME_ZONE', `must be an IANA zone or a fixed offset such as +08:00, not "${defaultTimeZone}"`, null);

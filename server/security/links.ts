@@ -1,6 +1,6 @@
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
 import { type LinkClaims, type LinkSigner } from '../services/ports.js';
-import { type MasterKey } from './master-key.js';
+import { type MasterKey, type MasterKeys } from './master-key.js';
 
 /*
  * A link's token: base64url(JSON [version, backup, project, expiry in s, nonce]) "." base64url(HMAC-SHA-256 of the former).
@@ -8,9 +8,14 @@ import { type MasterKey } from './master-key.js';
  */
 const VERSION = 1;
 
-export const createLinkSigner = (master: MasterKey): LinkSigner => {
-  const key = master.derive('download links v1');
-  const sign = (body: string): Buffer => createHmac('sha256', key).update('GET download\n').update(body).digest();
+export const createLinkSigner = ({ current, all }: MasterKeys): LinkSigner => {
+  const keyed = (master: MasterKey) => {
+    const key = master.derive('download links v1');
+    return (body: string): Buffer => createHmac('sha256', key).update('GET download\n').update(body).digest();
+  };
+  const sign = keyed(current);
+  // A link outlives a change of keys as long as its key is still given.
+  const signatures = all.map(keyed);
   return {
     sign(claims) {
       const body = Buffer.from(
@@ -24,8 +29,11 @@ export const createLinkSigner = (master: MasterKey): LinkSigner => {
       const body = token.slice(0, dot);
       // As text: decoding would take several spellings of one signature.
       const given = Buffer.from(token.slice(dot + 1));
-      const wanted = Buffer.from(sign(body).toString('base64url'));
-      if (dot < 1 || given.length !== wanted.length || !timingSafeEqual(given, wanted)) return undefined;
+      const isRight = signatures.some((signature) => {
+        const wanted = Buffer.from(signature(body).toString('base64url'));
+        return given.length === wanted.length && timingSafeEqual(given, wanted);
+      });
+      if (dot < 1 || !isRight) return undefined;
       const claims = parseClaims(body);
       return claims && claims.expiresAt > now ? claims : undefined;
     },

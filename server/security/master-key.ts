@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { DomainError } from '../domain/errors.js';
 import { writeSecretFile } from './secret-file.js';
 
-/** The service's master key. Only keys derived from it, one per purpose, ever touch data. */
+/** A master key. Only keys derived from it, one per purpose, ever touch data. */
 export interface MasterKey {
   /** First 8 hexadecimal digits of a digest of the key; names it without telling anything about it. */
   readonly id: string;
@@ -16,17 +16,35 @@ const fromBytes = (key: Buffer): MasterKey => ({
   derive: (purpose) => Buffer.from(hkdfSync('sha256', key, 'snapback', purpose, 32)),
 });
 
-const parse = (text: string, from: string): MasterKey => {
-  const trimmed = text.trim();
-  if (!/^[0-9a-f]{64}$/i.test(trimmed)) {
+/** Several while keys are changed: everything new is sealed under `current`, everything sealed under any of `all` can be opened. */
+export interface MasterKeys {
+  readonly current: MasterKey;
+  readonly all: readonly MasterKey[];
+}
+
+const parseKey = (text: string, from: string): MasterKey => {
+  if (!/^[0-9a-f]{64}$/i.test(text)) {
     throw new DomainError('KEY_UNAVAILABLE', `${from} does not hold a master key.`, {
       hint: 'It must be 64 hexadecimal digits. Without the right key nothing that was sealed can be read: put the old one back.',
     });
   }
-  return fromBytes(Buffer.from(trimmed, 'hex'));
+  return fromBytes(Buffer.from(text, 'hex'));
 };
 
-export const masterKeyFromText = (text: string): MasterKey => parse(text, 'MASTER_KEY');
+const parseKeys = (texts: readonly string[], from: string): MasterKeys => {
+  const [current, ...others] = texts.map((text) => parseKey(text, from));
+  const all = current ? [current, ...others] : [parseKey('', from)];
+  if (new Set(all.map(({ id }) => id)).size < all.length) {
+    throw new DomainError('KEY_UNAVAILABLE', `${from} holds a master key twice.`, { hint: 'Give each key once, the one to seal under first.' });
+  }
+  return { current: all[0] as MasterKey, all };
+};
+
+/** Keys separated by commas, the current one first. */
+export const masterKeysFromText = (text: string): MasterKeys => parseKeys(text.split(',').map((part) => part.trim()), 'MASTER_KEY');
+
+/** A key a line, the current one first. */
+const masterKeysFromFileText = (text: string, path: string): MasterKeys => parseKeys(text.split('\n').map((line) => line.trim()).filter((line) => line !== ''), path);
 
 const codeOf = (error: unknown): string => (error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : String(error));
 
@@ -40,13 +58,13 @@ const read = (path: string): Promise<string | undefined> =>
   });
 
 /**
- * Reads the key file (64 hexadecimal digits). With `create`, a missing one is made: mode 0600, whole and synced before it is used, and
+ * Reads the key file (a key of 64 hexadecimal digits a line, the current one first). With `create`, a missing one is made: mode 0600, whole and synced before it is used, and
  * never over an existing file; of several processes that make it at once, all get the same key. Without it, a missing file is
  * KEY_UNAVAILABLE: a new key would make everything sealed unreadable.
  */
-export const masterKeyFromFile = async (path: string, options: { create: boolean }): Promise<{ key: MasterKey; created: boolean }> => {
+export const masterKeysFromFile = async (path: string, options: { create: boolean }): Promise<{ keys: MasterKeys; created: boolean }> => {
   const existing = await read(path);
-  if (existing !== undefined) return { key: parse(existing, path), created: false };
+  if (existing !== undefined) return { keys: masterKeysFromFileText(existing, path), created: false };
   if (!options.create) {
     throw new DomainError('KEY_UNAVAILABLE', `The master key file ${path} is missing.`, {
       hint: 'Put back the file that this database and store were used with.',
@@ -57,5 +75,5 @@ export const masterKeyFromFile = async (path: string, options: { create: boolean
       hint: 'Let the user that this service runs as write there, or set MASTER_KEY_FILE to another place.', cause,
     });
   });
-  return { key: parse((await read(path)) ?? '', path), created };
+  return { keys: masterKeysFromFileText((await read(path)) ?? '', path), created };
 };

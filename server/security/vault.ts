@@ -1,7 +1,7 @@
 import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto';
 import { DomainError } from '../domain/errors.js';
 import { type SecretPlace, type Vault } from '../services/ports.js';
-import { type MasterKey } from './master-key.js';
+import { type MasterKeys } from './master-key.js';
 
 /*
  * Layout of a sealed secret: version (1 byte, 1) | master key id (8 ASCII bytes) | nonce (12) | ciphertext | tag (16).
@@ -15,13 +15,15 @@ const TAG = 16;
 const associated = (place: SecretPlace, head: Buffer): Buffer =>
   Buffer.concat([head.subarray(0, 9), Buffer.from(JSON.stringify([place.projectId, place.table, place.column, place.rowId]))]);
 
-export const createVault = (master: MasterKey): Vault => {
-  const key = master.derive('vault v1');
+export const createVault = ({ current, all }: MasterKeys): Vault => {
+  const sealing = current.derive('vault v1');
+  const keys = new Map(all.map((master) => [master.id, master.derive('vault v1')]));
   return {
+    keyId: current.id,
     seal(place, plain) {
       const nonce = randomBytes(12);
-      const head = Buffer.concat([Buffer.from([VERSION]), Buffer.from(master.id, 'ascii'), nonce]);
-      const cipher = createCipheriv('aes-256-gcm', key, nonce);
+      const head = Buffer.concat([Buffer.from([VERSION]), Buffer.from(current.id, 'ascii'), nonce]);
+      const cipher = createCipheriv('aes-256-gcm', sealing, nonce);
       cipher.setAAD(associated(place, head));
       return Buffer.concat([head, cipher.update(plain, 'utf8'), cipher.final(), cipher.getAuthTag()]);
     },
@@ -31,8 +33,9 @@ export const createVault = (master: MasterKey): Vault => {
         throw new DomainError('UNSUPPORTED_FORMAT', `Unknown format of ${where}.`);
       }
       const keyId = sealed.subarray(1, 9).toString('ascii');
-      if (keyId !== master.id) {
-        throw new DomainError('KEY_UNAVAILABLE', `${where} was sealed with master key ${keyId}; this service has ${master.id}.`, {
+      const key = keys.get(keyId);
+      if (key === undefined) {
+        throw new DomainError('KEY_UNAVAILABLE', `${where} was sealed with master key ${keyId}; this service has ${[...keys.keys()].join(', ')}.`, {
           hint: 'Start the service with the master key it was set up with.',
         });
       }

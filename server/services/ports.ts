@@ -31,6 +31,8 @@ export interface SecretPlace {
 
 /** Seals secrets for storage. `open` fails with KEY_UNAVAILABLE or CORRUPT, never with a wrong plaintext. */
 export interface Vault {
+  /** Id of the master key that `seal` uses. */
+  readonly keyId: string;
   seal(place: SecretPlace, plain: string): Buffer;
   open(place: SecretPlace, sealed: Buffer): string;
 }
@@ -357,7 +359,9 @@ export interface NoticeRepository {
 }
 
 export type SettingName =
-  | 'first-key' | 'master-key-id' | 'sample-instance'
+  | 'first-key' | 'sample-instance'
+  /** What secrets and archives are sealed under, or are being put under; and what else some may still be under, separated by commas. */
+  | 'master-key-id' | 'master-keys-retiring'
   /** This catalogue, and the store it belongs to: sweeping and retention need both to be the store's own words too. */
   | 'catalogue-id' | 'store-id'
   /** How the last pass of the upkeep went, as JSON. */
@@ -447,6 +451,10 @@ export interface UpkeepRepository {
    * no job under way, and after each attempt after a longer pause.
    */
   unsettledRestores(limit: number): Promise<{ id: string; projectId: string; instanceId: string }[]>;
+  /** Sealed secrets of instances, removed ones too, under another master key, in ascending order of the ids. */
+  secretsNotUnder(keyId: string, afterId: string, limit: number): Promise<{ id: string; projectId: string; secrets: Buffer }[]>;
+  /** false: they have been changed meanwhile. */
+  replaceSecrets(instanceId: string, from: Buffer, to: Buffer): Promise<boolean>;
   /** Makes slots MISSED that say they were started and whose job is not there. */
   endSlotsWithoutJob(reason: string, limit: number): Promise<{ policyId: string; plannedAt: Date }[]>;
 }

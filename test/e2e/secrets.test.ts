@@ -172,12 +172,12 @@ describe('secrets and rights', () => {
     const [rows, files] = [await dump(), await filesBelow(service.dataDir)];
     const unavailable = (message: RegExp) => expect.objectContaining({ code: 'KEY_UNAVAILABLE', message: expect.stringMatching(message) as string, hint: expect.any(String) as string }) as unknown;
     try {
-      expect(await startWith({ MASTER_KEY: 'ab'.repeat(32) })).toEqual(unavailable(/was set up with master key [0-9a-f]{8}/));
+      expect(await startWith({ MASTER_KEY: 'ab'.repeat(32) })).toEqual(unavailable(/under master key [0-9a-f]{8}/));
       await rename(keyFile, `${keyFile}.away`);
       expect(await startWith({})).toEqual(unavailable(/is missing/));
       expect(await startWith({ MASTER_KEY_FILE: join(service.dataDir, 'other', 'key') })).toEqual(unavailable(/is missing/));
       await writeFile(keyFile, `${'cd'.repeat(32)}\n`);
-      expect(await startWith({})).toEqual(unavailable(/was set up with master key/));
+      expect(await startWith({})).toEqual(unavailable(/under master key/));
       await writeFile(keyFile, 'not a key');
       expect(await startWith({})).toEqual(unavailable(/does not hold a master key/));
       await rm(keyFile);

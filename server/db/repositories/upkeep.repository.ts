@@ -86,6 +86,17 @@ export const createUpkeepRepository = (manager: EntityManager): UpkeepRepository
          ORDER BY r.completed_at LIMIT $1`,
         [limit],
       ),
+    secretsNotUnder: (keyId, afterId, limit) =>
+      // Bytes 2 to 9 of a sealed secret name its master key.
+      query(
+        `SELECT id, project_id AS "projectId", secrets FROM instances
+         WHERE secrets IS NOT NULL AND substring(secrets FROM 2 FOR 8) <> convert_to($1, 'UTF8') AND id > $2 ORDER BY id LIMIT $3`,
+        [keyId, afterId, limit],
+      ),
+    async replaceSecrets(instanceId, from, to) {
+      const [, affected]: [unknown, number] = await manager.query('UPDATE instances SET secrets = $3 WHERE id = $1 AND secrets = $2', [instanceId, from, to]);
+      return affected === 1;
+    },
     async endSlotsWithoutJob(reason, limit) {
       const [rows]: [{ policyId: string; plannedAt: Date }[], number] = await manager.query(
         `UPDATE slots SET state = 'MISSED', job_id = NULL, reason = $1 WHERE id IN (

@@ -82,13 +82,27 @@ export const storeBackupKey = (store: Store, master: WrappingKey, of: { backupId
 export const removeBackupKey = (store: Store, master: WrappingKey, of: { backupId: string; artifact: string }): Promise<void> =>
   store.remove(keyAt({ ...of, masterKeyId: master.id }));
 
-/** Wrapped keys of an archive: the master key's id, and the rest of the object's name. */
-const wrappedKeys = async (store: Store, backupId: string): Promise<{ object: string; masterKeyId: string; suffix: string }[]> => {
-  const found: { object: string; masterKeyId: string; suffix: string }[] = [];
+interface WrappedKeyObject {
+  object: string;
+  masterKeyId: string;
+  /** The rest of the object's name. */
+  suffix: string;
+}
+
+const wrappedKeyAt = (key: string): WrappedKeyObject | undefined => {
+  const object = parseArchiveKey(key)?.object ?? '';
+  const name = object.startsWith(KEY_OBJECT_PREFIX) ? /^([0-9a-f]{8})(\.\d+)?$/.exec(object.slice(KEY_OBJECT_PREFIX.length)) : null;
+  return name?.[1] === undefined ? undefined : { object: key, masterKeyId: name[1], suffix: name[2] ?? '' };
+};
+
+/** Ids of the master keys that wrap a key among these objects. */
+export const masterKeysAmong = (keys: readonly string[]): string[] => keys.flatMap((key) => wrappedKeyAt(key)?.masterKeyId ?? []);
+
+const wrappedKeys = async (store: Store, backupId: string): Promise<WrappedKeyObject[]> => {
+  const found: WrappedKeyObject[] = [];
   for await (const { key } of store.list(archivePrefix(backupId))) {
-    const object = parseArchiveKey(key)?.object ?? '';
-    const name = object.startsWith(KEY_OBJECT_PREFIX) ? /^([0-9a-f]{8})(\.\d+)?$/.exec(object.slice(KEY_OBJECT_PREFIX.length)) : null;
-    if (name?.[1] !== undefined) found.push({ object: key, masterKeyId: name[1], suffix: name[2] ?? '' });
+    const wrapped = wrappedKeyAt(key);
+    if (wrapped) found.push(wrapped);
   }
   return found;
 };

@@ -1,5 +1,5 @@
 import {
-  listArchives, openArchive, parseArchiveKey, readManifest, removeArchive, removeUnsealed, type ArchiveEntry, type KeyRing, type Manifest,
+  listArchives, openArchive, parseArchiveKey, readManifest, removeArchive, removeUnsealed, rotateBackupKey, type ArchiveEntry, type KeyRing, type Manifest,
 } from '../../engine/archive/archive.js';
 import { archivePrefix, attemptSuffix, manifestKey } from '../../engine/archive/layout.js';
 import { type Store } from '../../engine/store/store.js';
@@ -17,6 +17,8 @@ export interface UpkeepArchives {
   removeUnsealed(backupId: string): Promise<boolean>;
   /** Data and keys of attempts that were cut off, beside those of the one that the manifest names. Returns how many objects. */
   removeStrays(backupId: string, signal: AbortSignal): Promise<number>;
+  /** Puts an archive's key under the current master key alone; false when it was. */
+  rekey(backupId: string, signal: AbortSignal): Promise<boolean>;
   /** Files under construction that were last written to before `olderThan`, but for those of backups that are kept. Returns their keys. */
   sweep(olderThan: Date, isKept: (backupId: string) => boolean): Promise<string[]>;
 }
@@ -35,6 +37,7 @@ export const createUpkeepArchives = (store: Store, keys: KeyRing): UpkeepArchive
     }
   },
   remove: (backupId) => removeArchive(store, backupId),
+  rekey: (backupId, signal) => rotateBackupKey(store, keys, backupId, signal),
   removeUnsealed: (backupId) => removeUnsealed(store, backupId),
   async removeStrays(backupId, signal) {
     const { artifacts } = await readManifest(store, backupId, { keys, signal });

@@ -1,4 +1,4 @@
-import { parseArchiveKey } from '../../engine/archive/archive.js';
+import { masterKeysAmong, parseArchiveKey } from '../../engine/archive/archive.js';
 import { attemptSuffix } from '../../engine/archive/layout.js';
 import { type Database, type UpkeepBackup } from '../../services/ports.js';
 import { type UpkeepArchives } from './archives.js';
@@ -19,6 +19,8 @@ export interface Inventory {
   leftovers: { backupId: string; modifiedAt: Date }[];
   /** Sealed, with data of more than one attempt. */
   untidy: { backupId: string; modifiedAt: Date }[];
+  /** Sealed, with a key wrapped by another master key than the current one. */
+  otherKeys: string[];
 }
 
 /** How many attempts have left objects. */
@@ -33,9 +35,9 @@ const isLeftover = (known: UpkeepBackup | undefined): boolean =>
   known === undefined || (!known.busy && (known.state === 'CREATING' || known.state === 'FAILED' || known.state === 'DELETED'));
 
 /** Walks the whole store once, and asks the catalogue by the batch. */
-export const takeInventory = async (deps: { db: Database; archives: UpkeepArchives }, signal: AbortSignal): Promise<Inventory> => {
+export const takeInventory = async (deps: { db: Database; archives: UpkeepArchives; masterKeyId: string }, signal: AbortSignal): Promise<Inventory> => {
   const sealed = new Set<string>();
-  const found: Omit<Inventory, 'sealed'> = { strangers: [], unproven: [], undead: [], leftovers: [], untidy: [] };
+  const found: Omit<Inventory, 'sealed'> = { strangers: [], unproven: [], undead: [], leftovers: [], untidy: [], otherKeys: [] };
   let batch: { backupId: string; sealed: boolean; modifiedAt: Date; attempts: number }[] = [];
   const sort = async (): Promise<void> => {
     const rows = new Map((await deps.db.read.upkeep.backups(batch.map(({ backupId }) => backupId))).map((row) => [row.id, row]));
@@ -54,6 +56,7 @@ export const takeInventory = async (deps: { db: Database; archives: UpkeepArchiv
   };
   for await (const { backupId, sealed: isSealed, modifiedAt, keys } of deps.archives.list(signal)) {
     if (isSealed) sealed.add(backupId);
+    if (isSealed && masterKeysAmong(keys).some((id) => id !== deps.masterKeyId)) found.otherKeys.push(backupId);
     batch.push({ backupId, sealed: isSealed, modifiedAt, attempts: attemptsIn(keys) });
     if (batch.length >= BATCH) await sort();
   }

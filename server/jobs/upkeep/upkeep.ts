@@ -15,6 +15,7 @@ import { buryUndead, retire } from './retention.js';
 import { ServiceLock, type ServiceLockDeps } from './service-lock.js';
 import { encodeStatus, noticeOfStop, readStatus } from './status.js';
 import { settleTargets, type SettleDeps } from './settle-targets.js';
+import { rekey } from './rekey.js';
 import { sweepUnsealed } from './sweep.js';
 
 const LOCK = 'upkeep';
@@ -53,6 +54,8 @@ export interface PassReport {
   damaged: number;
   swept: number;
   removed: number;
+  /** Archives whose keys were put under the current master key. */
+  rekeyed: number;
 }
 
 export interface Upkeep extends UpkeepPort {
@@ -109,13 +112,16 @@ export const createUpkeep = (deps: UpkeepDeps): Upkeep => {
 
   /** Everything about the store. `held`: nothing is removed by the clock. */
   const tend = async (ctx: UpkeepContext, held: boolean): Promise<Omit<PassReport, 'stoppedBecause'>> => {
-    const report = { adopted: 0, proven: 0, damaged: 0, swept: 0, removed: 0 };
+    const report = { adopted: 0, proven: 0, damaged: 0, swept: 0, removed: 0, rekeyed: 0 };
     const begunAt = performance.now();
     await step('look through the store', ctx, async () => {
-      const inventory = await takeInventory({ db, archives }, ctx.signal);
+      const inventory = await takeInventory({ db, archives, masterKeyId: keys.current.id }, ctx.signal);
       await each(inventory.strangers, (id) => id, 'adopt an archive', ctx, async (id) => {
         await adoptArchive(id, ctx);
         report.adopted += 1;
+      });
+      await step('put what is sealed under the current master key', ctx, async () => {
+        report.rekeyed = await rekey(deps.vault, inventory.otherKeys, ctx);
       });
       await step('mark what is missing', ctx, async () => {
         report.damaged = await markMissing(inventory.sealed, ctx);
@@ -165,7 +171,7 @@ export const createUpkeep = (deps: UpkeepDeps): Upkeep => {
         log.warn('A planned backup says it was started, and its job is not there; it is recorded as MISSED.', { policyId: slot.policyId, plannedAt: slot.plannedAt.toISOString() });
       }
     });
-    const nothing = { stoppedBecause, adopted: 0, proven: 0, damaged: 0, swept: 0, removed: 0 };
+    const nothing = { stoppedBecause, adopted: 0, proven: 0, damaged: 0, swept: 0, removed: 0, rekeyed: 0 };
     if (detached !== null) return nothing;
     const ctx: UpkeepContext = {
       db, archives, ids: deps.ids, clock: deps.clock, log, lock, now: at, signal,

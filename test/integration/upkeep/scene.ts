@@ -82,7 +82,7 @@ export const startScene = async (): Promise<UpkeepScene> => {
     upkeep: ({ settings, ...over } = {}) =>
       createUpkeep({
         db, store: scratch.store, keys: RING, ids: { make: (kind) => newId(kind) }, clock, log: rig.log, worker: `worker-${randomBytes(3).toString('hex')}`,
-        vault: { seal: () => Buffer.alloc(0), open: () => '{}' }, dial: createDial(ALLOW_EVERYTHING),
+        vault: { keyId: RING.current.id, seal: () => Buffer.alloc(0), open: () => '{}' }, dial: createDial(ALLOW_EVERYTHING),
         queue: { enqueueJob: () => Promise.resolve(), schedulePolicy: () => Promise.resolve() },
         lease: { lifeMs: 30_000, renewMs: 8_000 }, settings: { ...DEFAULTS, ...settings }, ...over,
       }),

@@ -211,7 +211,7 @@ describe('catalogue and store', () => {
     expect(await at.scratch.store.claim('another', ours)).toBe('another');
     const before = await at.objects();
     const upkeep = at.upkeep();
-    expect(await upkeep.pass()).toEqual({ stoppedBecause: expect.stringContaining('another') as string, adopted: 0, proven: 0, damaged: 0, swept: 0, removed: 0 });
+    expect(await upkeep.pass()).toEqual({ stoppedBecause: expect.stringContaining('another') as string, adopted: 0, proven: 0, damaged: 0, swept: 0, removed: 0, rekeyed: 0 });
     expect((await upkeep.status()).stoppedBecause).toContain('store:adopt');
     expect(await at.objects()).toEqual(before);
     expect([await at.stateOf(old), await at.stateOf(stranger)]).toEqual(['AVAILABLE', undefined]);

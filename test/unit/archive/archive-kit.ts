@@ -5,13 +5,13 @@ import { createArchive, openArchive, type CreateArchiveOptions, type KeyRing, ty
 import { openFilesystemStore } from '../../../server/engine/store/filesystem.js';
 import { type FsOps } from '../../../server/engine/store/fs-ops.js';
 import { type Store } from '../../../server/engine/store/store.js';
-import { masterKeyFromText } from '../../../server/security/master-key.js';
+import { masterKeysFromText } from '../../../server/security/master-key.js';
 
 export const BACKUP_ID = 'bak_01hzy0000000000000000000a1';
 export const OTHER_ID = 'bak_01hzy0000000000000000000b2';
 export const KIB = 1024;
-export const MASTER = masterKeyFromText('5a'.repeat(32));
-export const OTHER_MASTER = masterKeyFromText('a5'.repeat(32));
+export const MASTER = masterKeysFromText('5a'.repeat(32)).current;
+export const OTHER_MASTER = masterKeysFromText('a5'.repeat(32)).current;
 export const RING: KeyRing = { current: MASTER, all: [MASTER] };
 
 /** Small, seeded, good enough to spread mutations (mulberry32). */

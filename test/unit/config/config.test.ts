@@ -80,7 +80,7 @@ describe('the configuration', () => {
       expect(mistakesOf({ PUBLIC_URL: url })).toEqual([expect.not.stringContaining('canary')]);
       expect(mistakesOf({ DATABASE_URL: url })).toEqual([expect.not.stringContaining('canary')]);
     }
-    expect(mistakesOf({ MASTER_KEY: `${'ab'.repeat(31)}canary` })).toEqual(['MASTER_KEY must be 64 hexadecimal digits.']);
+    expect(mistakesOf({ MASTER_KEY: `${'ab'.repeat(31)}canary` })).toEqual(['MASTER_KEY must be 64 hexadecimal digits, or several such keys separated by commas.']);
   });
 
   it.each([
@@ -90,7 +90,7 @@ describe('the configuration', () => {
     ['REPLICATION_PORTS', ['1-65535'], ['0', '70000', '7000-', '7000-65536', '7000,7001']],
     ['ALLOWED_ORIGINS', ['http://[::1]:8080', 'https://example.com'], ['*', 'null', 'example.com', 'https://example.com/path', 'HTTPS://example.com', 'https://example.com:443']],
     ['STORE_URL', ['file:///a/b'], ['/a/b', 'file://host/share', 's3://bucket', 'file:a']],
-    ['MASTER_KEY', ['0'.repeat(64)], ['0'.repeat(63), `${'0'.repeat(64)}0`, 'g'.repeat(64)]],
+    ['MASTER_KEY', ['0'.repeat(64), `${'0'.repeat(64)},${'1'.repeat(64)}`], ['0'.repeat(63), `${'0'.repeat(64)},`, `${'0'.repeat(64)}0`, 'g'.repeat(64)]],
   ])('%s', (name, good, bad) => {
     for (const value of good) expect(mistakesOf({ [name]: value }), value).toEqual([]);
     for (const value of bad) expect(mistakesOf({ [name]: value }), value).toEqual([expect.stringMatching(`^${name} `)]);

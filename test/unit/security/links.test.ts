@@ -1,10 +1,11 @@
 import { createHmac } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { createLinkSigner } from '../../../server/security/links.js';
-import { masterKeyFromText } from '../../../server/security/master-key.js';
+import { masterKeysFromText } from '../../../server/security/master-key.js';
 
-const master = masterKeyFromText('ab'.repeat(32));
-const links = createLinkSigner(master);
+const keys = masterKeysFromText('ab'.repeat(32));
+const master = keys.current;
+const links = createLinkSigner(keys);
 const NOW = new Date('2026-03-01T12:00:00Z');
 const claims = { backupId: 'bak_1', projectId: 'prj_1', expiresAt: new Date(NOW.getTime() + 60_000) };
 
@@ -13,7 +14,7 @@ describe('download links', () => {
     const token = links.sign(claims);
     expect(token).toMatch(/^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]{43}$/);
     expect(links.verify(token, NOW)).toEqual(claims);
-    expect(createLinkSigner(masterKeyFromText('AB'.repeat(32))).verify(token, NOW)).toEqual(claims);
+    expect(createLinkSigner(masterKeysFromText('AB'.repeat(32))).verify(token, NOW)).toEqual(claims);
     expect(links.sign(claims)).not.toBe(token);
   });
 
@@ -45,8 +46,15 @@ describe('download links', () => {
     expect(links.verify(`${body}.${signature}`, NOW)).toBeUndefined();
   });
 
+  it('outlive a change of keys while the old one is still given', () => {
+    const token = links.sign(claims);
+    const both = createLinkSigner(masterKeysFromText(`${'cd'.repeat(32)},${'ab'.repeat(32)}`));
+    expect(both.verify(token, NOW)).toEqual(claims);
+    expect(links.verify(both.sign(claims), NOW)).toBeUndefined();
+  });
+
   it('hold under no other key, and no other signature of the same key passes for one', () => {
-    expect(createLinkSigner(masterKeyFromText('cd'.repeat(32))).verify(links.sign(claims), NOW)).toBeUndefined();
+    expect(createLinkSigner(masterKeysFromText('cd'.repeat(32))).verify(links.sign(claims), NOW)).toBeUndefined();
     const [body = ''] = links.sign(claims).split('.');
     for (const purpose of ['download links v1', 'vault v1']) {
       const plain = createHmac('sha256', master.derive(purpose)).update(body).digest('base64url');

@@ -1,12 +1,13 @@
 import { createCipheriv } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { DomainError } from '../../../server/domain/errors.js';
-import { masterKeyFromText } from '../../../server/security/master-key.js';
+import { masterKeysFromText } from '../../../server/security/master-key.js';
 import { createVault } from '../../../server/security/vault.js';
 import { type SecretPlace } from '../../../server/services/ports.js';
 
-const master = masterKeyFromText('ab'.repeat(32));
-const vault = createVault(master);
+const keys = masterKeysFromText('ab'.repeat(32));
+const master = keys.current;
+const vault = createVault(keys);
 const place: SecretPlace = { projectId: 'prj_1', table: 'instances', column: 'secrets', rowId: 'ins_1' };
 
 const codeOf = (work: () => unknown): string => {
@@ -24,7 +25,7 @@ describe('the vault', () => {
     for (const plain of ['', 'geheim', 'пароль 🗝', 'x'.repeat(100_000)]) {
       const sealed = vault.seal(place, plain);
       expect(vault.open(place, sealed)).toBe(plain);
-      expect(createVault(masterKeyFromText('AB'.repeat(32))).open(place, sealed)).toBe(plain);
+      expect(createVault(masterKeysFromText('AB'.repeat(32))).open(place, sealed)).toBe(plain);
       if (plain !== '') expect(sealed.includes(Buffer.from(plain))).toBe(false);
     }
   });
@@ -63,12 +64,22 @@ describe('the vault', () => {
 
   it('says which key is needed when it has another one, and tells neither key nor secret', () => {
     const sealed = vault.seal(place, 'geheim');
-    const other = createVault(masterKeyFromText('cd'.repeat(32)));
+    const other = createVault(masterKeysFromText('cd'.repeat(32)));
     expect(() => other.open(place, sealed)).toThrow(expect.objectContaining({ code: 'KEY_UNAVAILABLE', message: expect.stringContaining(master.id) as string }));
     try {
       other.open(place, sealed);
     } catch (error) {
       expect(String(error)).not.toMatch(/geheim|abab|cdcd/);
     }
+  });
+
+  it('opens under every key it has, and seals under the first', () => {
+    const [old, fresh] = ['ab'.repeat(32), 'cd'.repeat(32)];
+    const both = createVault(masterKeysFromText(`${fresh}, ${old}`));
+    expect(both.open(place, vault.seal(place, 'geheim'))).toBe('geheim');
+    const sealed = both.seal(place, 'geheim');
+    expect(createVault(masterKeysFromText(fresh)).open(place, sealed)).toBe('geheim');
+    expect(codeOf(() => vault.open(place, sealed))).toBe('KEY_UNAVAILABLE');
+    expect(both.keyId).toBe(masterKeysFromText(fresh).current.id);
   });
 });
