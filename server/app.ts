@@ -141,8 +141,6 @@ interface Watched {
   hub: EventHub;
   queue: WorkClock;
   upkeep: Upkeep;
-  /** Whether this process does jobs and schedules. */
-  works: boolean;
 }
 
 /** What an answer says that does not come. */
@@ -154,13 +152,13 @@ const inTime = <T>(work: Promise<T>, late: T): Promise<T> => {
   return Promise.race([work, lateness]).finally(() => clearTimeout(timer));
 };
 
-const createReadiness = ({ query, store, hub, queue, upkeep, works }: Watched) => async (): Promise<ReadinessCheck[]> => {
+const createReadiness = ({ query, store, hub, queue, upkeep }: Watched) => async (): Promise<ReadinessCheck[]> => {
   const [database, writable, clock] = await Promise.all([
     inTime(query('SELECT 1').then(() => true, () => false), false),
     inTime(store.check().then((health) => health.writable, () => false), false),
     queue.reachable(READY_WITHIN_MS),
   ]);
-  const stands = database && works ? await inTime(upkeep.status().then(({ stoppedBecause }) => stoppedBecause, (error: unknown) => String(error)), null) : null;
+  const stands = database ? await inTime(upkeep.status().then(({ stoppedBecause }) => stoppedBecause, (error: unknown) => String(error)), null) : null;
   const check = (name: string, ok: boolean, reason: string): ReadinessCheck => ({ name, ok, reason: ok ? undefined : reason });
   return [
     check('database', database, 'The database does not answer.'),
@@ -256,7 +254,7 @@ const build = async ({ config, databaseUrl, log, clock: given, keepFirstKey, pro
     serves: config.role === 'worker' ? 'PROBES' : 'ALL',
     schema, services, authenticate: createAuthenticator(db.read.apiKeys, () => clock.now()), log,
     downloads: createDownloadService({ db, engine, links, clock, log }),
-    readiness: createReadiness({ query: (sql) => source.query(sql), store, hub, queue: agenda, upkeep, works }),
+    readiness: createReadiness({ query: (sql) => source.query(sql), store, hub, queue: agenda, upkeep }),
     metrics: () => metrics.text(),
     introspection: config.introspection, allowedOrigins: config.allowedOrigins, observe: (request) => metrics.httpRequest(request),
   });

@@ -124,7 +124,9 @@ const deletable = async (tx: Repositories, scope: Scope, id: string, force: bool
   const field = ['backupId'];
   if (!backup || backup.state === 'DELETED') throw missingBackup(id);
   if (backup.state === 'CREATING') {
-    throw new DomainError('CONFLICT', `Backup "${backup.name}" is being taken.`, { hint: 'Cancel its job instead.', field });
+    throw backup.jobId === null
+      ? new DomainError('CONFLICT', `Backup "${backup.name}" was found in the store and is still to be read through.`, { hint: 'Try again when it is AVAILABLE or DAMAGED.', field })
+      : new DomainError('CONFLICT', `Backup "${backup.name}" is being taken.`, { hint: 'Cancel its job instead.', field });
   }
   if (backup.state === 'DELETING') throw new DomainError('CONFLICT', `Backup "${backup.name}" is being deleted already.`, { field });
   if (await tx.leases.isRead(scope, id)) {

@@ -435,8 +435,8 @@ export interface UpkeepRepository {
   busyBackups(): Promise<string[]>;
   /** AVAILABLE ones in ascending order of their ids. */
   available(afterId: string, limit: number): Promise<UpkeepBackup[]>;
-  /** In one of `states` with no unfinished job, oldest first. */
-  abandoned(states: readonly BackupState[], limit: number): Promise<UpkeepBackup[]>;
+  /** In that state with no unfinished job, oldest first. */
+  abandoned(state: 'CREATING' | 'DELETING', limit: number): Promise<UpkeepBackup[]>;
   /** Instances that have a backup past its time, in ascending order of their ids. */
   instancesWithExpired(now: Date, afterId: string, limit: number): Promise<string[]>;
   /** All backups of instances, but for those that are or will be gone. */

@@ -9,6 +9,7 @@ import { bigintColumn, richJson } from '../json.js';
 @Index(['projectId', 'createdAt', 'id'])
 @Index(['instanceId', 'createdAt', 'id'])
 @Index(['instanceId', 'completedAt'], { where: `"state" = 'AVAILABLE'` })
+@Index(['createdAt', 'id'], { where: `"state" IN ('CREATING', 'DELETING')` })
 @Index(['expiresAt'], { where: `"state" IN ('AVAILABLE', 'FAILED', 'DAMAGED')` })
 export class BackupEntity {
   @PrimaryColumn('text') id!: string;

@@ -47,13 +47,15 @@ export const createUpkeepRepository = (manager: EntityManager): UpkeepRepository
     backups: (ids) => query<UpkeepBackup>(`${SELECT} WHERE b.id = ANY($1)`, [ids]),
     async busyBackups() {
       const rows = await query<{ id: string }>(
-        `SELECT b.id FROM jobs j JOIN backups b ON b.job_id = j.id WHERE j.state <> 'COMPLETED'
-         UNION SELECT backup_id FROM jobs WHERE state <> 'COMPLETED' AND backup_id IS NOT NULL`,
+        `SELECT backup_id AS id FROM jobs WHERE state <> 'COMPLETED' AND backup_id IS NOT NULL
+         UNION SELECT r.safety_backup_id FROM jobs j JOIN restores r ON r.id = j.restore_id WHERE j.state <> 'COMPLETED' AND r.safety_backup_id IS NOT NULL`,
       );
       return rows.map(({ id }) => id);
     },
     available: (afterId, limit) => query<UpkeepBackup>(`${SELECT} WHERE b.state = 'AVAILABLE' AND b.id > $1 ORDER BY b.id LIMIT $2`, [afterId, limit]),
-    abandoned: (states, limit) => query<UpkeepBackup>(`${SELECT} WHERE b.state = ANY($1) AND NOT ${UNFINISHED} ORDER BY b.created_at, b.id LIMIT $2`, [states, limit]),
+    // The condition on constants is what lets the partial index answer.
+    abandoned: (state, limit) =>
+      query<UpkeepBackup>(`${SELECT} WHERE b.state IN ('CREATING', 'DELETING') AND b.state = $1 AND NOT ${UNFINISHED} ORDER BY b.created_at, b.id LIMIT $2`, [state, limit]),
     async instancesWithExpired(now, afterId, limit) {
       const rows = await query<{ id: string }>(
         `SELECT DISTINCT instance_id AS id FROM backups

@@ -70,8 +70,10 @@ const writeMarker = async (fs: FsOps, root: string, marker: Marker, place: (temp
   }
 };
 
+/** Where all archives lie; `archive/layout.ts` makes their keys. */
+export const ARCHIVES_FOLDER = 'backups';
 /** What a store holds besides its marker. */
-const STORE_CONTENT: ReadonlySet<string> = new Set(['backups', '.tmp']);
+const STORE_CONTENT: ReadonlySet<string> = new Set([ARCHIVES_FOLDER, '.tmp']);
 
 /**
  * Makes a folder a store. Several processes may try at once: one marker wins and all return it.

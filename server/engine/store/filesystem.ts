@@ -1,7 +1,7 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { dirname, join, resolve } from 'node:path';
 import { DomainError, abortReason } from '../../domain/errors.js';
-import { createMarker, type Marker, readMarker, replaceMarker } from './filesystem-marker.js';
+import { ARCHIVES_FOLDER, createMarker, MARKER_NAME, type Marker, readMarker, replaceMarker } from './filesystem-marker.js';
 import { FilesystemObjectWriter, keyTaken, oneAtATime } from './filesystem-writer.js';
 import { isMissing, storageError, systemCode } from './fs-errors.js';
 import { type FsOps, nodeFsOps } from './fs-ops.js';
@@ -201,6 +201,7 @@ class FilesystemStore implements Store {
         });
         swept.push(key);
       }
+      await this.sweepRemains(olderThan);
     } catch (error) {
       throw storageError('sweep', 'temporaries', this.root, error);
     }
@@ -221,6 +222,30 @@ class FilesystemStore implements Store {
       }
     }
     return this.owner();
+  }
+
+  /** What a process leaves that is killed between two steps of a commit or of an adoption: folders without objects, markers that were not put in place. */
+  private async sweepRemains(olderThan: Date): Promise<void> {
+    for (const name of await this.namesOf(this.root)) {
+      const path = join(this.root, name);
+      if (name.startsWith(`${MARKER_NAME}.`) && (await this.isOlder(path, olderThan))) await this.gone(this.fs.unlink(path));
+    }
+    for (const name of await this.namesOf(join(this.root, ARCHIVES_FOLDER))) {
+      const path = join(this.root, ARCHIVES_FOLDER, name);
+      if (await this.isOlder(path, olderThan, 'folder')) await this.gone(this.fs.removeFolder(path));
+    }
+  }
+
+  private async isOlder(path: string, than: Date, kind: 'file' | 'folder' = 'file'): Promise<boolean> {
+    const found = await this.statOrNull(path);
+    return found?.kind === kind && found.modifiedAt < than;
+  }
+
+  /** A folder that is in use stays; what another took away is gone, too. */
+  private async gone(removal: Promise<void>): Promise<void> {
+    await removal.catch((error: unknown) => {
+      if (!isMissing(error) && !['ENOTEMPTY', 'EEXIST'].includes(systemCode(error) ?? '')) throw error;
+    });
   }
 
   private async *walk(prefix: string, signal: AbortSignal | undefined): AsyncGenerator<StoredObject, void, undefined> {

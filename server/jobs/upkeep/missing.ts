@@ -33,7 +33,7 @@ export const markMissing = async (sealed: ReadonlySet<string>, ctx: UpkeepContex
 
 /** Ends backups that nobody takes any more and of which nothing is sealed. */
 export const endAbandoned = async (ctx: UpkeepContext): Promise<void> => {
-  for (const backup of await ctx.db.read.upkeep.abandoned(['CREATING'], BATCH)) {
+  for (const backup of await ctx.db.read.upkeep.abandoned('CREATING', BATCH)) {
     // One that was adopted had an archive; one that was being taken never got that far.
     const change: BackupChange = backup.jobId === null
       ? { state: 'DAMAGED', damage: damageOf(missing(backup.id), ctx.now), completedAt: ctx.now, expiresAt: expiresAt(ctx.now) }

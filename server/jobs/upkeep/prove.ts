@@ -4,11 +4,13 @@ import { damageOf, isDamage } from '../../services/damage.js';
 import { availableChange } from '../tasks/take-backup.js';
 import { type UpkeepContext } from './context.js';
 
-const judge = async (backup: UpkeepBackup, ctx: UpkeepContext): Promise<BackupChange> => {
+const judge = async (backup: UpkeepBackup, ctx: UpkeepContext): Promise<BackupChange | null> => {
   try {
     return availableChange(await ctx.archives.verify(backup.id, ctx.signal));
   } catch (error) {
     if (!isDamage(error)) throw error;
+    // It was there when the store was walked; a backup that had failed has lost nothing.
+    if (error.code === 'NOT_FOUND' && backup.state === 'FAILED') return null;
     const completedAt = backup.completedAt ?? ctx.now;
     return { state: 'DAMAGED', damage: damageOf(error, ctx.now), completedAt, expiresAt: expiresAt(completedAt) };
   }
@@ -20,6 +22,7 @@ const judge = async (backup: UpkeepBackup, ctx: UpkeepContext): Promise<BackupCh
  */
 export const proveArchive = async (backup: UpkeepBackup, ctx: UpkeepContext): Promise<boolean> => {
   const change = await judge(backup, ctx);
+  if (!change) return false;
   const changed = await ctx.lock.write((tx) => tx.backups.change(backup, backup.id, [backup.state], change));
   if (!changed) return false;
   const fields = { backupId: backup.id, was: backup.state, damage: change.damage?.message };

@@ -51,14 +51,14 @@ const finish = async (backup: Pick<UpkeepBackup, 'id' | 'projectId' | 'state'>, 
  * @param mayBegin false only ends what was begun
  */
 export const retire = async ({ limit, mayBegin }: { limit: number; mayBegin: boolean }, ctx: UpkeepContext): Promise<number> => {
-  const begun = await ctx.db.read.upkeep.abandoned(['DELETING'], limit);
+  const begun = await ctx.db.read.upkeep.abandoned('DELETING', limit);
   if (mayBegin && begun.length < limit) {
     const byInstance = new Map<string, Set<string>>();
     for (const { instanceId, backupId } of await choose(limit - begun.length, ctx)) byInstance.set(instanceId, (byInstance.get(instanceId) ?? new Set()).add(backupId));
     for (const [instanceId, chosen] of byInstance) await condemn(instanceId, chosen, ctx);
   }
   let removed = 0;
-  for (const backup of await ctx.db.read.upkeep.abandoned(['DELETING'], limit)) {
+  for (const backup of await ctx.db.read.upkeep.abandoned('DELETING', limit)) {
     if (ctx.signal.aborted) break;
     try {
       await finish(backup, ctx);
@@ -74,6 +74,8 @@ export const retire = async ({ limit, mayBegin }: { limit: number; mayBegin: boo
 /** Archives that came back, or were sealed by a run nobody knew of any more, after their backup was deleted. */
 export const buryUndead = async (undead: readonly UpkeepBackup[], ctx: UpkeepContext): Promise<void> => {
   for (const backup of undead) {
+    // Its deletion may have ended while the store was walked.
+    if (!(await ctx.archives.isSealed(backup.id))) continue;
     await ctx.assertOurs();
     await ctx.archives.remove(backup.id);
     ctx.log.warn('The archive of a deleted backup was still in the store and was removed.', { backupId: backup.id });

@@ -205,6 +205,19 @@ describe('file system store', () => {
     await Promise.all([old.abort(), young.abort()]);
     expect(await temporaries()).toEqual([]);
   });
+
+  it('sweeps folders that hold nothing, and markers that were not put in place; what is in use stays', async () => {
+    const store = await open();
+    await put(store, 'backups/b1/rdb', Buffer.from('x'));
+    for (const name of ['b2', 'b3']) await mkdir(join(root, 'backups', name));
+    await writeFile(join(root, '.snapback-store.half'), '{');
+    const old = new Date(Date.now() - 7_200_000);
+    for (const path of ['backups/b1', 'backups/b2', 'backups', '.snapback-store', '.snapback-store.half']) await utimes(join(root, path), old, old);
+    await store.sweep({ olderThan: new Date(Date.now() - 3_600_000), keep: () => false });
+    expect(await readdir(join(root, 'backups'))).toEqual(['b1', 'b3']);
+    expect((await readdir(root)).sort()).toEqual(['.snapback-store', '.tmp', 'backups']);
+    expect((await readAll(store, 'backups/b1/rdb')).toString()).toBe('x');
+  });
 });
 
 /** A real file system of 1 MiB; needs the right to mount. */
