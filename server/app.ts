@@ -186,6 +186,8 @@ const build = async ({ config, databaseUrl, log, clock: given, keepFirstKey, pro
   if (ran.length > 0) log.debug('Migrated the database.', { migrations: ran });
   const { source, close } = await openDataSource({
     url: databaseUrl, poolSize: 10 + config.concurrentJobs, onPoolError: (error) => log.warn('A database connection broke.', { error: error.message }),
+    // A process that froze in a transaction is to hold up nobody for as long as its jobs are still its own.
+    idleInTransactionMs: Math.min(10_000, Math.round(config.lease.lifeMs / 3)),
   });
   started.push(close);
   const db = createDatabase(source, topicsOf, { notices: config.webhook.url !== null });
