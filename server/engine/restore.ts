@@ -213,7 +213,7 @@ class RestoreRun {
     // Begun before the command, since the target may dial before its answer has reached us.
     const arrival = listener.expect(proof, { ms: this.times.linkMs, signal: this.signal });
     arrival.catch(() => undefined);
-    await replicaOf(this.target, listener.host, String(listener.port));
+    await this.follow(listener);
     if (this.hold && !(await this.hold.end())) {
       this.notice('PAUSE_NOT_ENDED', `CLIENT UNPAUSE failed; the pause of writers ends by itself within ${this.times.pauseMs} ms.`);
     }
@@ -235,6 +235,23 @@ class RestoreRun {
       if (!present(this.record).committed || link.alive) throw error;
     } finally {
       this.sent(link, total);
+    }
+  }
+
+  /**
+   * Tells the target to follow, while the work is ours. Between the question and the command this process may have slept, and whoever settles
+   * the restore may have looked in vain already: so it is asked again, and what came too late is taken back by the one who did it.
+   */
+  private async follow(listener: RestoreListener): Promise<void> {
+    await this.deps.assertOwned();
+    await replicaOf(this.target, listener.host, String(listener.port));
+    try {
+      await this.deps.assertOwned();
+    } catch (lost) {
+      if (followsUs(await this.look(), present(this.record))) await replicaOf(this.target, 'NO', 'ONE');
+      this.record = undefined;
+      this.report.promoted = true;
+      throw lost;
     }
   }
 

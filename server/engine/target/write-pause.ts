@@ -10,6 +10,8 @@ export class WritePause {
   private timer: NodeJS.Timeout | undefined;
   private renewal: Promise<void> = Promise.resolve();
   private failed = false;
+  /** The server's last pause is over by then, by the monotonic clock. */
+  private overAt = 0;
 
   private constructor(private readonly target: TargetConnection, private readonly pauseMs: number) {}
 
@@ -37,6 +39,8 @@ export class WritePause {
     this.timer = undefined;
     // A renewal still on its way would be carried out after the UNPAUSE.
     await this.renewal;
+    // One that ran out by itself, while this process slept say, is not ended: another restore may have begun its own.
+    if (performance.now() > this.overAt) return true;
     try {
       await this.target.tell('CLIENT', 'UNPAUSE');
       return true;
@@ -48,5 +52,6 @@ export class WritePause {
 
   private async renew(): Promise<void> {
     await this.target.tell('CLIENT', 'PAUSE', this.pauseMs, 'WRITE');
+    this.overAt = performance.now() + this.pauseMs;
   }
 }

@@ -64,6 +64,30 @@ describe('a restore whose node died', () => {
     expect(await digest(target)).toBe(old);
   });
 
+  it('a run that slept just before REPLICAOF, while others settled in vain, takes back what it did too late', async () => {
+    const { target, old } = await startFilled();
+    const kept: UndoRecord[] = [];
+    let settled: Settlement | undefined;
+    let asked = 0;
+    const { failure } = await restoreInto(target, sourceOf(rdb), {
+      deps: {
+        recorder: { beforeReplicaOf: (record) => Promise.resolve(void kept.push(record)), pointOfNoReturn: () => Promise.reject(new Error('must not come so far')) },
+        assertOwned: async () => {
+          const [record] = kept;
+          if (!record) return;
+          if (settled) throw new DomainError('INTERRUPTED', 'The lease is lost.');
+          // The last answer that was right when it was given: whoever has the job next looks, before the command leaves.
+          if ((await infoOf(target))['role'] === 'master' && asked++ === 1) settled = await settle(record, target);
+        },
+      },
+    });
+    expect(settled).toMatchObject({ action: 'NOTHING', dataNow: 'OLD' });
+    expect(failure).toMatchObject({ code: 'INTERRUPTED', report: { dataNow: 'OLD', promoted: true } });
+    expect(await infoOf(target)).toMatchObject({ role: 'master' });
+    expect(await digest(target)).toBe(old);
+    expect(await takesWrites(target)).toBe(true);
+  });
+
   it('in the middle of the transfer: the target was left a replica, keeps its old data, and is made a master again', async () => {
     const { target, old } = await startFilled();
     const record = await crash(target, (die) => ({ hooks: { before: { byte: rdb.bytes.length / 2, act: die } } }));
