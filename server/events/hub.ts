@@ -21,11 +21,22 @@ export interface EventHub {
   readonly listening: boolean;
 }
 
+export interface EventHubOptions {
+  url: string;
+  channel: string;
+  log: Log;
+  /** How often the connection is asked whether anybody is at its other end. Default 10,000 ms. */
+  askEveryMs?: number;
+  /** How long an answer may take. Default 5,000 ms. */
+  answerMs?: number;
+}
+
 /**
  * One LISTEN connection per process. A dropped one is opened again, and everybody is woken then, since announcements of the time in
  * between are lost.
  */
-export const createEventHub = (options: { url: string; channel: string; log: Log }): EventHub => {
+export const createEventHub = (options: EventHubOptions): EventHub => {
+  const { askEveryMs = ASK_MS, answerMs = ANSWER_MS } = options;
   const wakes = new Map<string, Set<Wake>>();
   let client: Client | undefined;
   let timer: NodeJS.Timeout | undefined;
@@ -37,7 +48,7 @@ export const createEventHub = (options: { url: string; channel: string; log: Log
   };
 
   const connect = async (): Promise<void> => {
-    const next = new Client({ connectionString: options.url, application_name: 'snapback events', keepAlive: true, connectionTimeoutMillis: CONNECT_MS, query_timeout: ANSWER_MS });
+    const next = new Client({ connectionString: options.url, application_name: 'snapback events', keepAlive: true, connectionTimeoutMillis: CONNECT_MS, query_timeout: answerMs });
     const lost = (error?: Error): void => {
       if (client !== next) return;
       client = undefined;
@@ -66,7 +77,7 @@ export const createEventHub = (options: { url: string; channel: string; log: Log
         lost(error instanceof Error ? error : new Error(String(error)));
         next.end().catch((cause: unknown) => options.log.debug('A silent connection could not be closed.', { error: String(cause) }));
       });
-    }, ASK_MS);
+    }, askEveryMs);
     for (const topic of wakes.keys()) wake(topic);
   };
 
