@@ -12,9 +12,8 @@ import { engineGate } from './domain/capability.js';
 import { makeId } from './domain/ids.js';
 import { openArchive, readManifest, type KeyRing } from './engine/archive/archive.js';
 import { openControl } from './engine/control.js';
-import { type Clock } from './engine/ports.js';
+import { type Clock, type Dial } from './engine/ports.js';
 import { probe } from './engine/probe/probe.js';
-import { openFilesystemStore } from './engine/store/filesystem.js';
 import { type Store } from './engine/store/store.js';
 import { rdbFactsOf } from './engine/target/archive-source.js';
 import { inspectTarget, type LinkPlace } from './engine/target/check.js';
@@ -53,6 +52,7 @@ import { createRestoreService } from './services/restore.service.js';
 import { claimMasterKeys } from './services/master-key-use.js';
 import { createRetentionService } from './services/retention.service.js';
 import { createServiceService } from './services/service.service.js';
+import { openStoreAt } from './store-place.js';
 import { type Logger } from './telemetry/logger.js';
 import { createMetrics } from './telemetry/metrics.js';
 import { VERSION } from './version.js';
@@ -107,10 +107,10 @@ const openMasterKeys = async (config: Config, db: Database, log: Logger): Promis
 };
 
 /** The store of this installation. Made at the first start only: later, a missing marker means a volume that is not mounted. */
-const openStore = async (config: Config, db: Database, log: Logger): Promise<Store> => {
+const openStore = async (config: Config, db: Database, deps: { dial: Dial; log: Logger }): Promise<Store> => {
   const catalogueId = await catalogueIdOf(db);
-  const store = await openFilesystemStore({ root: config.storeRoot, create: (await db.read.settings.get('store-id')) === null, catalogueId });
-  await attachStore(db, store, log);
+  const store = await openStoreAt(config, { create: (await db.read.settings.get('store-id')) === null, catalogueId }, deps);
+  await attachStore(db, store, deps.log);
   return store;
 };
 
@@ -126,8 +126,9 @@ const createEnginePort = (deps: { dial: ReturnType<typeof createDial>; log: Logg
     }
   },
   async storeHealth() {
+    const { kind, location } = deps.store;
     const { writable, freeBytes } = await deps.store.check();
-    return { kind: 'FILE_SYSTEM', writable, freeBytes };
+    return { kind, location, writable, freeBytes };
   },
   async openArchive(backupId) {
     const archive = await openArchive(deps.store, backupId, { keys: deps.keys });
@@ -196,7 +197,8 @@ const build = async ({ config, databaseUrl, log, clock: given, keepFirstKey, pro
   const clock = given ?? databaseClock;
 
   const keys = await openMasterKeys(config, db, log);
-  const store = await openStore(config, db, log);
+  const dial = createDial(ALLOW_EVERYTHING);
+  const store = await openStore(config, db, { dial, log });
   const spillDirectory = join(config.dataDir, 'spill');
   await mkdir(spillDirectory, { recursive: true, mode: 0o700 });
 
@@ -214,7 +216,6 @@ const build = async ({ config, databaseUrl, log, clock: given, keepFirstKey, pro
   const gate = engineGate(config.disabledEngines);
   const vault = createVault(keys);
   const links = createLinkSigner(keys);
-  const dial = createDial(ALLOW_EVERYTHING);
   const link: LinkPlace = { advertisedHost: config.replication.advertiseHost ?? undefined, ports: config.replication.ports ?? undefined };
   const engine = createEnginePort({ dial, log, store, keys, link });
   const starter = createBackupStarter(ids, gate);

@@ -7,13 +7,14 @@ import { migrate } from './db/migrate.js';
 import { DomainError } from './domain/errors.js';
 import { runningEmbeddedPostgres, startEmbeddedPostgres } from './embedded/postgres.js';
 import { type KeyRing } from './engine/archive/archive.js';
-import { openFilesystemStore } from './engine/store/filesystem.js';
 import { type Store } from './engine/store/store.js';
 import { topicsOf } from './events/topics.js';
 import { carryOutAdoption, describeAdoption, planAdoption, type ProjectChoice } from './jobs/upkeep/adoption.js';
 import { createUpkeepArchives } from './jobs/upkeep/archives.js';
 import { catalogueIdOf } from './jobs/upkeep/attachment.js';
+import { ALLOW_EVERYTHING, createDial } from './security/dial.js';
 import { masterKeysFromFile, masterKeysFromText } from './security/master-key.js';
+import { openStoreAt } from './store-place.js';
 import { createLogger, type Logger } from './telemetry/logger.js';
 
 const USAGE = `Usage: npm run store:adopt -- [--yes] [--project FROM=INTO]...
@@ -56,8 +57,8 @@ const openDatabaseUrl = async (config: Config, log: Logger): Promise<{ url: stri
 };
 
 /** A folder that has lost its marker, or never had one, is made a store once that is confirmed. */
-const openStore = async (config: Config, catalogueId: string, { yes }: Wish): Promise<Store> => {
-  const open = (create: false | 'overContent'): Promise<Store> => openFilesystemStore({ root: config.storeRoot, create, catalogueId });
+const openStore = async (config: Config, catalogueId: string, { yes }: Wish, log: Logger): Promise<Store> => {
+  const open = (create: false | 'overContent'): Promise<Store> => openStoreAt(config, { create, catalogueId }, { dial: createDial(ALLOW_EVERYTHING), log });
   try {
     return await open(false);
   } catch (error) {
@@ -80,7 +81,7 @@ const run = async (config: Config, wish: Wish, log: Logger): Promise<string> => 
     await source.initialize();
     try {
       const db = createDatabase(source, topicsOf);
-      const store = await openStore(config, await catalogueIdOf(db), wish);
+      const store = await openStore(config, await catalogueIdOf(db), wish, log);
       const plan = await planAdoption(db, store, createUpkeepArchives(store, await readKeys(config)), wish.choices);
       const text = describeAdoption(plan);
       if (plan.detachedBecause === null) return text;

@@ -1,7 +1,7 @@
 import { isIP } from 'node:net';
 import { resolve } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { SettingsReader } from './reader.js';
+import { s3Credentials, storePlace, type S3Credentials, type StorePlace } from './store.js';
 
 /** What a process does: everything; only what callers ask (no jobs, no schedules); or only jobs and schedules (no API). */
 export type Role = 'all' | 'api' | 'worker';
@@ -18,7 +18,8 @@ export interface Config {
   readonly databaseUrl: string | null;
   /** Agenda's store; null: the same PostgreSQL. */
   readonly mongodbUrl: string | null;
-  readonly storeRoot: string;
+  readonly store: StorePlace;
+  readonly s3Credentials: S3Credentials;
   /** Keys of 64 hexadecimal digits, separated by commas, the current one first; null: the file. */
   readonly masterKey: string | null;
   readonly masterKeyFile: string;
@@ -144,19 +145,6 @@ const role = (settings: SettingsReader, databaseUrl: string | null): Role => {
   return value;
 };
 
-const storeRoot = (settings: SettingsReader, dataDir: string): string => {
-  const value = settings.text('STORE_URL');
-  if (value === undefined) return resolve(dataDir, 'store');
-  try {
-    const parsed = new URL(value);
-    // A relative one would be read as absolute: file:store is /store.
-    if (/^file:\/\/\//i.test(value) && parsed.host === '') return fileURLToPath(parsed);
-  } catch {
-    // Falls through to the one message that says what is accepted.
-  }
-  return settings.wrong('STORE_URL', 'must be a file URL with an absolute path, such as "file:///var/lib/snapback/store"', resolve(dataDir, 'store'));
-};
-
 const webhook = (settings: SettingsReader): Config['webhook'] => {
   const target = url(settings, 'WEBHOOK_URL', ['http:', 'https:']);
   const secret = settings.text('WEBHOOK_SECRET') ?? null;
@@ -184,6 +172,7 @@ export const readConfig = (env: Readonly<Record<string, string | undefined>> = p
   const chosen = role(settings, databaseUrl);
   const sampleRedis = settings.flag('SAMPLE_REDIS', databaseUrl === null && chosen === 'all');
   if (sampleRedis && chosen !== 'all') settings.wrong('SAMPLE_REDIS', 'can be true with the role "all" only', false);
+  const store = storePlace(settings, dataDir);
   const config: Config = {
     role: chosen,
     host: host(settings, 'HOST') ?? '127.0.0.1',
@@ -192,7 +181,8 @@ export const readConfig = (env: Readonly<Record<string, string | undefined>> = p
     dataDir,
     databaseUrl,
     mongodbUrl: url(settings, 'MONGODB_URL', ['mongodb:', 'mongodb+srv:']),
-    storeRoot: storeRoot(settings, dataDir),
+    store,
+    s3Credentials: s3Credentials(settings, store),
     masterKey,
     masterKeyFile: resolve(settings.text('MASTER_KEY_FILE') ?? `${dataDir}/master.key`),
     defaultTimeZone,

@@ -18,6 +18,8 @@ export interface Principal {
   readonly role: Role;
 }
 
+export const may = ({ role }: Principal, verb: Verb): boolean => GRANTS[role].has(verb);
+
 /** Refuses a missing principal with UNAUTHENTICATED and a missing right with FORBIDDEN. The first line of every service method. */
 export function authorise(principal: Principal | undefined, verb: Verb): asserts principal is Principal {
   if (!principal) {
@@ -25,7 +27,7 @@ export function authorise(principal: Principal | undefined, verb: Verb): asserts
       hint: 'Send the header "Authorization: Bearer sb_…" (WebSocket: the connection parameter "authorization").',
     });
   }
-  if (!GRANTS[principal.role].has(verb)) {
+  if (!may(principal, verb)) {
     throw new DomainError('FORBIDDEN', `A key with the role ${principal.role} may not do this.`, {
       hint: 'Use a key with a higher role.',
     });

@@ -508,7 +508,7 @@ export interface EnginePort {
   probe(endpoint: Endpoint): Promise<ProbeReport>;
   /** Opens a control connection, looks, and closes it again. */
   inspectTarget(endpoint: Endpoint, backupId: string, options: { safetyBackup: boolean; pauseWrites: boolean }): Promise<TargetFindings>;
-  storeHealth(): Promise<{ kind: 'FILE_SYSTEM' | 'S3'; writable: boolean; freeBytes: bigint | null }>;
+  storeHealth(): Promise<{ kind: 'FILE_SYSTEM' | 'S3'; location: string; writable: boolean; freeBytes: bigint | null }>;
   openArchive(backupId: string): Promise<OpenArchive>;
 }
 

@@ -270,7 +270,8 @@ export interface ServiceRecord {
   version: string;
   defaultTimeZone: string;
   retentionDays: number;
-  store: { kind: 'FILE_SYSTEM' | 'S3'; writable: boolean; freeBytes: bigint | null };
+  /** `location` is null for those whom it does not concern. */
+  store: { kind: 'FILE_SYSTEM' | 'S3'; location: string | null; writable: boolean; freeBytes: bigint | null };
   limits: {
     maxPageSize: number;
     maxNameLength: number;

@@ -1,7 +1,7 @@
 import { type EngineGate } from '../domain/capability.js';
 import { type Engine } from '../domain/backup.js';
 import { DomainError } from '../domain/errors.js';
-import { authorise } from '../domain/principal.js';
+import { authorise, may } from '../domain/principal.js';
 import { RETENTION_DAYS } from '../domain/retention.js';
 import { type ServiceApi } from './api.js';
 import { DOWNLOAD_LINK_SECONDS } from './backup.service.js';
@@ -37,13 +37,14 @@ export const createServiceService = ({ db, engine, gate, version, defaultTimeZon
 
   async service(caller) {
     authorise(caller, 'read');
+    const { location, ...store } = await engine.storeHealth();
     const disabled = (name: string): string[] =>
       gate.rules.flatMap((rule) => (rule.startsWith(name) ? [rule.slice(name.length).trim() || '*'] : []));
     return {
       version,
       defaultTimeZone,
       retentionDays: RETENTION_DAYS,
-      store: await engine.storeHealth(),
+      store: { ...store, location: may(caller, 'administer') ? location : null },
       limits: {
         maxPageSize: MAX_PAGE_SIZE, maxNameLength: MAX_NAME_LENGTH, minDownloadLinkSeconds: DOWNLOAD_LINK_SECONDS.min,
         maxDownloadLinkSeconds: DOWNLOAD_LINK_SECONDS.max, restorePlanSeconds: PLAN_SECONDS, idempotencyKeySeconds: IDEMPOTENCY_SECONDS, concurrentJobs,

@@ -17,7 +17,7 @@ const PAGES = new TypedDocumentString<
 }`);
 const SERVICE = new TypedDocumentString<{ service: Record<string, unknown>; viewer: Record<string, unknown> }, object>(`{
   service {
-    version defaultTimeZone retentionDays store { kind writable freeBytes } engines { engine minVersion disabledVersions }
+    version defaultTimeZone retentionDays store { kind location writable freeBytes } engines { engine minVersion disabledVersions }
     limits { maxPageSize maxNameLength minDownloadLinkSeconds maxDownloadLinkSeconds restorePlanSeconds idempotencyKeySeconds concurrentJobs }
   }
   viewer { keyId keyName role project { id name } }
@@ -173,12 +173,14 @@ describe('the list of backups', () => {
     const { service: about, viewer } = await service.sdk.execute(SERVICE, {});
     expect(about).toEqual({
       version: expect.stringMatching(/^\d+\.\d+\.\d+/) as string, defaultTimeZone: '+05:30', retentionDays: 7,
-      store: { kind: 'FILE_SYSTEM', writable: true, freeBytes: expect.stringMatching(/^\d{6,}$/) as string },
+      store: { kind: 'FILE_SYSTEM', location: service.storeRoot, writable: true, freeBytes: expect.stringMatching(/^\d{6,}$/) as string },
       engines: [{ engine: 'REDIS', minVersion: '2.8', disabledVersions: [] }, { engine: 'VALKEY', minVersion: '7.2', disabledVersions: [] }],
       limits: {
         maxPageSize: 100, maxNameLength: 128, minDownloadLinkSeconds: 60, maxDownloadLinkSeconds: 604_800, restorePlanSeconds: 600, idempotencyKeySeconds: 86_400, concurrentJobs: 2,
       },
     });
+    const asked = (role: 'OPERATOR' | 'ADMIN') => service.app.services.service.service({ keyId: 'k', projectId: 'p', role });
+    expect([(await asked('OPERATOR')).store.location, (await asked('ADMIN')).store.location]).toEqual([null, service.storeRoot]);
     expect(viewer).toMatchObject({ keyName: 'first admin key', role: 'ADMIN', project: { name: 'default' } });
     expect(await service.sdk.policies.get(one.id)).toMatchObject({ timeZone: '+05:30' });
     expect(await caught(service.sdk.backups.list({ pageSize: 101 }).toArray({ limit: 101 }))).toMatchObject({ code: 'BAD_INPUT' });

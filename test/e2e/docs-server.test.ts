@@ -39,13 +39,17 @@ describe('the table of configuration', () => {
     UPKEEP_SECONDS: '60', UNSEALED_SECONDS: '3600', MAX_DELETIONS: '10',
     MAX_BACKUP_GIB: '2', MAX_BACKUP_MINUTES: '30', SOURCE_IDLE_SECONDS: '30',
     WEBHOOK_URL: 'https://example.com/hook', WEBHOOK_SECRET: 'sixteen-letters!',
+    S3_ACCESS_KEY_ID: 'AKIA1', S3_SECRET_ACCESS_KEY: 'secret', S3_SESSION_TOKEN: 'token',
   };
   /** What is only taken together with another one. */
-  const WITH: Readonly<Record<string, string>> = { WEBHOOK_URL: 'WEBHOOK_SECRET', WEBHOOK_SECRET: 'WEBHOOK_URL', ROLE: 'DATABASE_URL' };
-  const settingOf = (name: string, value: string): Record<string, string> => {
-    const also = WITH[name];
-    return { ...(also === undefined ? {} : { [also]: OTHER[also] ?? '' }), [name]: value };
+  const WITH: Readonly<Record<string, readonly string[]>> = {
+    WEBHOOK_URL: ['WEBHOOK_SECRET'], WEBHOOK_SECRET: ['WEBHOOK_URL'], ROLE: ['DATABASE_URL'],
+    S3_ACCESS_KEY_ID: ['S3_SECRET_ACCESS_KEY'], S3_SECRET_ACCESS_KEY: ['S3_ACCESS_KEY_ID'], S3_SESSION_TOKEN: ['S3_ACCESS_KEY_ID', 'S3_SECRET_ACCESS_KEY'],
   };
+  /** What has to be so for a variable to be of any use. */
+  const under = (name: string): Record<string, string> => (name.startsWith('S3_') ? { STORE_URL: 's3://bucket' } : {});
+  const settingOf = (name: string, value: string): Record<string, string> =>
+    ({ ...under(name), ...Object.fromEntries((WITH[name] ?? []).map((also) => [also, OTHER[also] ?? ''])), [name]: value });
   const shown = (config: Config): string => JSON.stringify(config, (_key, value: unknown) => (typeof value === 'bigint' ? String(value) : value));
   const leaves = (value: unknown, path = ''): [string, unknown][] =>
     typeof value === 'object' && value !== null && !Array.isArray(value) && !('from' in value)
@@ -65,9 +69,12 @@ describe('the table of configuration', () => {
     if (standard === undefined) {
       // Where nothing is the default, what the variable changes is nothing before.
       const changed = readConfig({ SAMPLE_REDIS: 'true', ...settingOf(name, other) });
-      const before = new Map(leaves(standards));
-      const differs = leaves(changed).filter(([path, value]) => JSON.stringify(String(value)) !== JSON.stringify(String(before.get(path))));
-      expect(differs.map(([path]) => before.get(path))).toEqual(differs.map(() => expect.toSatisfy((was: unknown) => was === null || (Array.isArray(was) && was.length === 0)) as unknown));
+      const standing = new Map(leaves(readConfig(under(name))));
+      // What is nothing as a whole has no parts.
+      const before = (path: string): unknown => (standing.has(path) ? standing.get(path) : standing.get(path.slice(0, path.lastIndexOf('.'))));
+      const differs = leaves(changed).filter(([path, value]) => JSON.stringify(String(value)) !== JSON.stringify(String(before(path))));
+      expect(differs.length).toBeGreaterThan(0);
+      expect(differs.map(([path]) => before(path))).toEqual(differs.map(() => expect.toSatisfy((was: unknown) => was === null || (Array.isArray(was) && was.length === 0)) as unknown));
       return;
     }
     const path = standard.replace('$DATA_DIR', resolve('data'));

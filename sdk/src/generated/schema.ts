@@ -2,4 +2,4 @@
 /** Version of this package. */
 export const SDK_VERSION = '0.1.0';
 /** SHA-256 of the schema files this package was generated from, in the order of their names. */
-export const SCHEMA_SHA256 = 'ea9a3623f69e8a00ea5c4ae6291fa57022d745559ff382741ef5aeae548e180f';
+export const SCHEMA_SHA256 = 'f28c706fc831dcc7d905ee6e4c896795bc8f43d78879f91549d9f1b9a798e02f';

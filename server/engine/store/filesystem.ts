@@ -78,6 +78,7 @@ export const openFilesystemStore = async (options: FilesystemStoreOptions): Prom
 };
 
 class FilesystemStore implements Store {
+  readonly kind = 'FILE_SYSTEM';
   readonly location: string;
   private readonly exclusively = oneAtATime();
 

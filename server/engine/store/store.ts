@@ -28,6 +28,8 @@ export interface StoreHealth {
   problem: DomainError | null;
 }
 
+export type StoreKind = 'FILE_SYSTEM' | 'S3';
+
 export interface ReadOptions {
   /** First byte, default 0. */
   offset?: bigint | undefined;
@@ -44,6 +46,7 @@ export interface ReadOptions {
  * STORAGE_FULL, STORAGE_PERMISSION, STORAGE_IO; an aborted signal gives its reason. Each names operation and key.
  */
 export interface Store {
+  readonly kind: StoreKind;
   /** Identity of the store's content, kept in its marker: survives moving the store, differs between two stores. */
   readonly id: string;
   /** Where it is, for people. Holds no secret. */

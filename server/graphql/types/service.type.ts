@@ -23,6 +23,7 @@ export class Viewer implements ViewerRecord {
 @Plain()
 export class StoreInfo {
   @Field(() => StoreKindEnum) kind!: 'FILE_SYSTEM' | 'S3';
+  @Field(() => String, { nullable: true }) location!: string | null;
   @Field(() => Boolean) writable!: boolean;
   @Field(() => BigIntScalar, { nullable: true }) freeBytes!: bigint | null;
 }

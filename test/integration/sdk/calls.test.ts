@@ -16,7 +16,7 @@ beforeAll(async () => {
   service = await startFakeService({
     Query: {
       service: () => ({
-        version: '1.2.3', defaultTimeZone: 'UTC', retentionDays: 7, store: { kind: 'FILE_SYSTEM', writable: true, freeBytes: '9007199254740993' },
+        version: '1.2.3', defaultTimeZone: 'UTC', retentionDays: 7, store: { kind: 'FILE_SYSTEM', location: '/srv/store', writable: true, freeBytes: '9007199254740993' },
         retention: { lastPassAt: null, nextPassAt: null, maxDeletions: 1_000, stoppedBecause: null },
         limits: {
           maxPageSize: 100, maxNameLength: 128, minDownloadLinkSeconds: 60, maxDownloadLinkSeconds: 604_800, restorePlanSeconds: 600,

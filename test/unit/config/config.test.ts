@@ -20,13 +20,14 @@ const WRONG: Readonly<Record<string, string>> = {
   REPLICATION_ADVERTISE_HOST: 'host:6379', REPLICATION_PORTS: '7009-7000', ALLOWED_ORIGINS: 'https://example.com/', INTROSPECTION: 'perhaps', SAMPLE_REDIS: '2',
   LOG_LEVEL: 'loud', LOG_FORMAT: 'xml', LEASE_SECONDS: '0.5', LEASE_RENEW_SECONDS: '0.0001', LEASE_COLLECT_SECONDS: 'often', CONCURRENT_JOBS_TOTAL: '0', ROLE: 'boss', CATCH_UP_MINUTES: '1.5', DRAIN_SECONDS: '-1', MAX_BACKUP_GIB: 'all', MAX_BACKUP_MINUTES: '', SOURCE_IDLE_SECONDS: '1e9',
   WEBHOOK_URL: 'ftp://canary-5.example', WEBHOOK_SECRET: 'canary-6',
+  S3_ACCESS_KEY_ID: 'canary 7', S3_SECRET_ACCESS_KEY: 'canary 8', S3_SESSION_TOKEN: 'canary 9',
 };
 
 describe('the configuration', () => {
   it('has a default for everything', () => {
     const config = readConfig({});
     expect(config).toMatchObject({
-      host: '127.0.0.1', port: 4000, publicUrl: null, dataDir: resolve('data'), databaseUrl: null, mongodbUrl: null, storeRoot: resolve('data/store'),
+      host: '127.0.0.1', port: 4000, publicUrl: null, dataDir: resolve('data'), databaseUrl: null, mongodbUrl: null, store: { kind: 'FILE_SYSTEM', root: resolve('data/store') }, s3Credentials: null,
       masterKey: null, masterKeyFile: resolve('data/master.key'), defaultTimeZone: 'UTC', disabledEngines: [], allowedOrigins: [], introspection: true,
       sampleRedis: true, replication: { advertiseHost: null, ports: null },
     });
@@ -42,7 +43,7 @@ describe('the configuration', () => {
       INTROSPECTION: 'OFF', LOG_LEVEL: 'debug', MAX_BACKUP_GIB: '2',
     });
     expect(config).toMatchObject({
-      host: '::', port: 0, publicUrl: 'https://backup.example.com/snapback', storeRoot: '/srv/a store', masterKeyFile: '/var/lib/snapback/master.key',
+      host: '::', port: 0, publicUrl: 'https://backup.example.com/snapback', store: { kind: 'FILE_SYSTEM', root: '/srv/a store' }, masterKeyFile: '/var/lib/snapback/master.key',
       disabledEngines: ['redis 4.0', 'valkey 9', 'redis'], replication: { advertiseHost: 'bücher.example', ports: { from: 7000, to: 7009 } },
       allowedOrigins: ['https://a.example', 'http://localhost:3000', 'chrome-extension://abcdef'], introspection: false,
       // Somebody who brings a database of their own does not want to look around.
@@ -89,7 +90,15 @@ describe('the configuration', () => {
     ['DISABLED_ENGINES', ['redis', 'valkey 8.0.1', 'redis 4.0,,redis 5'], ['keydb', 'redis 4.x', 'redis 1.2.3.4', '4.0']],
     ['REPLICATION_PORTS', ['1-65535'], ['0', '70000', '7000-', '7000-65536', '7000,7001']],
     ['ALLOWED_ORIGINS', ['http://[::1]:8080', 'https://example.com'], ['*', 'null', 'example.com', 'https://example.com/path', 'HTTPS://example.com', 'https://example.com:443']],
-    ['STORE_URL', ['file:///a/b'], ['/a/b', 'file://host/share', 's3://bucket', 'file:a']],
+    [
+      'STORE_URL',
+      ['file:///a/b', 's3://bucket', 's3://my.bucket-1/', 's3://bucket/a/b.c?region=eu-central-1', 's3://b_1/x/?endpoint=http://[::1]:9000&pathStyle=true', 's3://bucket?endpoint=https%3A%2F%2Fs3.example.com%2F&pathStyle=false'],
+      [
+        '/a/b', 'file://host/share', 'file:a', 's3:bucket', 's3://', 's3:///prefix', 's3://ab', 's3://bucket:9000', 's3://key@bucket', 's3://bucket/a b', 's3://bucket/.hidden', 's3://bucket/a//b', `s3://bucket/${'a/'.repeat(129)}`,
+        's3://bucket?endpoint=minio:9000', 's3://bucket?endpoint=https://u:p@h', 's3://bucket?endpoint=https://h/path', 's3://bucket?endpoint=http://10.0.0.1:9000&pathStyle=false', 's3://bucket?region=', 's3://bucket?region=a/b',
+        's3://bucket?pathStyle=1', 's3://bucket?pathstyle=true', 's3://bucket?region=a&region=b', 's3://bucket#x', 's3://bucket?secret=x',
+      ],
+    ],
     ['MASTER_KEY', ['0'.repeat(64), `${'0'.repeat(64)},${'1'.repeat(64)}`], ['0'.repeat(63), `${'0'.repeat(64)},`, `${'0'.repeat(64)}0`, 'g'.repeat(64)]],
   ])('%s', (name, good, bad) => {
     for (const value of good) expect(mistakesOf({ [name]: value }), value).toEqual([]);
@@ -106,6 +115,25 @@ describe('the configuration', () => {
     for (const refused of ['https://user:canary@example.com/', 'https://canary@example.com/', 'https://example.com/#canary', 'example.com/canary']) {
       expect(mistakesOf({ WEBHOOK_URL: refused, WEBHOOK_SECRET: secret }), refused).toEqual([expect.stringMatching(/^WEBHOOK_URL (?!.*canary)/)]);
     }
+  });
+
+  it('takes S3 by a URL without secrets, and its credentials all or none', () => {
+    const keys = { S3_ACCESS_KEY_ID: 'AKIA1', S3_SECRET_ACCESS_KEY: 'canary/+=' };
+    expect(readConfig({ STORE_URL: 's3://bucket' })).toMatchObject({ store: { kind: 'S3', bucket: 'bucket', prefix: '', endpoint: null, region: null, pathStyle: false }, s3Credentials: null });
+    expect(readConfig({ STORE_URL: 's3://Bucket/a/b/?endpoint=http://minio:9000', ...keys })).toMatchObject({
+      store: { kind: 'S3', bucket: 'Bucket', prefix: 'a/b/', endpoint: 'http://minio:9000', region: 'us-east-1', pathStyle: true },
+      s3Credentials: { accessKeyId: 'AKIA1', secretAccessKey: 'canary/+=', sessionToken: null },
+    });
+    expect(readConfig({ STORE_URL: 's3://b-1?endpoint=https://s3.example.com&region=eu-1&pathStyle=false', ...keys, S3_SESSION_TOKEN: 't' })).toMatchObject({
+      store: { endpoint: 'https://s3.example.com', region: 'eu-1', pathStyle: false }, s3Credentials: { sessionToken: 't' },
+    });
+    const STORE_URL = 's3://bucket';
+    expect(mistakesOf({ STORE_URL, S3_ACCESS_KEY_ID: 'AKIA1' })).toEqual([expect.stringMatching(/^S3_SECRET_ACCESS_KEY must be set/)]);
+    expect(mistakesOf({ STORE_URL, S3_SECRET_ACCESS_KEY: 'canary' })).toEqual([expect.stringMatching(/^S3_ACCESS_KEY_ID must be set/)]);
+    expect(mistakesOf({ STORE_URL, S3_SESSION_TOKEN: 'canary' })).toEqual([expect.stringMatching(/^S3_ACCESS_KEY_ID must be set/), expect.stringMatching(/^S3_SECRET_ACCESS_KEY must be set/)]);
+    expect(mistakesOf({ STORE_URL, ...keys, S3_SECRET_ACCESS_KEY: 'can ary' })).toEqual(['S3_SECRET_ACCESS_KEY must be printable characters without blanks.']);
+    expect(mistakesOf(keys)).toEqual([expect.stringMatching(/^S3_ACCESS_KEY_ID is of no use/), expect.stringMatching(/^S3_SECRET_ACCESS_KEY is of no use/)]);
+    for (const place of ['s3://canary:canary@bucket', 's3://bucket?endpoint=https://canary@h', 's3://bucket?canary=canary']) expect(mistakesOf({ STORE_URL: place })).toEqual([expect.stringMatching(/^STORE_URL (?!.*canary)/)]);
   });
 
   it('takes exactly the zones that policies take', () => {
