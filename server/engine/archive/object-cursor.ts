@@ -1,6 +1,6 @@
 import { corrupt } from './archive-errors.js';
 
-/** Takes exact amounts out of a stream of chunks. Owns the stream: `close` ends it. */
+/** Takes exact amounts out of a stream of chunks, each of which is ours until we ask for the next. Owns the stream: `close` ends it. */
 export class ObjectCursor {
   private readonly chunks: AsyncIterator<Uint8Array>;
   private held: Buffer = Buffer.alloc(0);
@@ -18,26 +18,26 @@ export class ObjectCursor {
     this.chunks = stream[Symbol.asyncIterator]();
   }
 
-  /** The next `length` bytes; the caller may change them. CORRUPT when the stream ends before. */
+  /** A copy of the next `length` bytes. CORRUPT when the stream ends before. */
   async take(length: number, part: string): Promise<Buffer> {
-    const at = this.position;
-    if (this.held.length < length) {
-      const out = Buffer.allocUnsafeSlow(length);
-      let filled = this.held.copy(out);
-      this.held = this.held.subarray(filled);
-      while (filled < length) {
-        if (!(await this.pull())) throw corrupt(this.key, part, at + filled, 'the object ends here');
-        const copied = this.held.copy(out, filled, 0, length - filled);
-        filled += copied;
-        this.held = this.held.subarray(copied);
-      }
-      this.position += length;
-      return out;
-    }
-    const out = this.held.subarray(0, length);
-    this.held = this.held.subarray(length);
-    this.position += length;
+    const out = Buffer.allocUnsafeSlow(length);
+    let filled = 0;
+    await this.pass(length, part, (slice) => {
+      filled += slice.copy(out, filled);
+    });
     return out;
+  }
+
+  /** Hands over the next `length` bytes in slices, which are gone when `onSlice` has returned. CORRUPT when the stream ends before. */
+  async pass(length: number, part: string, onSlice: (slice: Buffer) => void): Promise<void> {
+    for (let left = length; left > 0; ) {
+      if (this.held.length === 0 && !(await this.pull())) throw corrupt(this.key, part, this.position, 'the object ends here');
+      const slice = this.held.subarray(0, left);
+      onSlice(slice);
+      this.held = this.held.subarray(slice.length);
+      this.position += slice.length;
+      left -= slice.length;
+    }
   }
 
   /** CORRUPT when anything follows. */

@@ -24,7 +24,7 @@ export interface VerifyProgress {
 export interface ArchiveReader {
   readonly manifest: Manifest;
   /**
-   * Plain bytes of the RDB, one block or part of one at a time, each checked before it is handed out: damage ends the stream
+   * Plain bytes of the RDB, a block or part of one at a time, each checked before it is handed out: damage ends the stream
    * with CORRUPT after the last good byte. Reads at the consumer's speed, a few blocks ahead. BAD_INPUT for a range outside.
    */
   read(range?: ReadRange): AsyncIterable<Uint8Array>;
@@ -45,7 +45,7 @@ export interface ArchiveReader {
 /** Blocks being expanded ahead of the consumer. */
 const AHEAD = 3;
 
-type Outcome = { plain: Uint8Array } | { error: unknown };
+type Outcome = { plain: readonly Uint8Array[] } | { error: unknown };
 
 /**
  * Opens a sealed archive and checks manifest, header, index and sizes. NOT_FOUND without manifest; CORRUPT; UNSUPPORTED_FORMAT
@@ -79,7 +79,7 @@ class StoreArchiveReader implements ArchiveReader {
     try {
       let at = first * blockSize;
       for await (const plain of this.expanded(cursor, first, last, signal)) {
-        const piece = plain.subarray(Math.max(0, from - at), Math.min(plain.length, until - at));
+        const piece = plain.subarray(Math.max(0, from - at), Math.max(0, Math.min(plain.length, until - at)));
         at += plain.length;
         if (piece.length > 0) yield piece;
       }
@@ -117,7 +117,7 @@ class StoreArchiveReader implements ArchiveReader {
     return Promise.resolve();
   }
 
-  /** Blocks in order, a few of them expanded ahead. Reading is sequential, expanding is parallel. */
+  /** Blocks in order, each in one piece or a few; some of them are expanded ahead. Reading is sequential, expanding is parallel. */
   private async *expanded(cursor: ObjectCursor, first: number, last: number, signal: AbortSignal | undefined): AsyncGenerator<Uint8Array, void, undefined> {
     const ahead: Promise<Outcome>[] = [];
     let next = first;
@@ -138,8 +138,10 @@ class StoreArchiveReader implements ArchiveReader {
       if (outcome === undefined) return;
       this.assertUsable(signal);
       if ('error' in outcome) throw outcome.error;
-      yield outcome.plain;
-      this.assertUsable(signal);
+      for (const piece of outcome.plain) {
+        yield piece;
+        this.assertUsable(signal);
+      }
     }
   }
 

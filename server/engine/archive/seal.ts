@@ -1,4 +1,4 @@
-import { createCipheriv, createDecipheriv, createHash, hkdfSync, timingSafeEqual } from 'node:crypto';
+import { createCipheriv, createDecipheriv, createHash, hkdfSync, timingSafeEqual, type Hash } from 'node:crypto';
 import { DomainError } from '../../domain/errors.js';
 import { SALT_AT, TAG_BYTES, type CipherName } from './layout.js';
 
@@ -8,22 +8,39 @@ export interface Sealed {
   tag: Uint8Array;
 }
 
+/** Takes a block's stored bytes as they come. */
+export interface Opening {
+  /** The slice may be used again at once. */
+  update(slice: Uint8Array): void;
+  /** The content, in pieces of its own; null when the tag is wrong: nothing of such a block is released. */
+  finish(tag: Uint8Array): Buffer[] | null;
+}
+
 /** Binds a block's bytes to its header and to the object's header. Plain and stored bytes have the same length. */
 export interface Seal {
   readonly cipher: CipherName;
   seal(blockHeader: Uint8Array, payload: Uint8Array): Sealed;
-  /** The content, or null when the tag is wrong: nothing of such a block is released. */
-  open(blockHeader: Uint8Array, payload: Buffer, tag: Uint8Array): Buffer | null;
+  open(blockHeader: Uint8Array): Opening;
 }
 
 /** cipher none: the tag finds damage, not an attacker, who can compute it too. */
 const unencrypted = (header: Uint8Array): Seal => {
-  const tagOf = (blockHeader: Uint8Array, payload: Uint8Array): Uint8Array =>
-    createHash('sha256').update(header).update(blockHeader).update(payload).digest().subarray(0, TAG_BYTES);
+  const tagged = (blockHeader: Uint8Array): Hash => createHash('sha256').update(header).update(blockHeader);
+  const tagOf = (hash: Hash): Uint8Array => hash.digest().subarray(0, TAG_BYTES);
   return {
     cipher: 'none',
-    seal: (blockHeader, payload) => ({ bytes: payload, tag: tagOf(blockHeader, payload) }),
-    open: (blockHeader, payload, tag) => (tag.length === TAG_BYTES && timingSafeEqual(tagOf(blockHeader, payload), tag) ? payload : null),
+    seal: (blockHeader, payload) => ({ bytes: payload, tag: tagOf(tagged(blockHeader).update(payload)) }),
+    open(blockHeader) {
+      const hash = tagged(blockHeader);
+      const content: Buffer[] = [];
+      return {
+        update(slice) {
+          hash.update(slice);
+          content.push(Buffer.from(slice));
+        },
+        finish: (tag) => (tag.length === TAG_BYTES && timingSafeEqual(tagOf(hash), tag) ? content : null),
+      };
+    },
   };
 };
 
@@ -47,19 +64,26 @@ const encrypted = (header: Uint8Array, backupKey: Uint8Array): Seal => {
       cipher.final();
       return { bytes, tag: cipher.getAuthTag() };
     },
-    open(blockHeader, payload, tag) {
-      if (tag.length !== TAG_BYTES) return null;
+    open(blockHeader) {
       const decipher = createDecipheriv('aes-256-gcm', key, nonceOf(blockHeader), { authTagLength: TAG_BYTES });
       decipher.setAAD(bound(blockHeader));
-      decipher.setAuthTag(tag);
-      const content = decipher.update(payload);
-      try {
-        decipher.final();
-      } catch {
-        // The one way in which GCM says that the tag is wrong.
-        return null;
-      }
-      return content;
+      const content: Buffer[] = [];
+      return {
+        update(slice) {
+          content.push(decipher.update(slice));
+        },
+        finish(tag) {
+          if (tag.length !== TAG_BYTES) return null;
+          decipher.setAuthTag(tag);
+          try {
+            decipher.final();
+          } catch {
+            // The one way in which GCM says that the tag is wrong.
+            return null;
+          }
+          return content;
+        },
+      };
     },
   };
 };

@@ -17,7 +17,7 @@ export const writeWhole = async (store: Store, key: string, bytes: Uint8Array, s
 export const readWhole = async (store: Store, key: string, limit: number, signal?: AbortSignal): Promise<Buffer | null> => {
   const parts: Uint8Array[] = [];
   try {
-    for await (const part of store.read(key, { length: BigInt(limit) + 1n, signal })) parts.push(part);
+    for await (const part of store.read(key, { length: BigInt(limit) + 1n, signal })) parts.push(Buffer.from(part));
   } catch (error) {
     if (error instanceof DomainError && error.code === 'NOT_FOUND') return null;
     throw error;

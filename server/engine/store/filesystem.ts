@@ -115,22 +115,35 @@ class FilesystemStore implements Store {
       await this.assertMounted();
       throw new DomainError('NOT_FOUND', `There is no object ${key} in ${this.root}.`, { cause: error, details: { key } });
     });
+    const buffers: Buffer[] = [];
+    let position = options.offset ?? 0n;
+    let left = options.length;
+    /** Begins the next read, into the buffer that the consumer has given back. Undefined when nothing is left to be read. */
+    const begin = (turn: number): Promise<Buffer> | undefined => {
+      if (left === 0n) return undefined;
+      const size = left === undefined || left > BigInt(READ_BYTES) ? READ_BYTES : Number(left);
+      const buffer = (buffers[turn % 2] ??= Buffer.allocUnsafeSlow(size)).subarray(0, size);
+      const reading = file.read(buffer, position).then((got) => buffer.subarray(0, got), (error: unknown) => {
+        throw storageError(`read at byte ${String(position)} of`, key, this.root, error);
+      });
+      // Whoever leaves early does not hear of it.
+      reading.catch(() => undefined);
+      return reading;
+    };
+    let reading = begin(0);
     try {
-      let position = options.offset ?? 0n;
-      let left = options.length;
-      while (left === undefined || left > 0n) {
-        const into = Buffer.allocUnsafeSlow(left === undefined || left > BigInt(READ_BYTES) ? READ_BYTES : Number(left));
-        const got = await file.read(into, position).catch((error: unknown) => {
-          throw storageError(`read at byte ${String(position)} of`, key, this.root, error);
-        });
+      for (let turn = 1; reading !== undefined; turn += 1) {
+        const chunk = await reading;
         aborted();
-        if (got === 0) return;
-        position += BigInt(got);
-        if (left !== undefined) left -= BigInt(got);
-        yield into.subarray(0, got);
+        if (chunk.length === 0) return;
+        position += BigInt(chunk.length);
+        if (left !== undefined) left -= BigInt(chunk.length);
+        reading = begin(turn);
+        yield chunk;
         aborted();
       }
     } finally {
+      await reading?.catch(() => undefined);
       await file.close();
     }
   }

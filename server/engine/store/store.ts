@@ -52,7 +52,7 @@ export interface Store {
   /** Where it is, for people. Holds no secret. */
   readonly location: string;
   create(key: string, options?: { signal?: AbortSignal | undefined }): Promise<ObjectWriter>;
-  /** Reads at the speed of the consumer, holding at most about 1 MiB. Each chunk is the consumer's to keep. */
+  /** Reads at the speed of the consumer, holding at most about 1 MiB. A chunk is the consumer's until it asks for the next one. */
   read(key: string, options?: ReadOptions): AsyncIterable<Uint8Array>;
   /** Null when there is no such object. */
   stat(key: string): Promise<StoredObject | null>;
