@@ -20,9 +20,9 @@ import { inspectTarget, type LinkPlace } from './engine/target/check.js';
 import { createEventFeed } from './events/feed.js';
 import { createEventHub, type EventHub } from './events/hub.js';
 import { stateTopic, topicsOf } from './events/topics.js';
-import { buildServedSchema } from './graphql/schema.js';
-import { createHttpApp } from './http/app.js';
-import { type ReadinessCheck } from './http/ports.js';
+import { type HttpAppDeps } from './http/app.js';
+import { type ObserveRequest, type ReadinessCheck } from './http/ports.js';
+import { createHttpServer, type HttpServer } from './http/server.js';
 import { AgendaClock } from './jobs/agenda-clock.js';
 import { type WorkClock } from './jobs/clock.js';
 import { createLastingQueue } from './jobs/lasting-queue.js';
@@ -170,6 +170,12 @@ const createReadiness = ({ query, store, hub, queue, upkeep }: Watched) => async
   ];
 };
 
+/** Loaded only where it is served: GraphQL is a third of what a start takes. */
+const serveApi = async (deps: Omit<HttpAppDeps, 'schema'>): Promise<HttpServer> => {
+  const [{ buildServedSchema }, { createHttpApp }] = await Promise.all([import('./graphql/schema.js'), import('./http/app.js')]);
+  return createHttpApp({ ...deps, schema: await buildServedSchema() });
+};
+
 /** Builds every object by hand, starts them in order, and answers with the running service. What was started before a fault is stopped again. */
 export const startApp = async (options: AppOptions): Promise<App> => {
   const started: (() => Promise<void>)[] = [];
@@ -252,15 +258,17 @@ const build = async ({ config, databaseUrl, log, clock: given, keepFirstKey, pro
   });
 
   const firstKey = await ensureFirstKey({ db, ids, clock }, keepFirstKey);
-  const schema = await buildServedSchema();
-  const http = await createHttpApp({
-    serves: config.role === 'worker' ? 'PROBES' : 'ALL',
-    schema, services, authenticate: createAuthenticator(db.read.apiKeys, () => clock.now()), log,
-    downloads: createDownloadService({ db, engine, links, clock, log }),
+  const probes = {
+    authenticate: createAuthenticator(db.read.apiKeys, () => clock.now()), log,
     readiness: createReadiness({ query: (sql) => source.query(sql), store, hub, queue: agenda, upkeep }),
-    metrics: () => metrics.text(),
-    introspection: config.introspection, allowedOrigins: config.allowedOrigins, observe: (request) => metrics.httpRequest(request),
-  });
+    metrics: () => metrics.text(), observe: (request: Parameters<ObserveRequest>[0]) => metrics.httpRequest(request),
+  };
+  const http: HttpServer = config.role === 'worker'
+    ? createHttpServer(probes)
+    : await serveApi({
+        ...probes, services, downloads: createDownloadService({ db, engine, links, clock, log }),
+        introspection: config.introspection, allowedOrigins: config.allowedOrigins,
+      });
   const { port } = await http.listen(config.port, config.host);
   started.push(() => http.stop(1_000));
   url = `http://${config.host.includes(':') ? `[${config.host}]` : config.host}:${port}`;

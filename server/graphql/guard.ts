@@ -1,21 +1,17 @@
 import { type DocumentNode, GraphQLError, type GraphQLSchema, parse, specifiedRules, validate } from 'graphql';
-import { DomainError } from '../domain/errors.js';
 import { type Principal } from '../domain/principal.js';
+import { callerOf, type FindCaller } from './credential.js';
 import { DEFAULT_LIMITS, type DocumentLimits, findExcess } from './limits.js';
 
 export interface GuardOptions {
   schema: GraphQLSchema;
-  /** Whom an API key belongs to; undefined when it is unknown, expired or revoked. */
-  authenticate(token: string): Promise<Principal | undefined>;
+  authenticate: FindCaller;
   limits?: Partial<DocumentLimits> | undefined;
 }
 
 /** Checks that HTTP and WebSocket share: neither transport decides anything of this itself. */
 export interface Guard {
-  /**
-   * @param credential `Bearer <key>`, or the bare key where the transport has no schemes
-   * @throws DomainError UNAUTHENTICATED when there is none or nobody has it
-   */
+  /** As `callerOf`. */
   authenticate(credential: string | undefined): Promise<Principal>;
   /** Parses within the limits; answers the errors of a document that is no GraphQL or too big. Does not validate. */
   parse(source: string): { document: DocumentNode } | { errors: readonly [GraphQLError] };
@@ -24,8 +20,6 @@ export interface Guard {
   /** Parser options for a transport that parses by itself after `parse` has passed. */
   readonly maxTokens: number;
 }
-
-const KEY = /^(?:bearer +)?([A-Za-z0-9._~+/=-]{1,512})$/i;
 
 /** Documents that passed, by text: clients send the same few again and again. */
 const REMEMBERED = 500;
@@ -39,16 +33,7 @@ export const makeGuard = ({ schema, authenticate, limits: given }: GuardOptions)
   return {
     maxTokens: limits.maxTokens,
 
-    async authenticate(credential) {
-      const token = KEY.exec(credential?.trim() ?? '')?.[1];
-      const principal = token === undefined ? undefined : await authenticate(token);
-      if (!principal) {
-        throw new DomainError('UNAUTHENTICATED', credential ? 'This API key is unknown, expired or revoked.' : 'This request carries no API key.', {
-          hint: 'Send the header "Authorization: Bearer sb_…" (WebSocket: the connection parameter "authorization").',
-        });
-      }
-      return principal;
-    },
+    authenticate: (credential) => callerOf(authenticate, credential),
 
     parse(source) {
       const known = passed.get(source);

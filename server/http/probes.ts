@@ -1,6 +1,5 @@
 import { type Request, type RequestHandler, type Response } from 'express';
-import { authorise } from '../domain/principal.js';
-import { type Guard } from '../graphql/guard.js';
+import { authorise, type Principal } from '../domain/principal.js';
 import { type ReadinessCheck } from './ports.js';
 
 /** The process is up and its event loop turns; says nothing about what it depends on. */
@@ -22,7 +21,7 @@ const isLocal = (req: Request): boolean =>
   LOOPBACK.test(req.socket.remoteAddress ?? '') && req.get('forwarded') === undefined && req.get('x-forwarded-for') === undefined;
 
 /** For this machine, or for an ADMIN key. */
-export const metricsEndpoint = (guard: Guard, text: () => Promise<string>) => async (req: Request, res: Response): Promise<void> => {
-  if (!isLocal(req)) authorise(await guard.authenticate(req.get('authorization')), 'administer');
+export const metricsEndpoint = (authenticate: (credential: string | undefined) => Promise<Principal>, text: () => Promise<string>) => async (req: Request, res: Response): Promise<void> => {
+  if (!isLocal(req)) authorise(await authenticate(req.get('authorization')), 'administer');
   res.type('text/plain; version=0.0.4; charset=utf-8').send(await text());
 };

@@ -4,7 +4,7 @@ import { type RedisServer } from '../kit/redis.js';
 import { waitFor } from '../kit/wait.js';
 import { type NodesScene, slowServer, startNodesScene } from './nodes-scene.js';
 
-describe('five processes on one empty database', () => {
+describe('five processes on one empty database', { timeout: 90_000 }, () => {
   let scene: NodesScene;
   let source: RedisServer;
   beforeAll(async () => {

@@ -10,7 +10,7 @@ import { populate } from './scene.js';
 const MINUTES = 60_000;
 const LEASE_MS = 3_000;
 
-describe('workers that die, sleep, lag and stop', () => {
+describe('workers that die, sleep, lag and stop', { timeout: 60_000 }, () => {
   let scene: NodesScene;
   let source: RedisServer;
   let sdk: Client;

@@ -1,0 +1,94 @@
+import { once } from 'node:events';
+import { createServer, type Server } from 'node:http';
+import { type AddressInfo } from 'node:net';
+import express, { type Express, type NextFunction, type Request, type Response } from 'express';
+import { callerOf, type FindCaller } from '../graphql/credential.js';
+import { type EdgeLog } from '../graphql/mask.js';
+import { errorHandler, sendError } from './errors.js';
+import { requestId, securityHeaders } from './headers.js';
+import { type ObserveRequest, type ReadinessCheck } from './ports.js';
+import { healthz, metricsEndpoint, readyz } from './probes.js';
+
+/** What every process answers, whatever else it does: how it is. */
+export interface ProbeDeps {
+  /** Whom an API key belongs to; undefined when it is unknown, expired or revoked. */
+  authenticate: FindCaller;
+  readiness(): Promise<readonly ReadinessCheck[]>;
+  /** Everything measured, in the Prometheus text format. */
+  metrics(): Promise<string>;
+  log: EdgeLog;
+  observe?: ObserveRequest | undefined;
+}
+
+export interface HttpServer {
+  server: Server;
+  /** @param port 0 for any free one; the answer says which */
+  listen(port: number, host: string): Promise<{ port: number }>;
+  /**
+   * Takes no more connections, closes sockets with 1012, lets running requests end for at most `drainMs` (default 10,000), then cuts them.
+   * May be called twice.
+   */
+  stop(drainMs?: number): Promise<void>;
+}
+
+/** What a process answers besides the probes. */
+export interface Served {
+  mount(app: Express): void;
+  attach(server: Server): void;
+  /** Ends what would not end by itself, within `graceMs`. */
+  endSockets(graceMs: number): Promise<void>;
+  stop(): Promise<void>;
+}
+
+const ROUTES = /^\/(graphql|downloads|healthz|readyz|metrics|explorer)(?:\/|$)/;
+
+const observer = (observe: ObserveRequest) => (req: Request, res: Response, next: NextFunction): void => {
+  const started = process.hrtime.bigint();
+  const { method, path } = req;
+  res.once('close', () => observe({
+    route: ROUTES.exec(path)?.[1] ?? (path === '/' ? 'explorer' : 'other'), method, status: res.statusCode, seconds: Number(process.hrtime.bigint() - started) / 1e9,
+  }));
+  next();
+};
+
+/** The one port of a process: probes, and what is `served` besides them. Without it, everything else is 404. */
+export const createHttpServer = (deps: ProbeDeps, served?: Served): HttpServer => {
+  let stopping: Promise<void> | undefined;
+  const app = express();
+  app.disable('x-powered-by');
+  app.disable('etag');
+  app.set('trust proxy', false);
+  app.use(requestId, securityHeaders);
+  if (deps.observe) app.use(observer(deps.observe));
+  app.get('/healthz', healthz);
+  app.get('/readyz', readyz(deps.readiness, () => stopping !== undefined));
+  app.get('/metrics', metricsEndpoint((credential) => callerOf(deps.authenticate, credential), deps.metrics));
+  served?.mount(app);
+  app.use((req: Request, res: Response) => sendError(res, 404, 'NOT_FOUND', `There is nothing at ${req.method} ${req.path}.`));
+  app.use(errorHandler(deps.log));
+
+  const server = createServer({ headersTimeout: 15_000, requestTimeout: 60_000, keepAliveTimeout: 65_000 }, app);
+  served?.attach(server);
+
+  const shutDown = async (drainMs: number): Promise<void> => {
+    const closed = server.listening ? once(server, 'close') : Promise.resolve();
+    server.close();
+    const idle = setInterval(() => server.closeIdleConnections(), 50);
+    const cut = setTimeout(() => server.closeAllConnections(), drainMs);
+    await served?.endSockets(Math.min(drainMs, 1_000));
+    await closed;
+    clearInterval(idle);
+    clearTimeout(cut);
+    await served?.stop();
+  };
+
+  return {
+    server,
+    async listen(port, host) {
+      server.listen(port, host);
+      await once(server, 'listening');
+      return { port: (server.address() as AddressInfo).port };
+    },
+    stop: (drainMs = 10_000) => (stopping ??= shutDown(drainMs)),
+  };
+};
