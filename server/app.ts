@@ -51,7 +51,9 @@ import { type Database, type EnginePort, type Ids } from './services/ports.js';
 import { createRestoreService } from './services/restore.service.js';
 import { claimMasterKeys } from './services/master-key-use.js';
 import { createRetentionService } from './services/retention.service.js';
+import { scheduleTime } from './services/schedule-time.js';
 import { createServiceService } from './services/service.service.js';
+import { createSlotPlanner } from './services/slots.js';
 import { openStoreAt } from './store-place.js';
 import { type Logger } from './telemetry/logger.js';
 import { createMetrics } from './telemetry/metrics.js';
@@ -214,7 +216,7 @@ const build = async ({ config, databaseUrl, log, clock: given, keepFirstKey, pro
   const feed = createEventFeed(db.read.events, hub, (error) => db.isTransient(error));
 
   const worker = `${hostname()}-${process.pid}-${randomUUID().slice(0, 8)}`;
-  const agenda = await AgendaClock.open({ databaseUrl, mongoUrl: config.mongodbUrl ?? undefined, name: worker, concurrency: config.concurrentJobs, log });
+  const agenda = await AgendaClock.open({ databaseUrl, mongoUrl: config.mongodbUrl ?? undefined, name: worker, concurrency: config.concurrentJobs, tickEveryMs: config.netMs, log });
   const queue = createLastingQueue(agenda, log);
   started.push(() => agenda.stop({ signal: AbortSignal.timeout(config.drainMs) }), () => Promise.resolve(queue.stop()));
 
@@ -225,13 +227,15 @@ const build = async ({ config, databaseUrl, log, clock: given, keepFirstKey, pro
   const link: LinkPlace = { advertisedHost: config.replication.advertiseHost ?? undefined, ports: config.replication.ports ?? undefined };
   const engine = createEnginePort({ dial, log, store, keys, link });
   const starter = createBackupStarter(ids, gate);
+  const time = scheduleTime(given);
+  const slots = createSlotPlanner({ ids, log });
   const metrics = createMetrics({ processMetrics: processMetrics ?? false });
   let url = '';
   const upkeep = createUpkeep({ db, store, keys, ids, clock, machine: given ?? machineClock, log, worker, vault, dial, queue, lease: config.lease, settings: config.upkeep });
 
   const services: Services = {
-    instances: createInstanceService({ db, engine, vault, gate, ids, clock, queue, backups: starter, defaultTimeZone: config.defaultTimeZone }),
-    policies: createPolicyService({ db, clock, queue }),
+    instances: createInstanceService({ db, engine, vault, gate, ids, clock, time, queue, slots, backups: starter, defaultTimeZone: config.defaultTimeZone }),
+    policies: createPolicyService({ db, clock, time, queue, slots }),
     backups: createBackupService({ db, ids, clock, queue, starter, links, publicUrl: () => config.publicUrl ?? url }),
     restores: createRestoreService({ db, engine, vault, gate, ids, clock, log, queue }),
     jobs: createJobService({ db, feed, clock }),
@@ -249,7 +253,7 @@ const build = async ({ config, databaseUrl, log, clock: given, keepFirstKey, pro
     onJobEvent: (jobId, wake) => hub.onEvent(stateTopic(jobId), wake),
     tasks: { BACKUP: createBackupTask(taskDeps), RESTORE: createRestoreTask(taskDeps), DELETE: createDeleteTask({ store }) },
   });
-  const dispatcher = createDispatcher({ db, ids, clock: given, log, queue, starter, catchUpMs: config.catchUpMs });
+  const dispatcher = createDispatcher({ db, ids, time, queue, slots, starter, catchUpMs: config.catchUpMs });
 
   metrics.gauge('retention_stopped', '1 while sweeping and retention stand still.', [], async () => [{ value: (await upkeep.status()).stoppedBecause === null ? 0 : 1 }]);
   metrics.gauge('upkeep_last_pass_timestamp_seconds', 'When the last pass of retention began, on whatever node.', [], async () => {
@@ -279,7 +283,7 @@ const build = async ({ config, databaseUrl, log, clock: given, keepFirstKey, pro
     await agenda.start({
       runJob: (jobId) => runner.runJob(jobId),
       policyDue: (policyId) => dispatcher.policyDue(policyId),
-      tick: () => everyStep(() => dispatcher.dispatchDue(), () => wakeWaiting({ db, log, queue: agenda, limited }), () => forgetOld({ db })),
+      tick: () => everyStep(() => dispatcher.dispatchDue(), () => dispatcher.remind(), () => wakeWaiting({ db, log, queue: agenda, limited }), () => forgetOld({ db })),
     });
     for (const { id, nextRunAt } of await db.read.policies.planned()) await queue.schedulePolicy(id, nextRunAt);
     collecting = startCollecting({ db, clock, log, queue, limited }, config.lease.collectMs);

@@ -40,6 +40,8 @@ export interface Config {
   readonly lease: { readonly lifeMs: number; readonly renewMs: number; readonly collectMs: number };
   /** How long a due slot may wait, after downtime or for a busy server, before it is MISSED. */
   readonly catchUpMs: number;
+  /** How often each process looks for planned runs and jobs that nobody was woken for. */
+  readonly netMs: number;
   /** How long running jobs may go on after SIGTERM. */
   readonly drainMs: number;
   readonly upkeep: {
@@ -200,6 +202,7 @@ export const readConfig = (env: Readonly<Record<string, string | undefined>> = p
     },
     lease: lease(settings),
     catchUpMs: settings.integer('CATCH_UP_MINUTES', 360, 1, 7 * 24 * 60) * 60_000,
+    netMs: settings.integer('NET_SECONDS', 30, 1, 60) * 1000,
     drainMs: settings.integer('DRAIN_SECONDS', 30, 0, 3600) * 1000,
     upkeep: {
       everyMs: settings.integer('UPKEEP_SECONDS', 600, 1, 86_400) * 1000,

@@ -9,10 +9,11 @@ import { createInstanceRepository } from './repositories/instance.repository.js'
 import { createJobEventRepository } from './repositories/job-event.repository.js';
 import { type AppendEvent, createJobRepository } from './repositories/job.repository.js';
 import { createNoticeRepository } from './repositories/notice.repository.js';
-import { createPolicyRepository, createSlotRepository } from './repositories/policy.repository.js';
+import { createPolicyRepository } from './repositories/policy.repository.js';
 import { createRunRepository } from './repositories/run.repository.js';
 import { createLockRepository, createUpkeepRepository } from './repositories/upkeep.repository.js';
 import { createPlanRepository, createRestoreRepository } from './repositories/restore.repository.js';
+import { createSlotRepository } from './repositories/slot.repository.js';
 
 /** Whom an event is announced to. */
 export type TopicsOf = (job: JobRecord, event: JobEventDraft) => readonly string[];

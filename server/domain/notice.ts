@@ -44,3 +44,27 @@ export const noticeOfJob = (job: EndedJob, at: Date): Notice | null => {
     },
   };
 };
+
+export interface MissedSlot {
+  id: string;
+  projectId: string;
+  policyId: string;
+  instanceId: string;
+  plannedAt: Date;
+  reason: string | null;
+}
+
+/** What is told of the slots of one policy that were found to be missed together, oldest first: one notice, also after a long downtime. Null of none. */
+export const noticeOfMissed = (missed: readonly MissedSlot[], at: Date): Notice | null => {
+  const [first] = missed;
+  const newest = missed.at(-1);
+  if (!first || !newest) return null;
+  return {
+    kind: 'SLOT_MISSED', projectId: newest.projectId, instanceId: newest.instanceId, at,
+    message: `${missed.length === 1 ? 'A planned backup was' : `${missed.length} planned backups were`} missed: ${newest.reason ?? 'no reason was given.'}`,
+    details: {
+      slotId: newest.id, policyId: newest.policyId, plannedAt: newest.plannedAt.toISOString(), reason: newest.reason,
+      missedSlots: missed.length, firstPlannedAt: first.plannedAt.toISOString(),
+    },
+  };
+};

@@ -7,7 +7,7 @@ export interface ClockHandlers {
   runJob(jobId: string): Promise<void>;
   /** The instant given for `policyId` has come. The policy has no pending row any more: the handler plans the next one. */
   policyDue(policyId: string): Promise<void>;
-  /** The net: at the start, then once a minute in every process, whatever became of the clock's own rows. */
+  /** The net: at the start, then every half minute in every process, whatever became of the clock's own rows. */
   tick(): Promise<void>;
 }
 

@@ -1,24 +1,25 @@
 import { DomainError } from '../domain/errors.js';
-import { nextRun, runsAfter } from '../domain/schedule.js';
-import { type Clock, type Log } from '../engine/ports.js';
+import { nextRun } from '../domain/schedule.js';
+import { type SlotStarter } from '../domain/slot.js';
 import { type BackupStarter } from './backup-start.js';
-import { type Database, type Ids, type Repositories, type SlotRow, type WorkQueue } from './ports.js';
-import { type InstanceRecord, type PolicyRecord } from './records.js';
+import { type Database, type Ids, type PlannedPlace, type Repositories, type WorkQueue } from './ports.js';
+import { type InstanceRecord, type PolicyRecord, type SlotRecord } from './records.js';
+import { type ScheduleTime } from './schedule-time.js';
+import { type SlotPlanner } from './slots.js';
 
-/** Most policies and slots of one pass; what is left over is for the next. */
+/** Policies and slots that are looked up at once. */
 const BATCH = 1_000;
 /** A wake-up that came too early is asked for again after this long: two clocks may differ by a little. */
 const TOO_EARLY_MS = 1_000;
-/** Slots that are recorded after a downtime; those before are of no use to anybody. */
-const MOST_MISSED = 400;
+/** The queue is told again of runs that come this soon, but not of those that it is about to deliver. */
+const REMIND_MS = { from: 3_000, to: 120_000 };
 
 export interface DispatchDeps {
   db: Database;
   ids: Ids;
-  /** Default: the database's clock, so that a node whose own clock is off neither runs early nor late. */
-  clock?: Clock | undefined;
-  log: Log;
+  time: ScheduleTime;
   queue: WorkQueue;
+  slots: SlotPlanner;
   starter: BackupStarter;
   /** How long a slot may wait, after downtime or for a busy server, in ms. */
   catchUpMs: number;
@@ -33,110 +34,108 @@ export interface Dispatcher {
   policyDue(policyId: string): Promise<void>;
   /** The net: whatever is due and nobody was woken for. */
   dispatchDue(): Promise<void>;
+  /** Tells the queue of the runs that come next, in case it has forgotten them: the net alone would start them late. */
+  remind(): Promise<void>;
 }
 
 interface Decision {
   /** To be told to the queue after the commit. */
   nextRunAt: Date | null;
   jobId: string | null;
+  /** Whether a run was due. */
+  due: boolean;
 }
 
-/** The planned instants from `plannedAt` to now, oldest first; of a very long time the newest ones. */
-const passedSince = (policy: PolicyRecord, plannedAt: Date, now: Date): Date[] => {
-  const passed = [plannedAt];
-  for (const run of runsAfter(policy, policy.instanceId, plannedAt)) {
-    if (run.plannedAt > now) break;
-    passed.push(run.plannedAt);
-    if (passed.length > MOST_MISSED) passed.shift();
-  }
-  return passed;
-};
+const BUSY = 'Another backup or restore works on the server.';
 
-export const createDispatcher = ({ db, ids, clock, log, queue, starter, catchUpMs }: DispatchDeps): Dispatcher => {
-  const time = (tx: Repositories): Promise<Date> => (clock ? Promise.resolve(clock.now()) : tx.now());
-
-  const missed = (slot: SlotRow, reason: string): SlotRow => {
-    log.warn('A planned backup was missed.', { policyId: slot.policyId, plannedAt: slot.plannedAt.toISOString(), reason });
-    return { ...slot, state: 'MISSED', reason };
-  };
-
-  /** What becomes of a slot now; a busy server leaves it DUE until its catch-up time ends. */
-  const attempt = async (tx: Repositories, slot: SlotRow, instance: InstanceRecord | null, now: Date): Promise<SlotRow> => {
-    if (!instance || instance.removedAt !== null) return missed(slot, 'The instance was removed.');
-    const late = now.getTime() - slot.plannedAt.getTime() > catchUpMs;
-    if (late) return missed(slot, slot.reason ?? 'The service was not running in time.');
-    const running = await tx.jobs.runningOnServer(instance.server.runId);
-    if (running) return { ...slot, reason: 'The server was busy until the catch-up time ended.' };
+export const createDispatcher = ({ db, ids, time, queue, slots, starter, catchUpMs }: DispatchDeps): Dispatcher => {
+  /** The slot as it is to be saved; a busy server leaves it DUE until its catch-up time ends. */
+  const attempt = async (tx: Repositories, slot: SlotRecord, instance: InstanceRecord | null, policy: PolicyRecord | null, now: Date, startedBy: SlotStarter): Promise<SlotRecord> => {
+    const missed = (reason: string): SlotRecord => ({ ...slot, state: 'MISSED', reason });
+    if (!instance || instance.removedAt !== null) return missed('The instance was removed.');
+    if (!policy?.enabled) return missed('Automatic backups were switched off before it could start.');
+    if (now.getTime() - slot.plannedAt.getTime() > catchUpMs) {
+      return missed(slot.reason === null ? 'The service was not running in time.' : 'The server was busy until the catch-up time ended.');
+    }
+    if (await tx.jobs.runningOnServer(instance.server.runId)) return { ...slot, reason: BUSY };
     try {
       const name = `${instance.name} ${slot.plannedAt.toISOString().slice(0, 16).replace('T', ' ')} UTC`;
       const { job } = await starter.start(tx, { instance, backupId: ids.make('backup'), jobId: ids.make('job'), name: [...name].slice(-128).join(''), trigger: 'SCHEDULED', at: now });
-      return { ...slot, state: 'STARTED', jobId: job.id, reason: null };
+      return { ...slot, state: 'STARTED', startedBy, jobId: job.id, reason: null };
     } catch (error) {
       if (!(error instanceof DomainError)) throw error;
       // Lost a race for the server: the slot waits as for any other busy one.
-      if (error.code === 'INSTANCE_BUSY') return { ...slot, reason: 'The server was busy until the catch-up time ended.' };
-      return missed(slot, error.message);
+      return error.code === 'INSTANCE_BUSY' ? { ...slot, reason: BUSY } : missed(error.message);
     }
   };
 
+  /** Decides a slot that waits, and saves it. Locks are taken in one order everywhere: policy, slot, instance, event log. */
+  const decide = async (tx: Repositories, slot: SlotRecord, policy: PolicyRecord | null, now: Date, startedBy: SlotStarter): Promise<string | null> => {
+    const decided = await attempt(tx, slot, await tx.instances.lock(slot, slot.instanceId), policy, now, startedBy);
+    await tx.slots.save(decided);
+    if (decided.state === 'MISSED') await slots.tellMissed(tx, [decided], now);
+    return decided.jobId;
+  };
+
   /** Takes a policy's due run, if it still is one, and plans the next. `policy` is locked by the caller's transaction. */
-  const run = async (tx: Repositories, policy: PolicyRecord, now: Date): Promise<Decision> => {
+  const run = async (tx: Repositories, policy: PolicyRecord, now: Date, startedBy: SlotStarter): Promise<Decision> => {
     const plannedAt = policy.nextRunAt;
-    if (plannedAt === null) return { nextRunAt: null, jobId: null };
-    if (plannedAt > now) return { nextRunAt: new Date(Math.max(plannedAt.getTime(), (await tx.now()).getTime() + TOO_EARLY_MS)), jobId: null };
+    if (plannedAt === null) return { nextRunAt: null, jobId: null, due: false };
+    if (plannedAt > now) return { nextRunAt: new Date(Math.max(plannedAt.getTime(), (await tx.now()).getTime() + TOO_EARLY_MS)), jobId: null, due: false };
+    const slot = await slots.recordDue(tx, policy, now);
     const nextRunAt = nextRun(policy, policy.instanceId, now);
     await tx.policies.save({ ...policy, nextRunAt });
-    // After downtime several slots have passed: the newest may still give a run, and stands for the others.
-    const passed = passedSince(policy, plannedAt, now);
-    const slotAt = (instant: Date): SlotRow => ({
-      id: ids.make('slot'), projectId: policy.projectId, policyId: policy.id, instanceId: policy.instanceId, plannedAt: instant, state: 'DUE', jobId: null, reason: null,
-    });
-    for (const instant of passed.slice(0, -1)) await tx.slots.insert(missed(slotAt(instant), 'The service was not running in time; a later slot has come since.'));
-    const slot = slotAt(passed.at(-1) ?? plannedAt);
-    if (!(await tx.slots.insert(slot))) return { nextRunAt, jobId: null };
-    const decided = await attempt(tx, slot, await tx.instances.lock(policy, policy.instanceId), now);
-    await tx.slots.save(decided);
-    return { nextRunAt, jobId: decided.jobId };
+    return { nextRunAt, jobId: slot && (await decide(tx, slot, policy, now, startedBy)), due: true };
   };
 
-  /** The job first: it is due now, the next run is not. */
-  const announce = async (policyId: string, { nextRunAt, jobId }: Decision): Promise<void> => {
-    if (jobId !== null) await queue.enqueueJob(jobId);
-    await queue.schedulePolicy(policyId, nextRunAt);
-  };
-
-  const runPolicy = async (policyId: string, options: { skipLocked: boolean }): Promise<void> => {
+  const runPolicy = async (policyId: string, startedBy: SlotStarter, options: { skipLocked: boolean }): Promise<Decision | null> => {
     const decision = await db.transaction(async (tx) => {
       const policy = await tx.policies.lock(policyId, options);
-      return policy ? run(tx, policy, await time(tx)) : undefined;
+      return policy && run(tx, policy, await time(tx), startedBy);
     });
-    if (decision) await announce(policyId, decision);
+    // The job first: it is due now, the next run is not.
+    if (decision?.jobId) await queue.enqueueJob(decision.jobId);
+    if (decision) await queue.schedulePolicy(policyId, decision.nextRunAt);
+    return decision;
   };
 
-  const runSlot = async (slotId: string): Promise<void> => {
+  const runSlot = async (slotId: string, startedBy: SlotStarter): Promise<void> => {
     const jobId = await db.transaction(async (tx) => {
       const slot = await tx.slots.lockWaiting(slotId);
-      if (!slot) return null;
-      const decided = await attempt(tx, slot, await tx.instances.lock(slot, slot.instanceId), await time(tx));
-      await tx.slots.save(decided);
-      return decided.jobId;
+      return slot && decide(tx, slot, await tx.policies.get(slot, slot.policyId), await time(tx), startedBy);
     });
     if (jobId !== null) await queue.enqueueJob(jobId);
   };
 
   /** Each in a transaction of its own: one that cannot be decided keeps no other from running, and none holds locks for all. */
-  const each = async (found: readonly string[], act: (id: string) => Promise<void>): Promise<unknown[]> => {
+  const each = async (page: (after: PlannedPlace | null) => Promise<PlannedPlace[]>, act: (id: string) => Promise<unknown>): Promise<unknown[]> => {
     const faults: unknown[] = [];
-    for (const id of found) await act(id).catch((error: unknown) => faults.push(error));
-    return faults;
+    for (let after: PlannedPlace | null = null; ; ) {
+      const found: PlannedPlace[] = await page(after);
+      for (const { id } of found) await act(id).catch((error: unknown) => faults.push(error));
+      after = found.at(-1) ?? null;
+      if (found.length < BATCH) return faults;
+    }
   };
 
   return {
-    policyDue: (policyId) => runPolicy(policyId, { skipLocked: false }),
+    async policyDue(policyId) {
+      const decision = await runPolicy(policyId, 'AGENDA_JOB', { skipLocked: false });
+      // Its run may have been recorded by a change of the policy, which left it to be started.
+      if (decision?.due === false) for (const id of await db.read.slots.waitingOf(policyId)) await runSlot(id, 'AGENDA_JOB');
+    },
+
     async dispatchDue() {
-      const faults = await each(await db.read.policies.due(await time(db.read), BATCH), (id) => runPolicy(id, { skipLocked: true }));
-      faults.push(...(await each(await db.read.slots.waiting(BATCH), runSlot)));
+      const now = await time(db.read);
+      const faults = await each((after) => db.read.policies.due(now, after, BATCH), (id) => runPolicy(id, 'NET', { skipLocked: true }));
+      faults.push(...(await each((after) => db.read.slots.waiting(after, BATCH), (id) => runSlot(id, 'NET'))));
       if (faults.length > 0) throw new AggregateError(faults, `${faults.length} planned runs could not be decided; the next pass tries again.`);
+    },
+
+    async remind() {
+      const now = (await time(db.read)).getTime();
+      const soon = await db.read.policies.planned({ from: new Date(now + REMIND_MS.from), to: new Date(now + REMIND_MS.to) });
+      for (const { id, nextRunAt } of soon) await queue.schedulePolicy(id, nextRunAt);
     },
   };
 };

@@ -16,6 +16,8 @@ import { type Database, type EnginePort, type Ids, type InstanceSecrets, type Re
 import { lockedInstance, protectedInstance } from './protected-instance.js';
 import { type CapabilitiesRecord, type InstanceRecord, type PolicyRecord, type ServerFactsRecord } from './records.js';
 import { RETENTION_DAYS } from '../domain/retention.js';
+import { type ScheduleTime } from './schedule-time.js';
+import { type SlotPlanner } from './slots.js';
 
 export interface InstanceServiceDeps {
   db: Database;
@@ -24,7 +26,9 @@ export interface InstanceServiceDeps {
   gate: EngineGate;
   ids: Ids;
   clock: Clock;
+  time: ScheduleTime;
   queue: WorkQueue;
+  slots: SlotPlanner;
   backups: BackupStarter;
   defaultTimeZone: string;
 }
@@ -110,7 +114,7 @@ export const createInstanceService = (deps: InstanceServiceDeps): InstanceApi =>
       const schedule = { ...DEFAULT_POLICY, timeZone: deps.defaultTimeZone };
       const policy: PolicyRecord = {
         ...schedule, id: ids.make('policy'), projectId: caller.projectId, instanceId: instance.id, retentionDays: RETENTION_DAYS, updatedAt: now,
-        nextRunAt: nextRun(schedule, instance.id, now),
+        nextRunAt: nextRun(schedule, instance.id, await deps.time(db.read)),
       };
       await db.transaction(async (tx) => {
         await tx.instances.lockProject(caller);
@@ -161,6 +165,8 @@ export const createInstanceService = (deps: InstanceServiceDeps): InstanceApi =>
         await protectedInstance(tx, caller, instanceId);
         const [known] = await tx.policies.getByInstances(caller, [instanceId]);
         const policy = known && (await tx.policies.lock(known.id));
+        // Its instant has come, so it has a slot; that nobody will run it is for the record.
+        if (policy) await deps.slots.recordDue(tx, policy, await deps.time(tx));
         const instance = await lockedInstance(tx, caller, instanceId);
         const [running] = await tx.jobs.runningByInstance(caller, [instanceId]);
         if (running) throw instanceBusy(instance, running);

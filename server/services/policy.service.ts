@@ -7,8 +7,18 @@ import { inOrder } from './order.js';
 import { type Database, type WorkQueue } from './ports.js';
 import { lockedInstance, protectedInstance } from './protected-instance.js';
 import { type PolicyRecord } from './records.js';
+import { type ScheduleTime } from './schedule-time.js';
+import { type SlotPlanner } from './slots.js';
 
-export const createPolicyService = ({ db, clock, queue }: { db: Database; clock: Clock; queue: WorkQueue }): PolicyApi => ({
+export interface PolicyServiceDeps {
+  db: Database;
+  clock: Clock;
+  time: ScheduleTime;
+  queue: WorkQueue;
+  slots: SlotPlanner;
+}
+
+export const createPolicyService = ({ db, clock, time, queue, slots }: PolicyServiceDeps): PolicyApi => ({
   async get(caller, id) {
     authorise(caller, 'read');
     return db.read.policies.get(caller, id);
@@ -21,13 +31,15 @@ export const createPolicyService = ({ db, clock, queue }: { db: Database; clock:
 
   async set(caller, input) {
     authorise(caller, 'operate');
-    const now = clock.now();
-    const saved = await db.transaction(async (tx) => {
+    const { saved, due } = await db.transaction(async (tx) => {
       await protectedInstance(tx, caller, input.instanceId);
       const [found] = await tx.policies.getByInstances(caller, [input.instanceId]);
       // A run that comes due just now is decided by the policy as it was: wait for it.
       const policy = found && (await tx.policies.lock(found.id));
       if (!policy) throw new DomainError('NOT_FOUND', `Instance ${input.instanceId} has no policy.`, { field: ['instanceId'] });
+      const now = await time(tx);
+      // A run whose instant has come, and which nobody has taken yet, was planned by the policy as it was: the change applies from the next one.
+      const recorded = await slots.recordDue(tx, policy, now);
       // A removal meanwhile has ended the policy for good.
       await lockedInstance(tx, caller, input.instanceId);
       const weekdays = input.weekdays ?? policy.weekdays;
@@ -44,9 +56,9 @@ export const createPolicyService = ({ db, clock, queue }: { db: Database; clock:
       if (issue) throw new DomainError('BAD_INPUT', [issue, ...others].map(({ message }) => message).join(' '), { field: issue.field });
       changed.nextRunAt = nextRun(changed, changed.instanceId, now);
       await tx.policies.save(changed);
-      return changed;
+      return { saved: changed, due: recorded };
     });
-    await queue.schedulePolicy(saved.id, saved.nextRunAt);
+    await queue.schedulePolicy(saved.id, due?.plannedAt ?? saved.nextRunAt);
     return saved;
   },
 

@@ -11,6 +11,7 @@ import { type UndoRecord } from '../engine/target/undo-record.js';
 import {
   type BackupFilter, type BackupRecord, type InstanceFilter, type InstanceRecord, type JobEventKind, type JobEventRecord, type JobFilter,
   type JobRecord, type PolicyRecord, type ProjectRecord, type RestoreFilter, type RestorePlanRecord, type RestoreRecord, type RetentionStatusRecord,
+  type SlotFilter, type SlotRecord,
 } from './records.js';
 
 export type { UndoRecord } from '../engine/target/undo-record.js';
@@ -114,41 +115,40 @@ export interface InstanceRepository {
   countAll(): Promise<number>;
 }
 
+/** A place in a list that is ordered by planned instants. */
+export interface PlannedPlace {
+  plannedAt: Date;
+  id: string;
+}
+
 export interface PolicyRepository {
   get(scope: Scope, id: string): Promise<PolicyRecord | null>;
   getByInstances(scope: Scope, instanceIds: readonly string[]): Promise<PolicyRecord[]>;
   insert(policy: PolicyRecord): Promise<void>;
   save(policy: PolicyRecord): Promise<void>;
-  /** Enabled policies of protected instances whose run is due, oldest first, over all tenants. */
-  due(now: Date, limit: number): Promise<string[]>;
+  /** Enabled policies of protected instances whose run is due, oldest first, over all tenants, next to `after`. */
+  due(now: Date, after: PlannedPlace | null, limit: number): Promise<PlannedPlace[]>;
   /** One policy, over all tenants, locked until the transaction ends; waits for who holds it, or with `skipLocked` gives null. */
   lock(id: string, options?: { skipLocked: boolean }): Promise<PolicyRecord | null>;
-  /** Enabled policies with a planned run, over all tenants: what the clock must know. */
-  planned(): Promise<{ id: string; nextRunAt: Date }[]>;
-}
-
-export type SlotState = 'DUE' | 'STARTED' | 'MISSED';
-
-export interface SlotRow {
-  id: string;
-  projectId: string;
-  policyId: string;
-  instanceId: string;
-  plannedAt: Date;
-  state: SlotState;
-  jobId: string | null;
-  reason: string | null;
+  /** Enabled policies with a planned run, over all tenants: what the clock must know. With `within` only those whose run lies in there. */
+  planned(within?: { from: Date; to: Date }): Promise<{ id: string; nextRunAt: Date }[]>;
 }
 
 export interface SlotRepository {
+  get(scope: Scope, id: string): Promise<SlotRecord | null>;
   /** false when the slot is there already: somebody else has it. */
-  insert(slot: SlotRow): Promise<boolean>;
-  /** Slots that wait for a busy server, oldest first. */
-  waiting(limit: number): Promise<string[]>;
+  insert(slot: SlotRecord): Promise<boolean>;
+  /** Slots that wait for a busy server, over all tenants, oldest first, next to `after`. */
+  waiting(after: PlannedPlace | null, limit: number): Promise<PlannedPlace[]>;
+  /** Those of one policy. */
+  waitingOf(policyId: string): Promise<string[]>;
   /** A slot that still waits, locked until the transaction ends; null when it is over or locked elsewhere. */
-  lockWaiting(id: string): Promise<SlotRow | null>;
-  save(slot: SlotRow): Promise<void>;
-  list(scope: Scope, policyId: string): Promise<SlotRow[]>;
+  lockWaiting(id: string): Promise<SlotRecord | null>;
+  /** Ends all slots of a policy that wait, but the one named, as MISSED; answers those it ended, oldest first. */
+  endWaiting(policyId: string, exceptId: string, reason: string): Promise<SlotRecord[]>;
+  save(slot: SlotRecord): Promise<void>;
+  list(scope: Scope, instanceId: string, filter: SlotFilter, page: PageQuery): Promise<PageResult<SlotRecord>>;
+  count(scope: Scope, instanceId: string, filter: SlotFilter): Promise<number>;
 }
 
 export interface NewBackup {

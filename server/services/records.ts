@@ -6,6 +6,7 @@ import { type ErrorCode } from '../domain/errors.js';
 import { type JobConclusion, type JobFailure, type JobKind, type JobProgress, type JobState, type Phase, type PhaseRecord } from '../domain/job.js';
 import { type Role } from '../domain/principal.js';
 import { type Weekday } from '../domain/schedule.js';
+import { type SlotStarter, type SlotState } from '../domain/slot.js';
 
 /*
  * What the services hand out: plain data, free of secrets, one record per noun of the schema. Related objects are named by id and
@@ -94,6 +95,24 @@ export interface PlannedRunRecord {
   windowStart: Date;
   windowEnd: Date;
   weekday: Weekday;
+}
+
+/** A planned run whose instant has come. */
+export interface SlotRecord {
+  id: string;
+  projectId: string;
+  policyId: string;
+  instanceId: string;
+  plannedAt: Date;
+  weekday: Weekday | null;
+  state: SlotState;
+  startedBy: SlotStarter | null;
+  jobId: string | null;
+  reason: string | null;
+}
+
+export interface SlotFilter {
+  states?: readonly SlotState[] | null | undefined;
 }
 
 export interface LoadTargetRecord {

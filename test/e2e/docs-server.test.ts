@@ -35,7 +35,7 @@ describe('the table of configuration', () => {
     DEFAULT_TIME_ZONE: 'Asia/Shanghai', CONCURRENT_JOBS: '8', DISABLED_ENGINES: 'redis 4.0', REPLICATION_ADVERTISE_HOST: 'snapback.internal',
     REPLICATION_PORTS: '7000-7009', ALLOWED_ORIGINS: 'https://dash.example.com', INTROSPECTION: 'false', SAMPLE_REDIS: 'false',
     REDIS_SERVER_BIN: '/opt/redis-server', LOG_LEVEL: 'debug', LOG_FORMAT: 'json', LEASE_SECONDS: '20', LEASE_RENEW_SECONDS: '4', LEASE_COLLECT_SECONDS: '2.5', ROLE: 'worker',
-    CONCURRENT_JOBS_TOTAL: '3', CATCH_UP_MINUTES: '60', DRAIN_SECONDS: '5',
+    CONCURRENT_JOBS_TOTAL: '3', CATCH_UP_MINUTES: '60', NET_SECONDS: '5', DRAIN_SECONDS: '5',
     UPKEEP_SECONDS: '60', UNSEALED_SECONDS: '3600', MAX_DELETIONS: '10',
     MAX_BACKUP_GIB: '2', MAX_BACKUP_MINUTES: '30', SOURCE_IDLE_SECONDS: '30',
     WEBHOOK_URL: 'https://example.com/hook', WEBHOOK_SECRET: 'sixteen-letters!',

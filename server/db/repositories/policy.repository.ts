@@ -1,11 +1,10 @@
-import { type EntityManager, In } from 'typeorm';
-import { type PolicyRepository, type SlotRepository, type SlotRow } from '../../services/ports.js';
+import { Between, type EntityManager, In, IsNull, Not } from 'typeorm';
+import { type PolicyRepository } from '../../services/ports.js';
 import { RETENTION_DAYS } from '../../domain/retention.js';
 import { type PolicyRecord } from '../../services/records.js';
 import { PolicyEntity } from '../entities/policy.entity.js';
-import { SlotEntity } from '../entities/slot.entity.js';
 
-const toRecord = (entity: PolicyEntity): PolicyRecord => ({ ...entity, retentionDays: RETENTION_DAYS });
+const toRecord = ({ lateSince: _lateSince, ...entity }: PolicyEntity): PolicyRecord => ({ ...entity, retentionDays: RETENTION_DAYS });
 const toRow = ({ retentionDays: _retentionDays, ...policy }: PolicyRecord) => ({ ...policy, weekdays: [...policy.weekdays] });
 
 export const createPolicyRepository = (manager: EntityManager): PolicyRepository => ({
@@ -22,34 +21,18 @@ export const createPolicyRepository = (manager: EntityManager): PolicyRepository
     const { id, projectId, ...change } = toRow(policy);
     await manager.update(PolicyEntity, { id, projectId }, change);
   },
-  async due(now, limit) {
-    const due = await manager.createQueryBuilder(PolicyEntity, 'p').select(['p.id', 'p.nextRunAt']).where('p.nextRunAt <= :now', { now }).orderBy('p.nextRunAt').limit(limit).getMany();
-    return due.map(({ id }) => id);
+  async due(now, after, limit) {
+    const query = manager.createQueryBuilder(PolicyEntity, 'p').select(['p.id', 'p.nextRunAt']).where('p.nextRunAt <= :now', { now });
+    if (after) query.andWhere('(p.next_run_at, p.id) > (:plannedAt, :id)', after);
+    return (await query.orderBy('p.nextRunAt').addOrderBy('p.id').limit(limit).getMany()).flatMap(({ id, nextRunAt }) => (nextRunAt ? [{ id, plannedAt: nextRunAt }] : []));
   },
   async lock(id, { skipLocked } = { skipLocked: false }) {
     const query = manager.createQueryBuilder(PolicyEntity, 'p').where('p.id = :id', { id }).setLock('pessimistic_write');
     const entity = await (skipLocked ? query.setOnLocked('skip_locked') : query).getOne();
     return entity ? toRecord(entity) : null;
   },
-  async planned() {
-    const rows = await manager.createQueryBuilder(PolicyEntity, 'p').select(['p.id', 'p.nextRunAt']).where('p.nextRunAt IS NOT NULL').getMany();
+  async planned(within) {
+    const rows = await manager.find(PolicyEntity, { select: { id: true, nextRunAt: true }, where: { nextRunAt: within ? Between(within.from, within.to) : Not(IsNull()) } });
     return rows.flatMap(({ id, nextRunAt }) => (nextRunAt ? [{ id, nextRunAt }] : []));
   },
-});
-
-export const createSlotRepository = (manager: EntityManager): SlotRepository => ({
-  async insert(slot) {
-    const result = await manager.createQueryBuilder().insert().into(SlotEntity).values(slot).orIgnore().returning('id').execute();
-    return (result.raw as unknown[]).length > 0;
-  },
-  async waiting(limit) {
-    const slots = await manager.createQueryBuilder(SlotEntity, 's').select(['s.id', 's.plannedAt']).where(`s.state = 'DUE'`).orderBy('s.plannedAt').limit(limit).getMany();
-    return slots.map(({ id }) => id);
-  },
-  lockWaiting: (id) =>
-    manager.createQueryBuilder(SlotEntity, 's').where(`s.id = :id AND s.state = 'DUE'`, { id }).setLock('pessimistic_write').setOnLocked('skip_locked').getOne(),
-  async save({ id, ...change }: SlotRow) {
-    await manager.update(SlotEntity, { id }, change);
-  },
-  list: ({ projectId }, policyId) => manager.find(SlotEntity, { where: { projectId, policyId }, order: { plannedAt: 'DESC' }, take: 100 }),
 });

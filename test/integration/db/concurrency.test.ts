@@ -75,7 +75,7 @@ describe('many at once', () => {
     const [policyId, plannedAt] = [newId('policy'), new Date()];
     const inserted = await Promise.all(Array.from({ length: 10 }, () =>
       rig.db.transaction((tx) => tx.slots.insert({
-        id: newId('slot'), projectId: rig.caller.projectId, policyId, instanceId: newId('instance'), plannedAt, state: 'DUE', jobId: null, reason: null,
+        id: newId('slot'), projectId: rig.caller.projectId, policyId, instanceId: newId('instance'), plannedAt, weekday: null, state: 'DUE', startedBy: null, jobId: null, reason: null,
       }))));
     expect(inserted.filter(Boolean)).toHaveLength(1);
   });

@@ -16,7 +16,7 @@ describe('what was left half done', () => {
     const policyId = newId('policy');
     const slot = async (minute: number, over: { state?: 'DUE' | 'STARTED' | 'MISSED'; jobId?: string | null }): Promise<void> => {
       const plannedAt = new Date(Math.floor(Date.now() / 60_000) * 60_000 - minute * 60_000);
-      await at.rig.db.read.slots.insert({ id: newId('slot'), projectId: instance.projectId, policyId, instanceId: instance.id, plannedAt, state: 'STARTED', jobId: null, reason: null, ...over });
+      await at.rig.db.read.slots.insert({ id: newId('slot'), projectId: instance.projectId, policyId, instanceId: instance.id, plannedAt, weekday: null, state: 'STARTED', startedBy: 'NET', jobId: null, reason: null, ...over });
     };
     await slot(1, { jobId: job.id });
     await slot(2, { jobId: newId('job') });

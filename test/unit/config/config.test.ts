@@ -18,7 +18,7 @@ const WRONG: Readonly<Record<string, string>> = {
   HOST: 'http://127.0.0.1', PORT: '65536', PUBLIC_URL: 'ftp://example.com', DATABASE_URL: 'mysql://user:canary-1@host/db', MONGODB_URL: 'http://user:canary-2@host/db',
   STORE_URL: 's3://key:canary-3@bucket', MASTER_KEY: 'canary-4', DEFAULT_TIME_ZONE: 'Mars/Olympus', CONCURRENT_JOBS: '0', DISABLED_ENGINES: 'redis four',
   REPLICATION_ADVERTISE_HOST: 'host:6379', REPLICATION_PORTS: '7009-7000', ALLOWED_ORIGINS: 'https://example.com/', INTROSPECTION: 'perhaps', SAMPLE_REDIS: '2',
-  LOG_LEVEL: 'loud', LOG_FORMAT: 'xml', LEASE_SECONDS: '0.5', LEASE_RENEW_SECONDS: '0.0001', LEASE_COLLECT_SECONDS: 'often', CONCURRENT_JOBS_TOTAL: '0', ROLE: 'boss', CATCH_UP_MINUTES: '1.5', DRAIN_SECONDS: '-1', MAX_BACKUP_GIB: 'all', MAX_BACKUP_MINUTES: '', SOURCE_IDLE_SECONDS: '1e9',
+  LOG_LEVEL: 'loud', LOG_FORMAT: 'xml', LEASE_SECONDS: '0.5', LEASE_RENEW_SECONDS: '0.0001', LEASE_COLLECT_SECONDS: 'often', CONCURRENT_JOBS_TOTAL: '0', ROLE: 'boss', CATCH_UP_MINUTES: '1.5', NET_SECONDS: '61', DRAIN_SECONDS: '-1', MAX_BACKUP_GIB: 'all', MAX_BACKUP_MINUTES: '', SOURCE_IDLE_SECONDS: '1e9',
   WEBHOOK_URL: 'ftp://canary-5.example', WEBHOOK_SECRET: 'canary-6',
   S3_ACCESS_KEY_ID: 'canary 7', S3_SECRET_ACCESS_KEY: 'canary 8', S3_SESSION_TOKEN: 'canary 9',
 };
