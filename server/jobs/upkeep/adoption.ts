@@ -36,6 +36,7 @@ export interface ProjectChoice {
 }
 
 const NEVER = new AbortController().signal;
+const MOST_TOLD = 20;
 
 const readStrangers = async (ids: readonly string[], archives: UpkeepArchives): Promise<{ manifests: Manifest[]; unreadable: AdoptionPlan['unreadable'] }> => {
   const manifests: Manifest[] = [];
@@ -140,6 +141,7 @@ export const describeAdoption = (plan: AdoptionPlan): string => {
   }
   if (expired > 0) lines.push(`- let retention go on: ${plural(expired, 'of these archives is', 'of these archives are')} past the time and will be removed. The newest good one of each instance stays.`);
   if (missing > 0) lines.push(`- make ${plural(missing, 'AVAILABLE backup')} of this catalogue DAMAGED, because the store has no archive of ${missing === 1 ? 'it' : 'them'}.`);
-  for (const { backupId, reason } of unreadable) lines.push(`- leave ${backupId} as it is: ${reason}`);
+  for (const { backupId, reason } of unreadable.slice(0, MOST_TOLD)) lines.push(`- leave ${backupId} as it is: ${reason}`);
+  if (unreadable.length > MOST_TOLD) lines.push(`- leave ${unreadable.length - MOST_TOLD} more as they are.`);
   return [...lines, ''].join('\n');
 };

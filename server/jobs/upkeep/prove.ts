@@ -18,15 +18,18 @@ const judge = async (backup: UpkeepBackup, ctx: UpkeepContext): Promise<BackupCh
 
 /**
  * Reads a sealed archive through that nobody vouches for (adopted, sealed by a run that then lost its job, or come back) and makes its
- * backup AVAILABLE or DAMAGED. Rejects when the store or the key stood in the way: the next pass tries again.
+ * backup AVAILABLE or DAMAGED; null when somebody else has decided meanwhile. Rejects when the store or the key stood in the way: the next pass tries again.
  */
-export const proveArchive = async (backup: UpkeepBackup, ctx: UpkeepContext): Promise<boolean> => {
+export const proveArchive = async (backup: UpkeepBackup, ctx: UpkeepContext): Promise<'AVAILABLE' | 'DAMAGED' | null> => {
   const change = await judge(backup, ctx);
-  if (!change) return false;
+  if (!change) return null;
   const changed = await ctx.lock.write((tx) => tx.backups.change(backup, backup.id, [backup.state], change));
-  if (!changed) return false;
+  if (!changed) return null;
   const fields = { backupId: backup.id, was: backup.state, damage: change.damage?.message };
-  if (change.state === 'AVAILABLE') ctx.log.info('An archive was read through and is good; its backup is AVAILABLE.', fields);
-  else ctx.log.error('An archive was read through and is damaged.', fields);
-  return change.state === 'AVAILABLE';
+  if (change.state === 'AVAILABLE') {
+    ctx.log.info('An archive was read through and is good; its backup is AVAILABLE.', fields);
+    return 'AVAILABLE';
+  }
+  ctx.log.error('An archive was read through and is damaged.', fields);
+  return 'DAMAGED';
 };

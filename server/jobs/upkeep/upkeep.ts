@@ -78,8 +78,8 @@ export const createUpkeep = (deps: UpkeepDeps): Upkeep => {
   const archives = createUpkeepArchives(store, keys);
   const clocks = new ClockWatch();
   const stopping = new AbortController();
-  /** Told once each: nobody can do anything about some archives at once. */
-  const told = new Set<string>();
+  /** What was logged last of an archive: a fault that lasts is told once, not with each pass. */
+  const told = new Map<string, string>();
   let timer: NodeJS.Timeout | undefined;
   let running: Promise<unknown> | undefined;
 
@@ -103,9 +103,9 @@ export const createUpkeep = (deps: UpkeepDeps): Upkeep => {
         told.delete(idOf(item));
       } catch (error) {
         if (ctx.signal.aborted) return;
-        const line = `${idOf(item)} ${String(error)}`;
-        log[told.has(line) ? 'debug' : 'error'](`The upkeep could not ${what}; each pass tries again.`, { backupId: idOf(item), error: String(error) });
-        told.add(line);
+        const fault = String(error);
+        log[told.get(idOf(item)) === fault ? 'debug' : 'error'](`The upkeep could not ${what}; each pass tries again.`, { backupId: idOf(item), error: fault });
+        told.set(idOf(item), fault);
       }
     }
   };
@@ -141,7 +141,7 @@ export const createUpkeep = (deps: UpkeepDeps): Upkeep => {
         // A store full of adopted archives takes long to read: retention is not to wait for all of it.
         if (report.proven > 0 && performance.now() - begunAt > settings.everyMs) return;
         report.proven += 1;
-        if (!(await proveArchive(backup, ctx))) report.damaged += 1;
+        if ((await proveArchive(backup, ctx)) === 'DAMAGED') report.damaged += 1;
       });
     });
     return report;
