@@ -69,12 +69,12 @@ const checkBackup = async ({ sdk }: ServiceProcess, backupId: string, source: Re
 };
 
 await runBench(async (defer) => {
-  const { mib, profileDirectory } = readOptions();
+  const { mib, data, profileDirectory } = readOptions();
   const folder = makeTempDir('bench');
   defer(() => removeTempDir(folder));
   const source = await startRedis();
   defer(() => source.stop());
-  const { keys } = await fillBytes(source, { mib: mib + Math.ceil(mib / 50) });
+  const { keys } = await fillBytes(source, { mib: mib + Math.ceil(mib / 50), ...(data ? { unit: data } : {}) });
   const service = await startServiceProcess({ dataDir: join(folder, 'data'), profileDirectory });
   defer(() => service.stop());
   const { id: instanceId } = await service.sdk.instances.register({ name: 'bench', host: source.host, port: source.port });
@@ -102,6 +102,7 @@ await runBench(async (defer) => {
   const ratios = counted.map(({ ratio }) => ratio);
   return {
     bench: 'backup',
+    data: data ? 'everyday' : 'blobs',
     sizeMiB: round(toMiB(bytes), 1),
     ratioToRedisCli: round(median(ratios), 3),
     ratioMin: round(Math.min(...ratios), 3),

@@ -1,8 +1,12 @@
 import { parseArgs } from 'node:util';
+import { type FillUnit } from '../kit/fill.js';
+import { EVERYDAY_DATA } from './everyday-data.js';
 
 export interface BenchOptions {
   /** RDB bytes of the data, in MiB. */
   mib: number;
+  /** `everyday`: what an application keeps; `blobs`: most of it incompressible, 770 bytes a key. */
+  data: FillUnit | undefined;
   /** Folder for a CPU profile of the service; undefined: none is taken. */
   profileDirectory: string | undefined;
 }
@@ -14,10 +18,11 @@ const SMALLEST_MIB = 100;
 export const readOptions = (args: readonly string[] = process.argv.slice(2)): BenchOptions => {
   const { values } = parseArgs({
     args: [...args],
-    options: { json: { type: 'boolean' }, size: { type: 'string', default: '100m' }, 'cpu-prof': { type: 'string' } },
+    options: { json: { type: 'boolean' }, size: { type: 'string', default: '100m' }, data: { type: 'string', default: 'everyday' }, 'cpu-prof': { type: 'string' } },
   });
   const match = /^(\d+)([mg])$/i.exec(values.size);
   const mib = Number(match?.[1]) * (UNITS[match?.[2]?.toLowerCase() ?? ''] ?? Number.NaN);
   if (!(mib >= SMALLEST_MIB)) throw new Error(`--size takes ${SMALLEST_MIB}m or more, such as 500m or 1g, not "${values.size}"`);
-  return { mib, profileDirectory: values['cpu-prof'] };
+  if (values.data !== 'everyday' && values.data !== 'blobs') throw new Error(`--data takes everyday or blobs, not "${values.data}"`);
+  return { mib, data: values.data === 'everyday' ? EVERYDAY_DATA : undefined, profileDirectory: values['cpu-prof'] };
 };

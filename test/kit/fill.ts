@@ -3,23 +3,31 @@ import { connect } from 'node:net';
 import { type RedisServer } from './redis.js';
 import { repeatableSource } from './seed-bytes.js';
 
+export type Command = readonly (string | Buffer)[];
+
+/** Data to repeat until it is enough. */
+export interface FillUnit {
+  /** RDB bytes that one takes, measured on 7.0 with the default rdbcompression. */
+  rdbBytes: number;
+  /** Each command makes one key, and is answered by one line. `key` differs from unit to unit. */
+  commands: (key: string, random: (length: number) => Buffer) => Command[];
+}
+
 export interface FillOptions {
   /** About this much RDB, in MiB. */
   mib: number;
   database?: number;
+  /** Default: mixed data of which more than half does not compress. */
+  unit?: FillUnit;
   /** Makes keys of a second filling differ from those of the first. Default "fill". */
   prefix?: string;
 }
 
 const WORDS = 'backup restore replica offset snapshot master stream payload checksum expire cluster shard'.split(' ');
-/** RDB bytes one unit takes, measured on 7.0 with the default rdbcompression. */
-const UNIT_RDB_BYTES = 27_720;
-
 /**
- * Fills a server fast with mixed data (incompressible and text strings, hashes, lists, sets, sorted sets, expiring keys), the same bytes on
- * every run. Returns the number of keys it made. Not over TLS.
+ * Fills a server fast, with the same bytes on every run. Returns the number of keys it made. Not over TLS.
  */
-export const fillBytes = async (server: RedisServer, { mib, database = 0, prefix = 'fill' }: FillOptions): Promise<{ keys: number }> => {
+export const fillBytes = async (server: RedisServer, { mib, database = 0, unit = MIXED, prefix = 'fill' }: FillOptions): Promise<{ keys: number }> => {
   const socket = connect({ host: server.host, port: server.port, noDelay: true });
   await once(socket, 'connect');
   let answered = 0;
@@ -48,13 +56,13 @@ export const fillBytes = async (server: RedisServer, { mib, database = 0, prefix
     if (refused !== undefined) throw new Error(`The server refused a command of the filling: ${refused}`);
   };
   try {
-    const units = Math.max(1, Math.round((mib * 1_048_576) / UNIT_RDB_BYTES));
+    const units = Math.max(1, Math.round((mib * 1_048_576) / unit.rdbBytes));
     const random = repeatableSource(prefix);
     let keys = 0;
     if (server.password !== undefined) sent += writeCommands(socket, [['AUTH', server.password]]);
     sent += writeCommands(socket, [['SELECT', String(database)]]);
-    for (let unit = 0; unit < units; unit += 1) {
-      const commands = unitCommands(`${prefix}:${String(unit)}`, random);
+    for (let number = 0; number < units; number += 1) {
+      const commands = unit.commands(`${prefix}:${String(number)}`, random);
       keys += commands.length;
       sent += writeCommands(socket, commands);
       const limit = sent - 3_000;
@@ -67,8 +75,6 @@ export const fillBytes = async (server: RedisServer, { mib, database = 0, prefix
     socket.destroy();
   }
 };
-
-type Command = readonly (string | Buffer)[];
 
 const writeCommands = (socket: { write(data: Buffer): boolean }, commands: readonly Command[]): number => {
   const parts: Buffer[] = [];
@@ -112,3 +118,6 @@ const unitCommands = (key: string, random: (length: number) => Buffer): Command[
   for (let i = 0; i < 12; i += 1) commands.push(['SET', `${key}:e${String(i)}`, noise.slice(i * 50, i * 50 + 50), 'PX', '86400000']);
   return commands;
 };
+
+/** Incompressible and text strings, hashes, lists, sets, sorted sets, expiring keys. */
+const MIXED: FillUnit = { rdbBytes: 27_720, commands: unitCommands };
