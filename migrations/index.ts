@@ -5,6 +5,10 @@ import { Settling1795577890000 } from './1795577890000-settling.js';
 import { Notices1795578470425 } from './1795578470425-notices.js';
 import { UnfinishedBackups1795578900000 } from './1795578900000-unfinished-backups.js';
 import { Slots1795581181716 } from './1795581181716-slots.js';
+import { Verification1795581730599 } from './1795581730599-verification.js';
 
 /** In their order. Forward only: expand, migrate, contract. */
-export const MIGRATIONS = [Initial1764000000000, Agenda1764000001000, Upkeep1795576936000, Settling1795577890000, Notices1795578470425, UnfinishedBackups1795578900000, Slots1795581181716];
+export const MIGRATIONS = [
+  Initial1764000000000, Agenda1764000001000, Upkeep1795576936000, Settling1795577890000, Notices1795578470425, UnfinishedBackups1795578900000,
+  Slots1795581181716, Verification1795581730599,
+];

@@ -31,6 +31,7 @@ import { createRunner } from './jobs/runner.js';
 import { createBackupTask } from './jobs/tasks/backup.task.js';
 import { createDeleteTask } from './jobs/tasks/delete.task.js';
 import { createRestoreTask } from './jobs/tasks/restore.task.js';
+import { createVerifyTask } from './jobs/tasks/verify.task.js';
 import { attachStore, catalogueIdOf } from './jobs/upkeep/attachment.js';
 import { createUpkeep, type Upkeep } from './jobs/upkeep/upkeep.js';
 import { createAuthenticator } from './security/api-keys.js';
@@ -118,8 +119,8 @@ const openStore = async (config: Config, db: Database, deps: { dial: Dial; log: 
 
 const createEnginePort = (deps: { dial: ReturnType<typeof createDial>; log: Logger; store: Store; keys: KeyRing; link: LinkPlace }): EnginePort => ({
   probe: (endpoint) => probe(endpoint, deps),
-  async inspectTarget(endpoint, backupId, options) {
-    const manifest = await readManifest(deps.store, backupId, { keys: deps.keys });
+  async inspectTarget(endpoint, { backupId, known }, options) {
+    const manifest = await readManifest(deps.store, backupId, { keys: deps.keys, known });
     const control = await openControl(endpoint, deps);
     try {
       return await inspectTarget(control, rdbFactsOf(manifest), { ...options, link: deps.link });
@@ -132,8 +133,8 @@ const createEnginePort = (deps: { dial: ReturnType<typeof createDial>; log: Logg
     const { writable, freeBytes } = await deps.store.check();
     return { kind, location, writable, freeBytes };
   },
-  async openArchive(backupId) {
-    const archive = await openArchive(deps.store, backupId, { keys: deps.keys });
+  async openArchive({ backupId, known }) {
+    const archive = await openArchive(deps.store, backupId, { keys: deps.keys, known });
     return { read: (range, signal) => archive.read({ ...range, signal }), close: () => archive.close() };
   },
 });
@@ -251,7 +252,7 @@ const build = async ({ config, databaseUrl, log, clock: given, keepFirstKey, pro
   const runner = createRunner({
     db, clock, log, worker, lease: config.lease, totalLimit: config.concurrentJobsTotal, requeue: (jobId) => queue.enqueueJob(jobId), observe: (run) => metrics.jobEnded(run),
     onJobEvent: (jobId, wake) => hub.onEvent(stateTopic(jobId), wake),
-    tasks: { BACKUP: createBackupTask(taskDeps), RESTORE: createRestoreTask(taskDeps), DELETE: createDeleteTask({ store }) },
+    tasks: { BACKUP: createBackupTask(taskDeps), RESTORE: createRestoreTask(taskDeps), DELETE: createDeleteTask({ store }), VERIFY: createVerifyTask({ db, store, keys, log }) },
   });
   const dispatcher = createDispatcher({ db, ids, time, queue, slots, starter, catchUpMs: config.catchUpMs });
 

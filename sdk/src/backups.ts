@@ -1,9 +1,9 @@
 import { randomKey, type Connection } from './connection.js';
 import { type DownloadOptions, type DownloadSummary } from './download.js';
 import {
-  BackupNowDocument, CreateDownloadLinkDocument, DeleteBackupDocument, GetBackupDocument, ListBackupsDocument, RetentionPreviewDocument,
+  BackupNowDocument, CreateDownloadLinkDocument, DeleteBackupDocument, GetBackupDocument, ListBackupsDocument, RetentionPreviewDocument, VerifyBackupDocument,
   type BackupFilter, type BackupFragment, type BackupNowInput, type CreateDownloadLinkMutation, type DeleteBackupInput, type JobEventFragment,
-  type JobFragment, type RetentionPreviewQuery,
+  type JobFragment, type RetentionPreviewQuery, type VerifyBackupInput,
 } from './generated/operations.js';
 import { type Jobs, type WaitOptions, type WatchOptions } from './jobs.js';
 import { createList, splitListInput, type List, type ListOptions } from './list.js';
@@ -17,7 +17,7 @@ export type DownloadLink = NonNullable<CreateDownloadLinkMutation['createDownloa
 /** What the next pass of retention does with a backup, and why. */
 export type RetentionVerdict = RetentionPreviewQuery['retentionPreview']['nodes'][number];
 
-/** A backup, its id, or what `create` and `delete` return. */
+/** A backup, its id, or what `create`, `verify` and `delete` return. */
 export type BackupRef = Ref | { readonly backup: { readonly id: string }; readonly job: { readonly id: string } };
 
 export interface BackupAndJob {
@@ -34,11 +34,16 @@ export interface Backups {
   retentionPreview(filter?: { instanceId?: string } & ListOptions, options?: CallOptions): List<RetentionVerdict>;
   /** A backup, or null when there is none. */
   get(backup: BackupRef, options?: CallOptions): Promise<BackupFragment | null>;
+  /**
+   * Begins a verification of a backup (CONTENT unless `level` says otherwise) and returns at once. Given to `wait`, the answer gives the backup once it
+   * was found good, and throws JobFailedError with the code BACKUP_DAMAGED when it was not.
+   */
+  verify(backup: BackupRef | VerifyBackupInput, options?: KeyedCallOptions): Promise<BackupAndJob>;
   /** The newest good backup of a protected instance needs `force`. */
   delete(backup: BackupRef | DeleteBackupInput, options?: KeyedCallOptions): Promise<BackupAndJob>;
-  /** The events of the job that takes the backup; see `jobs.watch`. */
+  /** The events of the job that takes the backup, or of the one that `verify` or `delete` began; see `jobs.watch`. */
   watch(backup: BackupRef, options?: WatchOptions): AsyncIterableIterator<JobEventFragment>;
-  /** The backup, AVAILABLE. Throws JobFailedError when taking it did not succeed. */
+  /** The backup after its job (the one that takes it, or the one that `verify` or `delete` began). Throws JobFailedError when that did not succeed. */
   wait(backup: BackupRef, options?: WaitOptions): Promise<BackupFragment>;
   /** A link for other programs, or for a browser to follow. */
   link(backup: BackupRef, options?: CallOptions & { expiresInSeconds?: number }): Promise<DownloadLink>;
@@ -90,6 +95,11 @@ export const createBackups = (connection: Connection, jobs: Jobs): Backups => {
       return createList('RetentionPreview', list, async (page) => (await connection.execute(RetentionPreviewDocument, { ...filter, ...page }, options)).retentionPreview);
     },
     get,
+    verify: async (backup, options = {}) => {
+      const input: VerifyBackupInput = typeof backup === 'object' && 'backupId' in backup ? backup : { backupId: backupId(backup) };
+      const idempotencyKey = options.idempotencyKey ?? input.idempotencyKey ?? randomKey();
+      return fulfilled('verifyBackup', (await connection.execute(VerifyBackupDocument, { input }, { ...options, idempotencyKey })).verifyBackup);
+    },
     delete: async (backup, options = {}) => {
       const input: DeleteBackupInput = typeof backup === 'object' && 'backupId' in backup ? backup : { backupId: backupId(backup) };
       const idempotencyKey = options.idempotencyKey ?? input.idempotencyKey ?? randomKey();

@@ -25,7 +25,8 @@ export {
   type UserErrorFragment as UserError,
   type BackupFilter, type BackupNowInput, type CreateRestorePlanInput, type DeleteBackupInput, type InstanceFilter, type JobFilter,
   type RegisterInstanceInput, type RemoveInstanceInput, type RestoreBackupInput, type RestoreFilter, type SetBackupPolicyInput,
-  type TlsInput, type UpdateInstanceInput,
+  type TlsInput, type UpdateInstanceInput, type VerifyBackupInput,
   type BackupState, type BackupTrigger, type DataNow, type Engine, type ErrorCode, type Integrity, type JobConclusion,
-  type JobEventKind, type JobKind, type JobState, type ListOrder, type Phase, type RestorePlanState, type Role, type Weekday,
+  type JobEventKind, type JobKind, type JobState, type ListOrder, type Phase, type RestorePlanState, type Role, type VerificationLevel, type VerificationResult,
+  type Weekday,
 } from './generated/operations.js';

@@ -17,6 +17,13 @@ export type Trigger = (typeof TRIGGERS)[number];
 export const INTEGRITIES = ['STRUCTURE_AND_CHECKSUM', 'STRUCTURE_ONLY', 'CHECKSUM_ONLY'] as const;
 export type Integrity = (typeof INTEGRITIES)[number];
 
+/** STRUCTURE: manifest, key, index and sizes. CONTENT: every byte, too. From less to more thorough. */
+export const VERIFICATION_LEVELS = ['STRUCTURE', 'CONTENT'] as const;
+export type VerificationLevel = (typeof VERIFICATION_LEVELS)[number];
+
+export const VERIFICATION_RESULTS = ['PASSED', 'DAMAGED'] as const;
+export type VerificationResult = (typeof VERIFICATION_RESULTS)[number];
+
 export const CAPTURE_METHODS = ['REPLICATION', 'SCAN'] as const;
 export type CaptureMethod = (typeof CAPTURE_METHODS)[number];
 

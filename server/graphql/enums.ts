@@ -1,5 +1,5 @@
 import { registerEnumType } from 'type-graphql';
-import { BACKUP_STATES, CAPTURE_METHODS, ENGINES, INTEGRITIES, KEY_TYPES, TRIGGERS } from '../domain/backup.js';
+import { BACKUP_STATES, CAPTURE_METHODS, ENGINES, INTEGRITIES, KEY_TYPES, TRIGGERS, VERIFICATION_LEVELS, VERIFICATION_RESULTS } from '../domain/backup.js';
 import { ERROR_CODES } from '../domain/errors.js';
 import { JOB_CONCLUSIONS, JOB_KINDS, JOB_STATES, PHASES } from '../domain/job.js';
 
@@ -30,6 +30,8 @@ export const CoverageKindEnum = enumeration('CoverageKind', ['INSTANCE', 'SHARD'
 export const RetainedBecauseEnum = enumeration('RetainedBecause', ['NEWEST_GOOD', 'IN_USE']);
 export const RetentionActionEnum = enumeration('RetentionAction', ['DELETE', 'KEEP']);
 export const RetentionReasonEnum = enumeration('RetentionReason', ['EXPIRED', 'DELETING', 'NOT_EXPIRED', 'NEWEST_GOOD', 'IN_USE', 'STOPPED']);
+export const VerificationLevelEnum = enumeration('VerificationLevel', VERIFICATION_LEVELS);
+export const VerificationResultEnum = enumeration('VerificationResult', VERIFICATION_RESULTS);
 export const KeyTypeEnum = enumeration('KeyType', KEY_TYPES);
 
 export const JobKindEnum = enumeration('JobKind', JOB_KINDS);

@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { makeExecutableSchema } from '@graphql-tools/schema';
 import { type DocumentNode, GraphQLScalarType, type GraphQLSchema, isScalarType, Kind, parse } from 'graphql';
 import { buildSchema, createResolversMap, type NonEmptyArray, type PubSub } from 'type-graphql';
-import { BackupResolver } from './resolvers/backup.resolver.js';
+import { BackupResolver, BackupVerificationResolver } from './resolvers/backup.resolver.js';
 import { InstanceResolver } from './resolvers/instance.resolver.js';
 import { JobResolver } from './resolvers/job.resolver.js';
 import { PolicyResolver } from './resolvers/policy.resolver.js';
@@ -15,7 +15,8 @@ import { ServiceResolver } from './resolvers/service.resolver.js';
 import { assertSameSchema } from './schema-gate.js';
 
 const RESOLVERS: NonEmptyArray<new () => object> = [
-  ServiceResolver, InstanceResolver, PolicyResolver, BackupResolver, JobResolver, RestorePlanResolver, RestoreResolver, RetentionResolver,
+  ServiceResolver, InstanceResolver, PolicyResolver, BackupResolver, BackupVerificationResolver, JobResolver, RestorePlanResolver, RestoreResolver,
+  RetentionResolver,
 ];
 
 /** type-graphql asks for one as soon as there is a subscription; ours bring their own iterators, so it is never used. */

@@ -1,3 +1,4 @@
+import { type VerificationLevel } from '../domain/backup.js';
 import { type Principal } from '../domain/principal.js';
 import {
   type BackupFilter, type BackupRecord, type DownloadLinkRecord, type InstanceFilter, type InstanceRecord, type JobEventRecord,
@@ -77,6 +78,7 @@ export interface BackupApi {
   latestByInstance(caller: Caller, instanceIds: readonly string[]): Promise<(BackupRecord | null)[]>;
   list(caller: Caller, filter: BackupFilter, page: PageArgs): Promise<Page<BackupRecord>>;
   backupNow(caller: Caller, input: { instanceId: string; name: string; idempotencyKey?: string | null | undefined }): Promise<{ backup: BackupRecord; job: JobRecord }>;
+  verify(caller: Caller, input: { backupId: string; level: VerificationLevel; idempotencyKey?: string | null | undefined }): Promise<{ backup: BackupRecord; job: JobRecord }>;
   delete(caller: Caller, input: { backupId: string; force: boolean; idempotencyKey?: string | null | undefined }): Promise<{ backup: BackupRecord; job: JobRecord }>;
   createDownloadLink(caller: Caller, input: { backupId: string; expiresInSeconds: number }): Promise<DownloadLinkRecord>;
 }

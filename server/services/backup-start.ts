@@ -1,4 +1,4 @@
-import { type Coverage, type Trigger } from '../domain/backup.js';
+import { type Coverage, type Trigger, type VerificationLevel } from '../domain/backup.js';
 import { type Capabilities, type EngineGate, underGate } from '../domain/capability.js';
 import { DomainError } from '../domain/errors.js';
 import { type Ids, type Repositories, type Scope } from './ports.js';
@@ -26,6 +26,8 @@ export interface BackupStarter {
   start(tx: Repositories, start: BackupStart): Promise<{ backup: BackupRecord; job: JobRecord }>;
   /** A DELETE job for a backup that has been set to DELETING. */
   startDeletion(tx: Repositories, backup: BackupRecord, jobId: string, at: Date): Promise<JobRecord>;
+  /** A VERIFY job for a backup that is locked and can be read. */
+  startVerification(tx: Repositories, backup: BackupRecord, start: { jobId: string; level: VerificationLevel; at: Date }): Promise<JobRecord>;
   /** DELETE jobs for all backups of an instance that can go; those that something reads stay until they expire. */
   deleteAllOf(tx: Repositories, scope: Scope, instanceId: string, at: Date): Promise<string[]>;
 }
@@ -78,6 +80,15 @@ export const createBackupStarter = (ids: Ids, gate: EngineGate): BackupStarter =
         serverRunId: null, cancellable: false, maxAttempts: MAX_ATTEMPTS,
       });
       if (!job) throw new Error(`Deletion of ${backup.id} was refused by a lock it does not take`);
+      return job;
+    },
+
+    async startVerification(tx, backup, { jobId, level, at }) {
+      const job = await tx.jobs.insert({
+        id: jobId, projectId: backup.projectId, kind: 'VERIFY', createdAt: at, instanceId: backup.instanceId, backupId: backup.id, restoreId: null,
+        serverRunId: null, cancellable: true, maxAttempts: MAX_ATTEMPTS, verificationLevel: level,
+      });
+      if (!job) throw new Error(`Verification of ${backup.id} was refused by a lock it does not take`);
       return job;
     },
 

@@ -81,6 +81,23 @@ export const createBackupService = ({ db, ids, clock, queue, starter, links, pub
     return result;
   },
 
+  async verify(caller, { backupId, level, idempotencyKey }) {
+    authorise(caller, 'operate');
+    if (!isId('backup', backupId)) throw missingBackup(backupId);
+    const at = clock.now();
+    const made = { backup: backupId, job: ids.make('job') };
+    const result = await db.transaction((tx) =>
+      once(tx, caller, { mutation: 'verifyBackup', key: idempotencyKey, input: { backupId, level }, ids: made, at }, async () => {
+        // Locked: from the job on, no deletion passes it.
+        const backup = readableBackup(await tx.backups.lock(caller, backupId), backupId);
+        await starter.startVerification(tx, backup, { jobId: made.job, level, at });
+        return recall(tx, caller, made);
+      }, (earlier) => recall(tx, caller, earlier)),
+    );
+    if (result.job.state === 'QUEUED') await queue.enqueueJob(result.job.id);
+    return result;
+  },
+
   async delete(caller, { backupId, force, idempotencyKey }) {
     authorise(caller, 'operate');
     // Before the key is claimed: what the key stands for holds this id.
@@ -130,7 +147,7 @@ const deletable = async (tx: Repositories, scope: Scope, id: string, force: bool
   }
   if (backup.state === 'DELETING') throw new DomainError('CONFLICT', `Backup "${backup.name}" is being deleted already.`, { field });
   if (await tx.leases.isRead(scope, id)) {
-    throw new DomainError('BACKUP_IN_USE', `A restore or download reads backup "${backup.name}".`, { hint: 'Try again when it has ended.', field });
+    throw new DomainError('BACKUP_IN_USE', `A restore, a download or a verification reads backup "${backup.name}".`, { hint: 'Try again when it has ended.', field });
   }
   if (backup.retainedBecause === 'NEWEST_GOOD' && !force) {
     throw new DomainError('CONFLICT', `"${backup.name}" is the newest good backup of a protected instance.`, {

@@ -1,5 +1,6 @@
 import { DomainError } from '../domain/errors.js';
 import { type Clock, type Log } from '../engine/ports.js';
+import { archiveOf } from './archive-ref.js';
 import { notingDamage, readNotingDamage } from './damage.js';
 import { downloadName } from './file-name.js';
 import { type Database, type EnginePort, type LinkSigner } from './ports.js';
@@ -31,7 +32,7 @@ export const createDownloadService = ({ db, engine, links, clock, log }: Downloa
     const reading = await startReading(db, log, claims, claims.backupId, 'download');
     try {
       const { backup } = reading;
-      const archive = await notingDamage({ db, log }, claims, backup.id, engine.openArchive(backup.id));
+      const archive = await notingDamage({ db, log }, claims, backup.id, engine.openArchive(archiveOf(backup)));
       return {
         fileName: downloadName(backup),
         sizeBytes: backup.sizeBytes,

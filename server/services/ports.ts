@@ -1,10 +1,11 @@
-import { type BackupState, type Coverage, type Engine, type Trigger } from '../domain/backup.js';
+import { type BackupState, type Coverage, type Engine, type Trigger, type VerificationLevel } from '../domain/backup.js';
 import { type ErrorCode } from '../domain/errors.js';
 import { type JobConclusion, type JobFailure, type JobKind, type JobProgress, type JobState, type Phase, type PhaseRecord } from '../domain/job.js';
 import { type Notice } from '../domain/notice.js';
 import { type Role } from '../domain/principal.js';
 import { type RetentionFacts, type RetentionInstance } from '../domain/retention.js';
 import { type ProbeReport } from '../domain/server-report.js';
+import { type KnownArchive } from '../engine/archive/archive.js';
 import { type Endpoint } from '../engine/ports.js';
 import { type TargetFindings } from '../engine/target/check.js';
 import { type UndoRecord } from '../engine/target/undo-record.js';
@@ -206,6 +207,8 @@ export interface NewJob {
   serverRunId: string | null;
   cancellable: boolean;
   maxAttempts: number;
+  /** Of a VERIFY. */
+  verificationLevel?: VerificationLevel | undefined;
 }
 
 export interface JobChange {
@@ -399,6 +402,9 @@ export interface UpkeepBackup {
   damageCode: ErrorCode | null;
   completedAt: Date | null;
   expiresAt: Date | null;
+  /** Null until it was completed, and the first also for archives that were sealed before 0.2. */
+  manifestSha256: string | null;
+  sha256: string | null;
   /** Whether an unfinished job names it. */
   busy: boolean;
 }
@@ -507,9 +513,15 @@ export interface EventFeed {
 export interface EnginePort {
   probe(endpoint: Endpoint): Promise<ProbeReport>;
   /** Opens a control connection, looks, and closes it again. */
-  inspectTarget(endpoint: Endpoint, backupId: string, options: { safetyBackup: boolean; pauseWrites: boolean }): Promise<TargetFindings>;
+  inspectTarget(endpoint: Endpoint, archive: ArchiveRef, options: { safetyBackup: boolean; pauseWrites: boolean }): Promise<TargetFindings>;
   storeHealth(): Promise<{ kind: 'FILE_SYSTEM' | 'S3'; location: string; writable: boolean; freeBytes: bigint | null }>;
-  openArchive(backupId: string): Promise<OpenArchive>;
+  openArchive(archive: ArchiveRef): Promise<OpenArchive>;
+}
+
+/** The archive of a backup, and what the catalogue knows of it: another one in its place is CORRUPT. */
+export interface ArchiveRef {
+  backupId: string;
+  known: KnownArchive;
 }
 
 /** The plain RDB of a sealed archive. */

@@ -1,6 +1,6 @@
 import {
   type BackupState, type CaptureMethod, type Coverage, type DatabaseCount, type Engine, type Integrity, type SlotRange,
-  type Trigger, type TypeCount,
+  type Trigger, type TypeCount, type VerificationLevel, type VerificationResult,
 } from '../domain/backup.js';
 import { type ErrorCode } from '../domain/errors.js';
 import { type JobConclusion, type JobFailure, type JobKind, type JobProgress, type JobState, type Phase, type PhaseRecord } from '../domain/job.js';
@@ -128,6 +128,15 @@ export interface DamageRecord {
   noticedAt: Date;
 }
 
+/** How a verification of a backup ended that came to a result. */
+export interface VerificationRecord {
+  level: VerificationLevel;
+  result: VerificationResult;
+  verifiedAt: Date;
+  /** Null: read through when its archive was adopted. */
+  jobId: string | null;
+}
+
 export interface BackupRecord {
   id: string;
   projectId: string;
@@ -160,6 +169,12 @@ export interface BackupRecord {
   retainedBecause: 'NEWEST_GOOD' | 'IN_USE' | null;
   /** Only for DAMAGED. */
   damage: DamageRecord | null;
+  /** Hexadecimal, of the archive's manifest as it was sealed; null before that, and for archives that were sealed before 0.2. */
+  manifestSha256: string | null;
+  /** The newest of each level, newest first. */
+  verifications: readonly VerificationRecord[];
+  /** When it was last found good, at whatever level. */
+  lastVerifiedAt: Date | null;
 }
 
 /** What the next pass of retention does with a backup, and why. */
@@ -196,6 +211,8 @@ export interface JobRecord {
   instanceId: string | null;
   backupId: string | null;
   restoreId: string | null;
+  /** Only of VERIFY. */
+  verificationLevel: VerificationLevel | null;
 }
 
 export type JobEventKind = 'SNAPSHOT' | 'STATE' | 'PHASE' | 'PROGRESS' | 'NOTICE';

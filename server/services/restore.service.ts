@@ -6,6 +6,7 @@ import { type TargetFindings } from '../engine/target/check.js';
 import { type RestoreApi } from './api.js';
 import { instanceBusy } from './backup-start.js';
 import { readableBackup } from './backup.service.js';
+import { archiveOf } from './archive-ref.js';
 import { notingDamage } from './damage.js';
 import { openEndpoint } from './endpoint.js';
 import { once, recalled, repeated } from './idempotency.js';
@@ -82,7 +83,7 @@ export const createRestoreService = ({ db, engine, vault, gate, ids, clock, log,
     const backup = readableBackup(await lookUp('backup', backupId, (id) => db.read.backups.get(caller, id)), backupId);
     const instance = await protectedInstance(db.read, caller, instanceId);
     const endpoint = await openEndpoint(vault, db.read, instance);
-    const findings = await notingDamage({ db, log }, caller, backupId, engine.inspectTarget(endpoint, backupId, { safetyBackup, pauseWrites }));
+    const findings = await notingDamage({ db, log }, caller, backupId, engine.inspectTarget(endpoint, archiveOf(backup), { safetyBackup, pauseWrites }));
     const at = clock.now();
     const { facts } = findings;
     const blockers = [...ownBlockers(gate, findings), ...findings.blockers.map(({ name, code, message, hint }) => ({ name, code, message, hint }))];

@@ -31,7 +31,8 @@ const METHODS: { readonly [Noun in keyof Services]: { readonly [Method in keyof 
   },
   backups: {
     get: { verb: 'read', args: ['bak_1'] }, getMany: { verb: 'read', args: [['bak_1']] }, latestByInstance: { verb: 'read', args: [['ins_1']] }, list: { verb: 'read', args: [{}, {}] },
-    backupNow: { verb: 'operate', args: [{ instanceId: 'ins_1', name: 'x' }] }, delete: { verb: 'operate', args: [{ backupId: 'bak_1', force: true }] },
+    backupNow: { verb: 'operate', args: [{ instanceId: 'ins_1', name: 'x' }] }, verify: { verb: 'operate', args: [{ backupId: 'bak_1', level: 'CONTENT' }] },
+    delete: { verb: 'operate', args: [{ backupId: 'bak_1', force: true }] },
     createDownloadLink: { verb: 'operate', args: [{ backupId: 'bak_1', expiresInSeconds: 60 }] },
   },
   restores: {

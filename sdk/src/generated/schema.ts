@@ -2,4 +2,4 @@
 /** Version of this package. */
 export const SDK_VERSION = '0.1.0';
 /** SHA-256 of the schema files this package was generated from, in the order of their names. */
-export const SCHEMA_SHA256 = 'f28c706fc831dcc7d905ee6e4c896795bc8f43d78879f91549d9f1b9a798e02f';
+export const SCHEMA_SHA256 = 'cac026caae4bfd0b60e6707ac25df1b175213a1f32f537be180d92d47305c720';

@@ -2,7 +2,7 @@ import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
 import {
   type BackupState, type CaptureMethod, type Coverage, type DatabaseCount, type Engine, type Integrity, type Trigger, type TypeCount,
 } from '../../domain/backup.js';
-import { type DamageRecord, type LoadTargetRecord } from '../../services/records.js';
+import { type DamageRecord, type LoadTargetRecord, type VerificationRecord } from '../../services/records.js';
 import { bigintColumn, richJson } from '../json.js';
 
 @Entity('backups')
@@ -37,6 +37,9 @@ export class BackupEntity {
   @Column('jsonb', { nullable: true }) loadsOn!: LoadTargetRecord[] | null;
   /** Only for DAMAGED. */
   @Column('jsonb', { nullable: true, transformer: richJson }) damage!: DamageRecord | null;
+  @Column('text', { nullable: true }) manifestSha256!: string | null;
+  @Column('jsonb', { nullable: true, transformer: richJson }) verifications!: VerificationRecord[] | null;
+  @Column({ type: 'timestamptz', precision: 3, nullable: true }) lastVerifiedAt!: Date | null;
   @Column('text', { nullable: true }) replicationId!: string | null;
   @Column('bigint', { nullable: true, transformer: bigintColumn }) replicationOffset!: bigint | null;
   @Column({ type: 'timestamptz', precision: 3 }) createdAt!: Date;

@@ -1,4 +1,5 @@
 import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
+import { type VerificationLevel } from '../../domain/backup.js';
 import { type JobConclusion, type JobFailure, type JobKind, type JobProgress, type JobState, type Phase, type PhaseRecord } from '../../domain/job.js';
 import { richJson } from '../json.js';
 
@@ -30,6 +31,7 @@ export class JobEntity {
   @Column('text', { nullable: true }) instanceId!: string | null;
   @Column('text', { nullable: true }) backupId!: string | null;
   @Column('text', { nullable: true }) restoreId!: string | null;
+  @Column('text', { nullable: true }) verificationLevel!: VerificationLevel | null;
   @Column('text', { nullable: true }) serverRunId!: string | null;
   /** Grows with each run; every write of a run names it. */
   @Column('int') fence!: number;

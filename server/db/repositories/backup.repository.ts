@@ -6,10 +6,10 @@ import { containsText, fetchPage } from './page.js';
 
 type Kept = { newestGood: boolean; read: boolean };
 
-/** Whether something reads backup `b`, or a restore that is still to begin will. */
+/** Whether something reads backup `b`, or a restore or verification that is still to begin will. */
 export const IS_READ = `(
     EXISTS (SELECT 1 FROM backup_leases l WHERE l.backup_id = b.id AND l.expires_at > clock_timestamp())
-    OR EXISTS (SELECT 1 FROM jobs r WHERE r.backup_id = b.id AND r.kind = 'RESTORE' AND r.state <> 'COMPLETED'))`;
+    OR EXISTS (SELECT 1 FROM jobs r WHERE r.backup_id = b.id AND r.kind IN ('RESTORE', 'VERIFY') AND r.state <> 'COMPLETED'))`;
 
 /** `retainedBecause` as the retention rules of `domain/retention.ts` say it, in SQL, for one page of rows at a time. */
 const KEPT_SQL = `
@@ -24,6 +24,7 @@ const toRecord = ({ replicationId: _id, replicationOffset: _offset, ...entity }:
   ...entity,
   durationMs: entity.startedAt && entity.completedAt ? entity.completedAt.getTime() - entity.startedAt.getTime() : null,
   retainedBecause: kept?.newestGood ? 'NEWEST_GOOD' : kept?.read ? 'IN_USE' : null,
+  verifications: entity.verifications ?? [],
 });
 
 export const createBackupRepository = (manager: EntityManager): BackupRepository => {

@@ -64,10 +64,11 @@ export const createJobRepository = (manager: EntityManager, append: AppendEvent)
       // The partial unique index is the server's lock; only its violation means busy, any other is a fault.
       const inserted: unknown[] = await manager.query(
         `INSERT INTO jobs (id, project_id, kind, state, phases, attempt, max_attempts, sequence, created_at, cancellable, instance_id, backup_id,
-                           restore_id, server_run_id, fence)
-         VALUES ($1, $2, $3, 'QUEUED', '[]', 0, $4, 1, $5, $6, $7, $8, $9, $10, 0)
+                           restore_id, server_run_id, verification_level, fence)
+         VALUES ($1, $2, $3, 'QUEUED', '[]', 0, $4, 1, $5, $6, $7, $8, $9, $10, $11, 0)
          ON CONFLICT (server_run_id) WHERE "state" <> 'COMPLETED' AND "kind" IN ('BACKUP', 'RESTORE') DO NOTHING RETURNING id`,
-        [job.id, job.projectId, job.kind, job.maxAttempts, job.createdAt, job.cancellable, job.instanceId, job.backupId, job.restoreId, job.serverRunId],
+        [job.id, job.projectId, job.kind, job.maxAttempts, job.createdAt, job.cancellable, job.instanceId, job.backupId, job.restoreId, job.serverRunId,
+          job.verificationLevel ?? null],
       );
       if (inserted.length === 0) return null;
       const record = toJobRecord(await manager.findOneByOrFail(JobEntity, { id: job.id }));

@@ -38,7 +38,8 @@ export const createLockRepository = (manager: EntityManager): LockRepository => 
 const UNFINISHED = `EXISTS (SELECT 1 FROM jobs j WHERE j.state <> 'COMPLETED' AND (j.id = b.job_id OR j.backup_id = b.id))`;
 const SELECT = `
   SELECT b.id, b.project_id AS "projectId", b.instance_id AS "instanceId", b.job_id AS "jobId", b.state, b.damage ->> 'code' AS "damageCode",
-    b.completed_at AS "completedAt", b.expires_at AS "expiresAt", ${UNFINISHED} AS busy
+    b.completed_at AS "completedAt", b.expires_at AS "expiresAt", b.manifest_sha256 AS "manifestSha256", b.sha256,
+    ${UNFINISHED} AS busy
   FROM backups b`;
 
 export const createUpkeepRepository = (manager: EntityManager): UpkeepRepository => {

@@ -5,5 +5,6 @@ export { listArchives, removeArchive, removeUnsealed, type ArchiveEntry } from '
 export { readManifest, type ReadManifestOptions } from './manifest-reader.js';
 export { type Artifact, type Consistency, type Manifest, type ManifestFacts, type SourceIdentity } from './manifest.js';
 export { type CodecChoice } from './codec.js';
+export { type KnownArchive } from './known-archive.js';
 export { masterKeysAmong, rotateBackupKey, type KeyRing, type WrappingKey } from './keys.js';
 export { DEFAULT_BLOCK_SIZE, parseArchiveKey, type BlockSize } from './layout.js';

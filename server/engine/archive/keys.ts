@@ -107,12 +107,12 @@ const wrappedKeys = async (store: Store, backupId: string): Promise<WrappedKeyOb
   return found;
 };
 
-/**
- * The key of a backup. KEY_UNAVAILABLE when no master key of the ring wraps it (the message names those that do); CORRUPT when the wrapped
- * key is damaged or belongs to another backup; else the store's errors.
- */
-export const loadBackupKey = async (store: Store, ring: KeyRing | undefined, of: { backupId: string; artifact: string }, signal?: AbortSignal): Promise<Buffer> => {
-  const { backupId, artifact } = of;
+/** Ids of the master keys that wrap the key of an archive. */
+export const wrappingKeyIds = async (store: Store, { backupId, artifact }: { backupId: string; artifact: string }): Promise<string[]> =>
+  (await wrappedKeys(store, backupId)).filter(({ suffix }) => suffix === attemptSuffix(artifact)).map(({ masterKeyId }) => masterKeyId);
+
+/** Null: no master key of the ring wraps it. */
+const unwrapAny = async (store: Store, ring: KeyRing | undefined, { backupId, artifact }: { backupId: string; artifact: string }, signal?: AbortSignal): Promise<Buffer | null> => {
   let damage: unknown;
   for (const master of ring?.all ?? []) {
     const at = keyAt({ backupId, artifact, masterKeyId: master.id });
@@ -126,11 +126,25 @@ export const loadBackupKey = async (store: Store, ring: KeyRing | undefined, of:
     }
   }
   if (damage !== undefined) throw damage;
-  const ids = (await wrappedKeys(store, backupId)).filter(({ suffix }) => suffix === attemptSuffix(artifact)).map(({ masterKeyId }) => masterKeyId);
-  const wanted = ids.length > 0 ? `is wrapped by master key ${ids.join(' or ')}` : 'is missing from the store';
-  throw new DomainError('KEY_UNAVAILABLE', `The key of archive ${backupId} ${wanted}; at hand: ${ring?.all.map(({ id }) => id).join(', ') ?? 'none'}.`, {
-    hint: 'Give the service the master key that this archive was written under.',
-  });
+  return null;
+};
+
+/**
+ * The key of a backup. KEY_UNAVAILABLE when no master key of the ring wraps it (the message names those that do); CORRUPT when the wrapped
+ * key is damaged, belongs to another backup, or is gone from the store under every master key; else the store's errors.
+ */
+export const loadBackupKey = async (store: Store, ring: KeyRing | undefined, of: { backupId: string; artifact: string }, signal?: AbortSignal): Promise<Buffer> => {
+  for (let again = true; ; again = false) {
+    const key = await unwrapAny(store, ring, of, signal);
+    if (key !== null) return key;
+    const ids = await wrappingKeyIds(store, of);
+    if (ids.length === 0) throw corrupt(keyAt({ ...of, masterKeyId: '*' }), 'key', 0, 'it is missing');
+    // A rotation that comes in between has removed one after it was found missing under the other.
+    if (again && ring?.all.some(({ id }) => ids.includes(id))) continue;
+    throw new DomainError('KEY_UNAVAILABLE', `The key of archive ${of.backupId} is wrapped by master key ${ids.join(' or ')}; at hand: ${ring?.all.map(({ id }) => id).join(', ') ?? 'none'}.`, {
+      hint: 'Give the service the master key that this archive was written under.',
+    });
+  }
 };
 
 /**

@@ -81,10 +81,6 @@ export const encodeHeader = ({ backupId, kind, codec, cipher, blockSize, salt }:
   return out;
 };
 
-/** Format version of a stored header, or undefined when it is none of ours. */
-export const headerVersion = (header: Buffer): number | undefined =>
-  header.subarray(0, 8).equals(HEADER_MAGIC) ? header.readUInt16LE(8) : undefined;
-
 export interface BlockHeader {
   kind: 'data' | 'index';
   /** Bytes between this header and the tag. */

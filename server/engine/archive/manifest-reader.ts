@@ -10,7 +10,8 @@ import {
   BLOCK_SIZES, CIPHER_IDS, CODEC_IDS, FORMAT_VERSION, blocksOf, manifestKey, type CipherName, type CodecName,
 } from './layout.js';
 import { loadBackupKey, manifestKeyFrom, type KeyRing } from './keys.js';
-import { CONSISTENCIES, MANIFEST_FORMAT, manifestDigest, manifestHmac, type Artifact, type Manifest } from './manifest.js';
+import { assertAsKnown, assertKnownManifest, type KnownArchive } from './known-archive.js';
+import { CONSISTENCIES, MANIFEST_FORMAT, manifestDigest, manifestHmac, sha256Of, type Artifact, type Manifest } from './manifest.js';
 import { readWhole } from './whole-object.js';
 
 /** A manifest has a few kilobytes; what is larger is not one. */
@@ -72,7 +73,7 @@ const readArtifact = (at: Field): Artifact => {
   return artifact;
 };
 
-const readAll = (root: Field): Manifest => {
+const readAll = (root: Field, sha256: string): Manifest => {
   const [first, ...rest] = root.get('artifacts').list().map(readArtifact);
   if (first === undefined) throw new FieldError('artifacts', 'a list of at least one');
   const backup = root.get('backup');
@@ -101,6 +102,7 @@ const readAll = (root: Field): Manifest => {
       digest: root.get('authentication').get('digest').text(HEX_32),
       hmac: root.get('authentication').get('hmac').orNull((hmac) => hmac.text(HEX_32)),
     },
+    sha256,
   };
 };
 
@@ -133,7 +135,7 @@ const decodeManifest = (backupId: string, bytes: Uint8Array): Decoded => {
     if (!Buffer.from(canonicalJson(parsed), 'utf8').equals(bytes)) throw damaged('it is not in canonical form');
     if (root.get('authentication').get('digest').text(HEX_32) !== manifestDigest(root.members())) throw damaged('its digest is wrong');
     digestIsRight = true;
-    const manifest = readAll(root);
+    const manifest = readAll(root, sha256Of(bytes));
     if (manifest.backup.id !== backupId) throw damaged(`it belongs to ${manifest.backup.id}`);
     return { manifest, hmacUnder: (secret) => manifestHmac(root.members(), secret) };
   } catch (error) {
@@ -147,16 +149,21 @@ const decodeManifest = (backupId: string, bytes: Uint8Array): Decoded => {
 export interface ReadManifestOptions {
   /** Master keys; without the right one an encrypted archive is KEY_UNAVAILABLE. */
   keys?: KeyRing | undefined;
+  /** What the archive has to be, where that is written down elsewhere: any other in its place is CORRUPT. */
+  known?: KnownArchive | undefined;
   signal?: AbortSignal | undefined;
 }
 
 /** A checked manifest and the key of its archive, null for one that is not encrypted. For those who read the data too. */
-export const openManifest = async (store: Store, backupId: string, { keys, signal }: ReadManifestOptions = {}): Promise<{ manifest: Manifest; backupKey: Uint8Array | null }> => {
+export const openManifest = async (store: Store, backupId: string, { keys, known, signal }: ReadManifestOptions = {}): Promise<{ manifest: Manifest; backupKey: Uint8Array | null }> => {
   const key = manifestKey(backupId);
   const bytes = await readWhole(store, key, MAX_MANIFEST_BYTES, signal);
   if (bytes === null) throw new DomainError('NOT_FOUND', `There is no archive ${backupId} in ${store.location}.`);
   if (bytes.length > MAX_MANIFEST_BYTES) throw corrupt(key, 'manifest', MAX_MANIFEST_BYTES, 'it is far too large');
+  // Before anything in it is believed, its version included, and before its key is asked for: whose archive it is shows without.
+  if (known) assertKnownManifest(key, bytes, known);
   const { manifest, hmacUnder } = decodeManifest(backupId, bytes);
+  if (known) assertAsKnown(key, manifest, known);
   const { hmac } = manifest.authentication;
   const encrypted = manifest.artifacts.some(({ cipher }) => cipher !== 'none');
   if (encrypted !== (hmac !== null)) throw corrupt(key, 'manifest', 0, encrypted ? 'it has no HMAC' : 'it has an HMAC, but nothing is encrypted');

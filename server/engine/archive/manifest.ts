@@ -82,9 +82,11 @@ export interface Manifest {
   createdBy: { software: string; version: string };
   /** `digest`: hex SHA-256 over the canonical JSON without `authentication`; `hmac`: the same under the backup's key, null without one. */
   authentication: { digest: string; hmac: string | null };
+  /** Hex SHA-256 of the stored manifest, byte for byte: tells it from every other. Not part of it. */
+  sha256: string;
 }
 
-const rdbJson = (rdb: RdbSummary): Json => ({
+export const rdbJson = (rdb: RdbSummary): { readonly [name: string]: Json } => ({
   magic: rdb.magic,
   version: rdb.version,
   aux: rdb.aux,
@@ -123,6 +125,8 @@ const artifactJson = (artifact: Artifact): Json => ({
   replication: artifact.replication === null ? null : { id: artifact.replication.id, offset: String(artifact.replication.offset) },
 });
 
+export const sha256Of = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
+
 /** The canonical JSON of all members but `authentication`, unknown ones included. */
 const covered = (body: { readonly [name: string]: Json }): string =>
   canonicalJson(Object.fromEntries(Object.entries(body).filter(([name]) => name !== 'authentication')));
@@ -158,10 +162,12 @@ export const encodeManifest = (backupId: string, stored: StoredArtifact, facts: 
     createdBy: { software: createdBy.software, version: createdBy.version },
   } satisfies Json;
   const authentication = { digest: manifestDigest(body), hmac: key && manifestHmac(body, key) };
+  const bytes = Buffer.from(canonicalJson({ ...body, authentication }), 'utf8');
   return {
     manifest: {
       formatVersion: FORMAT_VERSION, backup: identity, source, capture, artifacts: [artifact], startedAt, completedAt, createdBy, authentication,
+      sha256: sha256Of(bytes),
     },
-    bytes: Buffer.from(canonicalJson({ ...body, authentication }), 'utf8'),
+    bytes,
   };
 };

@@ -1,9 +1,9 @@
 import { type Store } from '../store/store.js';
-import { corrupt, unsupported } from './archive-errors.js';
+import { corrupt } from './archive-errors.js';
 import { codecFor, type Codec } from './codec.js';
 import {
-  BLOCK_HEADER_BYTES, FOOTER_BYTES, FRAME_OVERHEAD, HEADER_BYTES, TAG_BYTES, FORMAT_VERSION, decodeIndex, encodeBlockHeader, encodeFooter, encodeHeader,
-  headerVersion, indexPlainBytes, objectKey,
+  BLOCK_HEADER_BYTES, FOOTER_BYTES, FRAME_OVERHEAD, HEADER_BYTES, TAG_BYTES, decodeIndex, encodeBlockHeader, encodeFooter, encodeHeader,
+  indexPlainBytes, objectKey,
 } from './layout.js';
 import { type Artifact } from './manifest.js';
 import { ObjectCursor } from './object-cursor.js';
@@ -61,9 +61,7 @@ export class StoredObject {
     if (trailerAt < HEADER_BYTES) throw corrupt(key, 'object', size, 'it is too short for its blocks');
 
     const header = await readPart(store, key, 'header', 0, HEADER_BYTES, signal);
-    const version = headerVersion(header);
-    if (version === undefined) throw corrupt(key, 'header', 0, 'the magic is wrong');
-    if (version !== FORMAT_VERSION) throw unsupported(key, `format version ${String(version)}`);
+    // Its version too: a manifest of version 1 has objects of version 1.
     if (!header.equals(encodeHeader({ ...artifact, backupId, salt: Buffer.from(artifact.salt, 'hex') }))) {
       throw corrupt(key, 'header', 0, 'it does not belong to the manifest');
     }

@@ -1,7 +1,7 @@
 import { Field, ID, InputType, Int } from 'type-graphql';
-import { type BackupState, type Trigger } from '../../domain/backup.js';
+import { type BackupState, type Trigger, type VerificationLevel } from '../../domain/backup.js';
 import { type BackupFilter as BackupFilterRecord } from '../../services/records.js';
-import { BackupStateEnum, BackupTriggerEnum } from '../enums.js';
+import { BackupStateEnum, BackupTriggerEnum, VerificationLevelEnum } from '../enums.js';
 import { DateTime } from '../scalars.js';
 
 @InputType()
@@ -18,6 +18,13 @@ export class BackupFilter implements BackupFilterRecord {
 export class BackupNowInput {
   @Field(() => ID) instanceId!: string;
   @Field(() => String) name!: string;
+  @Field(() => String, { nullable: true }) idempotencyKey?: string | null;
+}
+
+@InputType()
+export class VerifyBackupInput {
+  @Field(() => ID) backupId!: string;
+  @Field(() => VerificationLevelEnum, { defaultValue: 'CONTENT' }) level!: VerificationLevel;
   @Field(() => String, { nullable: true }) idempotencyKey?: string | null;
 }
 

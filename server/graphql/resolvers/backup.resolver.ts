@@ -1,13 +1,15 @@
 import { Arg, Args, ArgsType, Ctx, Field, FieldResolver, ID, Mutation, Query, Resolver, Root } from 'type-graphql';
+import { VERIFICATION_LEVELS, type VerificationLevel } from '../../domain/backup.js';
 import { isId } from '../../domain/ids.js';
-import { type BackupRecord, type DownloadLinkRecord, type InstanceRecord, type JobRecord } from '../../services/records.js';
+import { type BackupRecord, type DownloadLinkRecord, type InstanceRecord, type JobRecord, type VerificationRecord } from '../../services/records.js';
 import { type ConnectionRecord, ListArgs, pageOf, toConnection } from '../connection.js';
 import { type GraphContext } from '../context.js';
-import { BackupFilter, BackupNowInput, CreateDownloadLinkInput, DeleteBackupInput } from '../inputs/backup.input.js';
+import { VerificationLevelEnum } from '../enums.js';
+import { BackupFilter, BackupNowInput, CreateDownloadLinkInput, DeleteBackupInput, VerifyBackupInput } from '../inputs/backup.input.js';
 import { loadRequired } from '../loaders.js';
 import { type Payload, toJobPayload, toPayload } from '../payload.js';
 import {
-  Backup, BackupConnection, BackupNowPayload, Coverage, CreateDownloadLinkPayload, DeleteBackupPayload,
+  Backup, BackupConnection, BackupNowPayload, BackupVerification, Coverage, CreateDownloadLinkPayload, DeleteBackupPayload, VerifyBackupPayload,
 } from '../types/backup.type.js';
 import { Instance } from '../types/instance.type.js';
 import { Job } from '../types/job.type.js';
@@ -36,6 +38,11 @@ export class BackupResolver {
     return toJobPayload(context, () => context.services.backups.backupNow(context.caller, input));
   }
 
+  @Mutation(() => VerifyBackupPayload)
+  verifyBackup(@Arg('input', () => VerifyBackupInput) input: VerifyBackupInput, @Ctx() context: GraphContext): Promise<WorkPayload> {
+    return toJobPayload(context, () => context.services.backups.verify(context.caller, input));
+  }
+
   @Mutation(() => DeleteBackupPayload)
   deleteBackup(@Arg('input', () => DeleteBackupInput) input: DeleteBackupInput, @Ctx() context: GraphContext): Promise<WorkPayload> {
     return toJobPayload(context, () => context.services.backups.delete(context.caller, input));
@@ -61,5 +68,20 @@ export class BackupResolver {
   @FieldResolver(() => Coverage)
   coverage(@Root() { coverage }: BackupRecord): Coverage {
     return { kind: coverage.kind, slots: coverage.kind === 'SHARD' ? coverage.slots : [] };
+  }
+  @FieldResolver(() => BackupVerification, { nullable: true })
+  verification(
+    @Root() { verifications }: BackupRecord, @Arg('level', () => VerificationLevelEnum, { nullable: true }) level?: VerificationLevel | null,
+  ): VerificationRecord | null {
+    const least = level == null ? 0 : VERIFICATION_LEVELS.indexOf(level);
+    return verifications.find((made) => VERIFICATION_LEVELS.indexOf(made.level) >= least) ?? null;
+  }
+}
+
+@Resolver(() => BackupVerification)
+export class BackupVerificationResolver {
+  @FieldResolver(() => Job, { nullable: true })
+  async job(@Root() verification: VerificationRecord, @Ctx() { loaders }: GraphContext): Promise<JobRecord | null> {
+    return verification.jobId === null ? null : loaders.jobs.load(verification.jobId);
   }
 }

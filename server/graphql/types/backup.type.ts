@@ -1,13 +1,14 @@
 import { Field, Int } from 'type-graphql';
 import {
   type BackupState, type CaptureMethod, type DatabaseCount, type Engine, type Integrity, type KeyType, type SlotRange as SlotRangeRecord,
-  type Trigger, type TypeCount,
+  type Trigger, type TypeCount, type VerificationLevel, type VerificationResult,
 } from '../../domain/backup.js';
 import { type ErrorCode } from '../../domain/errors.js';
-import { type BackupRecord, type DamageRecord, type DownloadLinkRecord, type JobRecord, type LoadTargetRecord } from '../../services/records.js';
+import { type BackupRecord, type DamageRecord, type DownloadLinkRecord, type JobRecord, type LoadTargetRecord, type VerificationRecord } from '../../services/records.js';
 import { connectionOf } from '../connection.js';
 import {
   BackupStateEnum, BackupTriggerEnum, CaptureMethodEnum, CoverageKindEnum, EngineEnum, ErrorCodeEnum, IntegrityEnum, KeyTypeEnum, RetainedBecauseEnum,
+  VerificationLevelEnum, VerificationResultEnum,
 } from '../enums.js';
 import { BigIntScalar, DateTime } from '../scalars.js';
 import { UserError } from './error.type.js';
@@ -47,8 +48,15 @@ export class BackupDamage implements DamageRecord {
   @Field(() => DateTime) noticedAt!: Date;
 }
 
+@Plain()
+export class BackupVerification implements Omit<VerificationRecord, 'jobId'> {
+  @Field(() => VerificationLevelEnum) level!: VerificationLevel;
+  @Field(() => VerificationResultEnum) result!: VerificationResult;
+  @Field(() => DateTime) verifiedAt!: Date;
+}
+
 @PlainNode()
-export class Backup extends Node implements Omit<BackupRecord, 'projectId' | 'instanceId' | 'jobId' | 'coverage'> {
+export class Backup extends Node implements Omit<BackupRecord, 'projectId' | 'instanceId' | 'jobId' | 'coverage' | 'manifestSha256' | 'verifications'> {
   @Field(() => String) name!: string;
   @Field(() => BackupStateEnum) state!: BackupState;
   @Field(() => BackupTriggerEnum) trigger!: Trigger;
@@ -74,12 +82,20 @@ export class Backup extends Node implements Omit<BackupRecord, 'projectId' | 'in
   @Field(() => DateTime, { nullable: true }) expiresAt!: Date | null;
   @Field(() => RetainedBecauseEnum, { nullable: true }) retainedBecause!: 'NEWEST_GOOD' | 'IN_USE' | null;
   @Field(() => BackupDamage, { nullable: true }) damage!: DamageRecord | null;
+  @Field(() => DateTime, { nullable: true }) lastVerifiedAt!: Date | null;
 }
 
 export const BackupConnection = connectionOf('Backup', () => Backup);
 
 @Plain()
 export class BackupNowPayload {
+  @Field(() => Backup, { nullable: true }) backup?: BackupRecord | null;
+  @Field(() => Job, { nullable: true }) job?: JobRecord | null;
+  @Field(() => [UserError]) userErrors!: readonly UserError[];
+}
+
+@Plain()
+export class VerifyBackupPayload {
   @Field(() => Backup, { nullable: true }) backup?: BackupRecord | null;
   @Field(() => Job, { nullable: true }) job?: JobRecord | null;
   @Field(() => [UserError]) userErrors!: readonly UserError[];

@@ -1,11 +1,12 @@
 import { Field, Float, Int } from 'type-graphql';
+import { type VerificationLevel } from '../../domain/backup.js';
 import { type ErrorCode } from '../../domain/errors.js';
 import {
   type JobConclusion, type JobFailure as JobFailureRecord, type JobKind, type JobState, type Phase, type PhaseRecord,
 } from '../../domain/job.js';
 import { type JobEventKind, type JobEventRecord, type JobRecord } from '../../services/records.js';
 import { connectionOf } from '../connection.js';
-import { ErrorCodeEnum, JobConclusionEnum, JobEventKindEnum, JobKindEnum, JobStateEnum, PhaseEnum } from '../enums.js';
+import { ErrorCodeEnum, JobConclusionEnum, JobEventKindEnum, JobKindEnum, JobStateEnum, PhaseEnum, VerificationLevelEnum } from '../enums.js';
 import { BigIntScalar, DateTime } from '../scalars.js';
 import { UserError } from './error.type.js';
 import { Node, Plain, PlainNode } from './node.type.js';
@@ -56,6 +57,7 @@ export class Job extends Node implements Omit<JobRecord, 'projectId' | 'instance
   @Field(() => DateTime, { nullable: true }) completedAt!: Date | null;
   @Field(() => DateTime, { nullable: true }) cancelRequestedAt!: Date | null;
   @Field(() => Boolean) cancellable!: boolean;
+  @Field(() => VerificationLevelEnum, { nullable: true }) verificationLevel!: VerificationLevel | null;
 }
 
 export const JobConnection = connectionOf('Job', () => Job);

@@ -15,7 +15,7 @@ export const createBackupTask = (deps: TakeBackupDeps): Task => ({
     if (!backup) throw new DomainError('NOT_FOUND', `Job ${job.id} has no backup.`);
     context.onProgress({ kind: 'phase', phase: 'PREPARING' });
     // An earlier attempt may have ended between its seal and its row.
-    const earlier = job.attempt > 1 ? await sealedEarlier(deps, context, backup.id) : null;
+    const earlier = job.attempt > 1 ? await sealedEarlier(deps, context, backup) : null;
     const change = earlier ?? (await takeBackup(deps, context, await meetServer(deps, context, backup.instanceId), backup)).change;
     return async (tx) => {
       if (!(await tx.backups.change(job, backup.id, ['CREATING'], change))) {

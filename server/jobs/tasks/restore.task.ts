@@ -3,6 +3,7 @@ import { openArchive, removeArchive } from '../../engine/archive/archive.js';
 import { RestoreFailure, runRestore, settleRestore, type RestoreReport, type UndoRecorder } from '../../engine/restore.js';
 import { archiveSource } from '../../engine/target/archive-source.js';
 import { type LinkPlace } from '../../engine/target/check.js';
+import { archiveOf } from '../../services/archive-ref.js';
 import { coverageOf } from '../../services/backup-start.js';
 import { noteDamage, readNotingDamage } from '../../services/damage.js';
 import { openEndpoint } from '../../services/endpoint.js';
@@ -102,7 +103,7 @@ export const createRestoreTask = (deps: RestoreTaskDeps): Task => {
         await noteDamage({ db, log }, job, restore.backupId, error);
         throw error;
       };
-      const archive = await openArchive(store, restore.backupId, { keys, signal: context.signal }).catch(noted);
+      const archive = await openArchive(store, restore.backupId, { keys, known: archiveOf(reading.backup).known, signal: context.signal }).catch(noted);
       try {
         // A broken target is no damage of the archive: only what its own reading ends with counts.
         const watched: Pick<typeof archive, 'manifest' | 'read'> = { manifest: archive.manifest, read: (range) => readNotingDamage({ db, log }, job, restore.backupId, archive.read(range)) };
@@ -170,7 +171,7 @@ export const createRestoreTask = (deps: RestoreTaskDeps): Task => {
     const backup = id === null ? null : await db.read.backups.get(context.job, id);
     if (backup?.state !== 'CREATING') return null;
     try {
-      const sealed = await sealedEarlier(deps, context, backup.id);
+      const sealed = await sealedEarlier(deps, context, backup);
       if (sealed) return sealed;
       await removeArchive(store, backup.id);
     } catch (error) {

@@ -1,13 +1,16 @@
 import { capabilities, type EngineGate, NOTHING_OFF } from '../../domain/capability.js';
-import { DomainError, type ErrorCode } from '../../domain/errors.js';
+import { DomainError } from '../../domain/errors.js';
 import { expiresAt } from '../../domain/retention.js';
-import { openArchive, removeArchive, type Manifest } from '../../engine/archive/archive.js';
+import { removeArchive, type Manifest } from '../../engine/archive/archive.js';
 import { manifestKey } from '../../engine/archive/layout.js';
 import { runBackup, type BackupDeps, type BackupResult } from '../../engine/backup.js';
 import { type Endpoint } from '../../engine/ports.js';
 import { loadsOn } from '../../engine/rdb/versions.js';
 import { type SourceLimits } from '../../engine/source/limits.js';
+import { verifyArchive } from '../../engine/verify.js';
+import { archiveOf } from '../../services/archive-ref.js';
 import { coverageOf, refuseWhereImpossible } from '../../services/backup-start.js';
+import { isDamage } from '../../services/damage.js';
 import { openEndpoint } from '../../services/endpoint.js';
 import { serverFacts } from '../../services/instance.service.js';
 import { type BackupChange, type Database, type EnginePort, type Vault } from '../../services/ports.js';
@@ -78,25 +81,17 @@ export const takeBackup = async (
   return { result, change: availableChange(result.manifest) };
 };
 
-const UNREADABLE: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['CORRUPT', 'TRUNCATED', 'NOT_FOUND']);
-
 /**
  * What the row of a backup is to say when an attempt that died had sealed its archive already: it is read through and taken as it is. Null
  * when there is none; one that cannot be read is removed. Fails as the store does.
  */
-export const sealedEarlier = async ({ backupDeps: { store, keys } }: TakeBackupDeps, { assertOwned, onProgress, signal }: TaskContext, backupId: string): Promise<BackupChange | null> => {
+export const sealedEarlier = async ({ backupDeps: { store, keys } }: TakeBackupDeps, { assertOwned, onProgress, signal }: TaskContext, backup: BackupRecord): Promise<BackupChange | null> => {
+  const { backupId, known } = archiveOf(backup);
   if ((await store.stat(manifestKey(backupId))) === null) return null;
-  onProgress({ kind: 'phase', phase: 'VERIFYING' });
   try {
-    const archive = await openArchive(store, backupId, { keys, signal });
-    try {
-      await archive.verify({ signal, onProgress: ({ bytesDone, bytesTotal }) => onProgress({ kind: 'amount', bytesDone, bytesTotal, keysDone: 0n, keysTotal: null }) });
-      return availableChange(archive.manifest);
-    } finally {
-      await archive.close();
-    }
+    return availableChange(await verifyArchive({ backupId, level: 'CONTENT', known }, { store, keys }, signal, onProgress));
   } catch (error) {
-    if (!(error instanceof DomainError && UNREADABLE.has(error.code))) throw error;
+    if (!isDamage(error)) throw error;
     await assertOwned();
     await removeArchive(store, backupId);
     return null;
@@ -120,6 +115,7 @@ export const availableChange = (manifest: Manifest): BackupChange => {
     sizeBytes: artifact.plainSize,
     storedBytes: artifact.storedSize,
     sha256: artifact.plainSha256,
+    manifestSha256: manifest.sha256,
     keys: summary.keys,
     expiringKeys: summary.expiring,
     databases: summary.databases,

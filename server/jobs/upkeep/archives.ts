@@ -1,16 +1,18 @@
 import {
-  listArchives, openArchive, parseArchiveKey, readManifest, removeArchive, removeUnsealed, rotateBackupKey, type ArchiveEntry, type KeyRing, type Manifest,
+  listArchives, parseArchiveKey, readManifest, removeArchive, removeUnsealed, rotateBackupKey, type ArchiveEntry, type KeyRing, type Manifest,
 } from '../../engine/archive/archive.js';
 import { archivePrefix, attemptSuffix, manifestKey } from '../../engine/archive/layout.js';
 import { type Store } from '../../engine/store/store.js';
+import { verifyArchive } from '../../engine/verify.js';
+import { type ArchiveRef } from '../../services/ports.js';
 
 /** The archives as the upkeep handles them. */
 export interface UpkeepArchives {
   list(signal: AbortSignal): AsyncIterable<ArchiveEntry>;
   isSealed(backupId: string): Promise<boolean>;
   manifest(backupId: string, signal: AbortSignal): Promise<Manifest>;
-  /** Reads every byte. CORRUPT, TRUNCATED or NOT_FOUND when it is not what the manifest says. */
-  verify(backupId: string, signal: AbortSignal): Promise<Manifest>;
+  /** A verification of the content. CORRUPT, TRUNCATED or NOT_FOUND when it is not what the manifest says, or not what is known of it. */
+  verify(archive: ArchiveRef, signal: AbortSignal): Promise<Manifest>;
   /** Manifest first; may be repeated. */
   remove(backupId: string): Promise<void>;
   /** What an unsealed attempt left; false when it has been sealed meanwhile. */
@@ -27,15 +29,7 @@ export const createUpkeepArchives = (store: Store, keys: KeyRing): UpkeepArchive
   list: (signal) => listArchives(store, { signal }),
   isSealed: async (backupId) => (await store.stat(manifestKey(backupId))) !== null,
   manifest: (backupId, signal) => readManifest(store, backupId, { keys, signal }),
-  async verify(backupId, signal) {
-    const archive = await openArchive(store, backupId, { keys, signal });
-    try {
-      await archive.verify({ signal });
-      return archive.manifest;
-    } finally {
-      await archive.close();
-    }
-  },
+  verify: (archive, signal) => verifyArchive({ ...archive, level: 'CONTENT' }, { store, keys }, signal, () => undefined),
   remove: (backupId) => removeArchive(store, backupId),
   rekey: (backupId, signal) => rotateBackupKey(store, keys, backupId, signal),
   removeUnsealed: (backupId) => removeUnsealed(store, backupId),

@@ -1,18 +1,23 @@
+import { type VerificationResult } from '../../domain/backup.js';
 import { expiresAt } from '../../domain/retention.js';
 import { type BackupChange, type UpkeepBackup } from '../../services/ports.js';
 import { damageOf, isDamage } from '../../services/damage.js';
+import { verified } from '../../services/verification.js';
 import { availableChange } from '../tasks/take-backup.js';
 import { type UpkeepContext } from './context.js';
 
-const judge = async (backup: UpkeepBackup, ctx: UpkeepContext): Promise<BackupChange | null> => {
+const judge = async ({ id: backupId, manifestSha256, sha256, ...backup }: UpkeepBackup, ctx: UpkeepContext): Promise<BackupChange | null> => {
+  const made = (result: VerificationResult): BackupChange => verified({ verifications: [] }, { level: 'CONTENT', result, verifiedAt: ctx.now, jobId: null });
   try {
-    return availableChange(await ctx.archives.verify(backup.id, ctx.signal));
+    // Whose the archive is was decided when it was adopted, whatever project it names.
+    const manifest = await ctx.archives.verify({ backupId, known: { manifestSha256, projectId: null, sha256, sizeBytes: null } }, ctx.signal);
+    return { ...availableChange(manifest), ...made('PASSED') };
   } catch (error) {
     if (!isDamage(error)) throw error;
     // It was there when the store was walked; a backup that had failed has lost nothing.
     if (error.code === 'NOT_FOUND' && backup.state === 'FAILED') return null;
     const completedAt = backup.completedAt ?? ctx.now;
-    return { state: 'DAMAGED', damage: damageOf(error, ctx.now), completedAt, expiresAt: expiresAt(completedAt) };
+    return { ...made('DAMAGED'), state: 'DAMAGED', damage: damageOf(error, ctx.now), completedAt, expiresAt: expiresAt(completedAt) };
   }
 };
 

@@ -28,13 +28,14 @@ export const backup = (instanceId: string, over: Partial<BackupRecord> = {}): Ba
   coverage: { kind: 'INSTANCE' }, engine: 'REDIS', engineVersion: '7.0.15', integrity: 'STRUCTURE_AND_CHECKSUM', unknownContent: null, rdbVersion: 10,
   sizeBytes: 9_007_199_254_740_993n, storedBytes: 10n, sha256: 'ab'.repeat(32), keys: 3n, expiringKeys: 1n, databases: [{ database: 0, keys: 3n, expiring: 1n }],
   types: [{ type: 'SORTED_SET', keys: 3n }], functions: 0, loadsOn: [{ engine: 'REDIS', minVersion: '7.0', maxVersion: null }], createdAt: AT, startedAt: AT,
-  completedAt: AT, durationMs: 12, expiresAt: AT, retainedBecause: 'NEWEST_GOOD', damage: null, ...over,
+  completedAt: AT, durationMs: 12, expiresAt: AT, retainedBecause: 'NEWEST_GOOD', damage: null, manifestSha256: null,
+  verifications: [], lastVerifiedAt: null, ...over,
 });
 
 export const job = (over: Partial<JobRecord> = {}): JobRecord => ({
   id: newId('job'), projectId: PROJECT, kind: 'BACKUP', state: 'RUNNING', conclusion: null, phase: 'TRANSFERRING', phases: [{ phase: 'PREPARING', startedAt: AT, endedAt: AT }],
   progress: { bytesDone: 5n, bytesTotal: null, keysDone: 1n, keysTotal: 3n, bytesPerSecond: 1234.5, remainingSeconds: null, fraction: 0.25 }, failure: null, attempt: 1,
-  sequence: 4, createdAt: AT, startedAt: AT, completedAt: null, cancelRequestedAt: null, cancellable: true, instanceId: null, backupId: null, restoreId: null, ...over,
+  sequence: 4, createdAt: AT, startedAt: AT, completedAt: null, cancelRequestedAt: null, cancellable: true, instanceId: null, backupId: null, restoreId: null, verificationLevel: null, ...over,
 });
 
 export const event = (of: JobRecord, sequence: number, over: Partial<JobEventRecord> = {}): JobEventRecord => ({

@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { type BackupState, type Trigger } from '../../../server/domain/backup.js';
 import { expiresAt } from '../../../server/domain/retention.js';
 import { type Clock } from '../../../server/engine/ports.js';
@@ -7,7 +7,7 @@ import { attachStore } from '../../../server/jobs/upkeep/attachment.js';
 import { createUpkeep, type Upkeep, type UpkeepDeps, type UpkeepSettings } from '../../../server/jobs/upkeep/upkeep.js';
 import { ALLOW_EVERYTHING, createDial } from '../../../server/security/dial.js';
 import { type InstanceRecord } from '../../../server/services/records.js';
-import { RING, scratchStore, textOf, writeArchive, type Scratch } from '../../unit/archive/archive-kit.js';
+import { RING, rdbOf, scratchStore, writeArchive, type Scratch } from '../../unit/archive/archive-kit.js';
 import { instance as instanceRecord, policy } from '../graphql/records.js';
 import { clock, newId, startRig, type Rig } from '../jobs/rig.js';
 
@@ -41,6 +41,8 @@ export interface UpkeepScene {
 }
 
 const DEFAULTS: UpkeepSettings = { everyMs: 600_000, unsealedMs: 3_600_000, maxDeletions: 1_000 };
+/** What every archive of a scene holds. */
+export const CONTENT = rdbOf(5_000, 1);
 export const QUIET: UpkeepDeps['lease'] = { lifeMs: 60_000, renewMs: 60_000 };
 
 export const startScene = async (): Promise<UpkeepScene> => {
@@ -50,7 +52,8 @@ export const startScene = async (): Promise<UpkeepScene> => {
   await attachStore(db, scratch.store, rig.log);
   const seal: UpkeepScene['archive'] = async ({ id = newId('backup'), instance, days = 1, runId, port = 6379, ...rest } = {}) => {
     const completedAt = new Date(Date.now() - days * DAY);
-    await writeArchive(scratch.store, textOf(5_000, 1), { backupId: id }, {
+    await writeArchive(scratch.store, CONTENT.plain, { backupId: id }, {
+      rdb: CONTENT.rdb,
       backup: { projectId: rest.projectId ?? projectId, name: `archive ${id.slice(-4)}`, trigger: 'MANUAL' },
       source: {
         instanceId: instance?.id ?? newId('instance'), instanceName: instance?.name ?? 'orders', engine: 'REDIS', version: '7.0.15',
@@ -75,7 +78,7 @@ export const startScene = async (): Promise<UpkeepScene> => {
       await db.read.backups.insert({
         id, projectId, instanceId: instance.id, jobId: null, name, trigger, engine: 'REDIS', engineVersion: '7.0.15', coverage: { kind: 'INSTANCE' }, createdAt: completedAt,
       });
-      await db.read.backups.change({ projectId }, id, ['CREATING'], { state, completedAt, expiresAt: expiresAt(completedAt), sizeBytes: 5_000n, sha256: 'ab'.repeat(32) });
+      await db.read.backups.change({ projectId }, id, ['CREATING'], { state, completedAt, expiresAt: expiresAt(completedAt), sizeBytes: BigInt(CONTENT.plain.length), sha256: createHash('sha256').update(CONTENT.plain).digest('hex') });
       if (archive) await seal({ id, instance, days });
       return id;
     },

@@ -8,7 +8,7 @@ import { openFilesystemStore } from '../../../server/engine/store/filesystem.js'
 import { type ObjectWriter } from '../../../server/engine/store/store.js';
 import { MASTER, RING } from '../../unit/archive/archive-kit.js';
 import { newId } from '../jobs/rig.js';
-import { DAY, startScene, storeWith, type UpkeepScene } from './scene.js';
+import { CONTENT, DAY, startScene, storeWith, type UpkeepScene } from './scene.js';
 
 const HOUR = 3_600_000;
 
@@ -112,15 +112,17 @@ describe('catalogue and store', () => {
     await at.scratch.tamper(`backups/${broken}/rdb`, bytes);
     const upkeep = at.upkeep();
     expect(await upkeep.pass()).toMatchObject({ adopted: 4, proven: 4, damaged: 1, removed: 0 });
-    expect(await backup(ofKnown)).toMatchObject({ instanceId: known.id, state: 'AVAILABLE', jobId: null, keys: 6n, sizeBytes: 5_000n, trigger: 'MANUAL', damage: null });
+    expect(await backup(ofKnown)).toMatchObject({ instanceId: known.id, state: 'AVAILABLE', jobId: null, keys: CONTENT.rdb.keys, sizeBytes: BigInt(CONTENT.plain.length), trigger: 'MANUAL', damage: null });
     const again = await backup(newest);
     expect(again).toMatchObject({ instanceId: lost.id, state: 'AVAILABLE', name: `archive ${newest.slice(-4)}`, engineVersion: '7.0.15' });
     expect(again!.expiresAt!.getTime() - again!.completedAt!.getTime()).toBe(7 * DAY);
+    expect(await backup(ofKnown)).toMatchObject({ manifestSha256: expect.stringMatching(/^[0-9a-f]{64}$/) as string, lastVerifiedAt: expect.any(Date) as Date, verifications: [{ level: 'CONTENT', result: 'PASSED', jobId: null }] });
+    expect(await backup(broken)).toMatchObject({ lastVerifiedAt: null, verifications: [{ level: 'CONTENT', result: 'DAMAGED', jobId: null }] });
     expect(await backup(broken)).toMatchObject({ state: 'DAMAGED', damage: { code: 'CORRUPT', message: expect.stringContaining('byte') as string } });
     // Registered, so that its newest good backup stays although it is long past its time; not planned, and without a credential.
     const remade = await at.rig.db.read.instances.get(at.rig.caller, lost.id);
     expect(remade).toMatchObject({
-      name: 'lost cache', host: '10.0.0.5', port: 6379, removedAt: null, hasPassword: false, server: { version: '7.0.15', keys: 6n },
+      name: 'lost cache', host: '10.0.0.5', port: 6379, removedAt: null, hasPassword: false, server: { version: '7.0.15', keys: CONTENT.rdb.keys },
       capabilities: { backup: { possible: false, reason: expect.stringContaining('updateInstance') as string }, restore: { possible: false } },
     });
     expect(await at.rig.db.read.policies.getByInstances(at.rig.caller, [lost.id])).toMatchObject([{ enabled: false, nextRunAt: null }]);
@@ -182,6 +184,12 @@ describe('catalogue and store', () => {
     await rename(join(at.scratch.root, 'aside'), folder);
     expect(await upkeep.pass()).toMatchObject({ damaged: 0, proven: 1 });
     expect(await backup(gone)).toMatchObject({ state: 'AVAILABLE', damage: null });
+    // And is known from then on.
+    await rename(folder, join(at.scratch.root, 'aside'));
+    expect(await upkeep.pass()).toMatchObject({ damaged: 1 });
+    await at.archive({ id: gone, instance });
+    expect(await upkeep.pass()).toMatchObject({ proven: 1, damaged: 1 });
+    expect(await backup(gone)).toMatchObject({ state: 'DAMAGED', damage: { code: 'CORRUPT', message: expect.stringContaining('not the one that was sealed') as string } });
   });
 
   it('a sealed archive of a run that was given up is read through and its backup AVAILABLE; one of a deleted backup is removed', async () => {
@@ -192,7 +200,7 @@ describe('catalogue and store', () => {
     ];
     const job = await at.rig.insertJob({ kind: 'DELETE', backupId: cancelled, serverRunId: null });
     expect(await at.upkeep().pass()).toMatchObject({ proven: 1 });
-    expect(await backup(given)).toMatchObject({ state: 'AVAILABLE', keys: 6n });
+    expect(await backup(given)).toMatchObject({ state: 'AVAILABLE', keys: CONTENT.rdb.keys });
     // That one is its job's to delete.
     expect(await at.stateOf(cancelled)).toBe('DELETING');
     expect(await at.objects()).toEqual([given, cancelled].flatMap((id) => ['key.' + MASTER.id, 'manifest', 'rdb'].map((name) => `backups/${id}/${name}`)).sort());

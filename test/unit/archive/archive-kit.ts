@@ -2,10 +2,13 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createArchive, openArchive, type CreateArchiveOptions, type KeyRing, type Manifest, type ManifestFacts, type ReadRange } from '../../../server/engine/archive/archive.js';
+import { RdbReader } from '../../../server/engine/rdb/reader.js';
+import { type RdbSummary } from '../../../server/engine/rdb/summary.js';
 import { openFilesystemStore } from '../../../server/engine/store/filesystem.js';
 import { type FsOps } from '../../../server/engine/store/fs-ops.js';
 import { type Store } from '../../../server/engine/store/store.js';
 import { masterKeysFromText } from '../../../server/security/master-key.js';
+import { RdbBuilder } from '../../kit/rdb-builder.js';
 
 export const BACKUP_ID = 'bak_01hzy0000000000000000000a1';
 export const OTHER_ID = 'bak_01hzy0000000000000000000b2';
@@ -39,6 +42,17 @@ export const textOf = (length: number, seed: number): Buffer => {
   let text = '';
   while (text.length < length) text += `user:${String(next(1e6))} city=${['Berlin', 'Tokyo', 'Lagos'][next(3)]!} active=true\n`;
   return Buffer.from(text.slice(0, length), 'latin1');
+};
+
+/** An RDB file of about so many bytes, and what a walk of it finds. */
+export const rdbOf = (length: number, seed: number): { plain: Buffer; rdb: RdbSummary } => {
+  const builder = new RdbBuilder(10).aux('redis-ver', '7.0.15').select(0);
+  const values = textOf(length, seed);
+  for (let at = 0; at < length; at += 1000) builder.string(`key:${String(at)}`, values.subarray(at, at + 980));
+  const plain = builder.build();
+  const reader = new RdbReader();
+  reader.push(plain);
+  return { plain, rdb: reader.finish() };
 };
 
 export const facts = (change: Partial<ManifestFacts> = {}): ManifestFacts => ({

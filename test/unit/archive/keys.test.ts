@@ -36,8 +36,31 @@ describe('keys of archives', () => {
         await expect(run(at.store, BACKUP_ID, { keys })).rejects.toMatchObject({ code: 'KEY_UNAVAILABLE', message: expect.stringContaining(`wrapped by master key ${MASTER.id}`) as string });
       }
     }
+  });
+
+  it('a key that is gone from the store under every master key is damage: nobody can give it back', async () => {
+    await writeArchive(at.store, textOf(1000, 1));
     await at.store.remove(`backups/${BACKUP_ID}/key.${MASTER.id}`);
-    await expect(openArchive(at.store, BACKUP_ID, { keys: RING })).rejects.toMatchObject({ code: 'KEY_UNAVAILABLE', message: expect.stringContaining('missing from the store') as string });
+    for (const keys of [RING, OTHER_RING, undefined]) {
+      await expect(openArchive(at.store, BACKUP_ID, { keys })).rejects.toMatchObject({ code: 'CORRUPT', details: { part: 'key' }, message: expect.stringContaining('it is missing') as string });
+    }
+  });
+
+  it('a rotation that comes between two looks for the key is waited for', async () => {
+    await writeArchive(at.store, textOf(1000, 1));
+    let rotated = false;
+    const rotating: Store = Object.assign(Object.create(at.store) as Store, {
+      async *read(key: string, options: Parameters<Store['read']>[1]): AsyncGenerator<Uint8Array> {
+        const old = key.endsWith(`/key.${MASTER.id}`);
+        if (old && !rotated) {
+          rotated = true;
+          await rotateBackupKey(at.store, BOTH, BACKUP_ID);
+        }
+        yield* at.store.read(key, options);
+      },
+    });
+    expect((await readManifest(rotating, BACKUP_ID, { keys: BOTH })).backup.id).toBe(BACKUP_ID);
+    expect(rotated).toBe(true);
   });
 
   it('rotation adds a wrapped key, then removes the old one, and touches neither data nor manifest', async () => {
