@@ -47,6 +47,7 @@ const EXPECTED: [name: string, said: RegExp][] = [
   ['register', /^REDIS \d+\.\d+\.\d+ true$/],
   ['backup', /^AVAILABLE \d+ STRUCTURE_AND_CHECKSUM$/m],
   ['download', /^\d+ [0-9a-f]{64}$/],
+  ['verify', /^before the migration PASSED \d{4}-\d\d-\d\dT/],
   ['freshness', /^$/],
   ['policy', /^\d{4}-\d\d-\d\dT/],
   ['restore', /^NEW undo with bak_/m],
