@@ -95,9 +95,11 @@ describe('work that is cut off', () => {
       expect(await infoOf(target)).toMatchObject({ role: 'slave' });
       const settling = () => sql(`SELECT id, state, conclusion FROM jobs WHERE restore_id = $1 AND id <> $2`, [restore.id, job.id]);
       // Not at once after an attempt, and not while something else works on the server.
+      const ended = (ago: string) => sql(`UPDATE jobs SET completed_at = clock_timestamp() - $2::interval WHERE id = $1`, [job.id, ago]);
+      await ended('-1 minute');
       await service.app.upkeep.pass();
       expect(await settling()).toEqual([]);
-      await sql(`UPDATE jobs SET completed_at = completed_at - interval '1 minute' WHERE id = $1`, [job.id]);
+      await ended('1 minute');
       await sql(`UPDATE jobs SET state = 'QUEUED', not_before = 'infinity' WHERE id = $1`, [job.id]);
       await service.app.upkeep.pass();
       expect(await settling()).toEqual([]);
