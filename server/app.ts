@@ -252,6 +252,9 @@ const build = async ({ config, databaseUrl, log, clock: given, keepFirstKey, pro
   const runner = createRunner({
     db, clock, log, worker, lease: config.lease, totalLimit: config.concurrentJobsTotal, requeue: (jobId) => queue.enqueueJob(jobId), observe: (run) => metrics.jobEnded(run),
     onJobEvent: (jobId, wake) => hub.onEvent(stateTopic(jobId), wake),
+    onRunOver: async (job) => {
+      if (job.instanceId !== null && (job.kind === 'BACKUP' || job.kind === 'RESTORE')) await dispatcher.serverFree(job, job.instanceId);
+    },
     tasks: { BACKUP: createBackupTask(taskDeps), RESTORE: createRestoreTask(taskDeps), DELETE: createDeleteTask({ store }), VERIFY: createVerifyTask({ db, store, keys, log }) },
   });
   const dispatcher = createDispatcher({ db, ids, time, queue, slots, starter, catchUpMs: config.catchUpMs });

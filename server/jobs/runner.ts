@@ -2,6 +2,7 @@ import { DomainError } from '../domain/errors.js';
 import { type JobFailure, type JobKind, type Phase } from '../domain/job.js';
 import { type Clock, type Log } from '../engine/ports.js';
 import { type ClaimedJob, type Database, type GivenBack, type JobChange } from '../services/ports.js';
+import { type JobRecord } from '../services/records.js';
 import { JobJournal } from './journal.js';
 import { Lease, type LeaseTimes } from './lease.js';
 import { type Finish, type Task, type TaskContext } from './task.js';
@@ -20,6 +21,8 @@ export interface RunnerDeps {
   requeue(jobId: string): Promise<void>;
   /** Wakes when something about the job happened, such as a request to cancel it. Returns the way to stop. */
   onJobEvent(jobId: string, wake: () => void): () => void;
+  /** Called after a run that has ended, or given back, its job: what waited for that may begin. Its failure is logged. */
+  onRunOver?: (job: JobRecord) => Promise<void>;
   /** Told about every finished run. */
   observe?: (run: { kind: JobKind; conclusion: string; seconds: number }) => void;
 }
@@ -57,12 +60,12 @@ export const createRunner = (deps: RunnerDeps): Runner => {
   let idle: (() => void) | undefined;
 
   /** A place has become free: jobs that were refused for want of one are not in the queue any more. */
-  const wakeNext = async (): Promise<void> => {
-    if (deps.totalLimit == null) return;
+  const wakeNext = async (job: JobRecord): Promise<void> => {
     try {
-      await wakeRefused(deps);
+      if (deps.totalLimit != null) await wakeRefused(deps);
+      await deps.onRunOver?.(job);
     } catch (error) {
-      deps.log.warn('The next job could not be looked for; the recurring pass does it.', { error: describe(error) });
+      deps.log.warn('What waited for a job to end could not be looked for; the recurring pass does it.', { error: describe(error) });
     }
   };
 
@@ -95,11 +98,11 @@ export const createRunner = (deps: RunnerDeps): Runner => {
       if (interrupted) run.stop('drained', DRAINED);
       try {
         await run.toItsEnd();
+        await wakeNext(claimed.job);
       } finally {
         runs.delete(run);
         if (runs.size === 0) idle?.();
       }
-      await wakeNext();
     },
     get running() {
       return runs.size;

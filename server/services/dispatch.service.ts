@@ -2,7 +2,7 @@ import { DomainError } from '../domain/errors.js';
 import { nextRun } from '../domain/schedule.js';
 import { type SlotStarter } from '../domain/slot.js';
 import { type BackupStarter } from './backup-start.js';
-import { type Database, type Ids, type PlannedPlace, type Repositories, type WorkQueue } from './ports.js';
+import { type Database, type Ids, type PlannedPlace, type Repositories, type Scope, type WorkQueue } from './ports.js';
 import { type InstanceRecord, type PolicyRecord, type SlotRecord } from './records.js';
 import { type ScheduleTime } from './schedule-time.js';
 import { type SlotPlanner } from './slots.js';
@@ -32,6 +32,8 @@ export interface DispatchDeps {
 export interface Dispatcher {
   /** The instant of this policy has come, or may have. */
   policyDue(policyId: string): Promise<void>;
+  /** A job on this instance's server has ended: a run that waited for that begins. */
+  serverFree(scope: Scope, instanceId: string): Promise<void>;
   /** The net: whatever is due and nobody was woken for. */
   dispatchDue(): Promise<void>;
   /** Tells the queue of the runs that come next, in case it has forgotten them: the net alone would start them late. */
@@ -123,6 +125,12 @@ export const createDispatcher = ({ db, ids, time, queue, slots, starter, catchUp
       const decision = await runPolicy(policyId, 'AGENDA_JOB', { skipLocked: false });
       // Its run may have been recorded by a change of the policy, which left it to be started.
       if (decision?.due === false) for (const id of await db.read.slots.waitingOf(policyId)) await runSlot(id, 'AGENDA_JOB');
+    },
+
+    async serverFree(scope, instanceId) {
+      for (const { id: policyId } of await db.read.policies.getByInstances(scope, [instanceId])) {
+        for (const id of await db.read.slots.waitingOf(policyId)) await runSlot(id, 'NET');
+      }
     },
 
     async dispatchDue() {

@@ -66,7 +66,9 @@ const slotBreaches = async ({ sql }: World, { slots }: Deeds): Promise<string[]>
     if (mine.length !== 1) found.push(`${name} has ${mine.length} rows`);
     for (const { state, jobs, completed, reason } of mine) {
       if (state === 'STARTED' && (jobs !== '1' || completed !== '1')) found.push(`${name} was started and has ${jobs} jobs, ${completed} of them ended`);
-      if (state === 'MISSED') found.push(`${name} was missed: ${String(reason)}`);
+      // Several that waited for one busy server give one run, the last one's.
+      const superseded = reason?.includes('later slot') === true && rows.some((row) => row.policy_id === policyId && row.planned_at > at);
+      if (state === 'MISSED' && !superseded) found.push(`${name} was missed: ${String(reason)}`);
       if (state !== 'STARTED' && state !== 'MISSED') found.push(`${name} is left ${state}`);
     }
   }

@@ -28,7 +28,7 @@ export interface World {
   /** Starts one more; resolves when it works. */
   startWorker(): Promise<NodeProcess>;
   sql<T>(text: string, parameters?: readonly unknown[]): Promise<T[]>;
-  /** What processes have logged as an error, those that were killed included. */
+  /** What processes have logged as an error, those that were killed included; but for work that was taken from them. */
   errors(): string[];
   stop(): Promise<void>;
 }
@@ -107,6 +107,6 @@ const build = async (stops: (() => Promise<unknown>)[], stop: () => Promise<void
       return ready;
     },
     sql: async <T>(text: string, parameters: readonly unknown[] = []) => (await pool.query(text, [...parameters])).rows as T[],
-    errors: () => nodes.flatMap((node) => node.output().split('\n').filter((line) => line.includes('"level":"error"'))),
+    errors: () => nodes.flatMap((node) => node.output().split('\n').filter((line) => line.includes('"level":"error"') && !line.includes('INTERRUPTED'))),
   };
 };
