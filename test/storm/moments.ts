@@ -23,12 +23,12 @@ const PATIENCE_MS = 600;
 export interface Strikes {
   /** How many there were, by the moment. */
   readonly killed: ReadonlyMap<string, number>;
-  slept: number;
+  readonly slept: number;
   /** Kills one worker at a moment, and starts another in its place. */
   kill(): Promise<void>;
-  /** Stops one for longer than its lease, and lets it go on. */
-  putToSleep(): Promise<void>;
-  /** Resolves when all that were to come are there. */
+  /** Stops one for longer than its lease, and lets it go on; meanwhile others may be killed. */
+  putToSleep(): void;
+  /** Resolves when all that were to come are there, and nobody sleeps. */
   settled(): Promise<void>;
 }
 
@@ -60,26 +60,35 @@ export const createStrikes = (world: World, random: Random): Strikes => {
     return { node: random.of(world.workers), moment: 'idle' };
   };
 
+  const keep = (work: Promise<unknown>): void => {
+    const over = work.finally(() => coming.delete(over));
+    coming.add(over);
+    // Rejections are `settled`'s to tell.
+    over.catch(() => undefined);
+  };
+  let slept = 0;
+  const sleepLong = async (): Promise<void> => {
+    const { node } = await somebody();
+    node.signal('SIGSTOP');
+    await sleep(LEASE_MS + 500 + random.below(500));
+    node.signal('SIGCONT');
+    slept += 1;
+  };
+
   return {
-    killed, slept: 0,
+    killed,
+    get slept() {
+      return slept;
+    },
     async kill() {
       const { node, moment } = await somebody();
       const delayMs = random.below(4) === 0 ? random.below(100) : random.below(8);
       if (delayMs > 0) await sleep(delayMs);
       await node.kill();
       killed.set(moment, (killed.get(moment) ?? 0) + 1);
-      const next = world.startWorker();
-      const arrived = next.finally(() => coming.delete(arrived));
-      coming.add(arrived);
-      arrived.catch(() => undefined);
+      keep(world.startWorker());
     },
-    async putToSleep() {
-      const { node } = await somebody();
-      node.signal('SIGSTOP');
-      await sleep(LEASE_MS + 500 + random.below(500));
-      node.signal('SIGCONT');
-      this.slept += 1;
-    },
+    putToSleep: () => keep(sleepLong()),
     async settled() {
       await Promise.all(coming);
     },

@@ -70,7 +70,7 @@ export const runStorm = async ({ kills, seed, log }: StormOptions): Promise<Stor
     for (let done = 1; done <= kills; done += 1) {
       await waitFor(() => world.workers.length >= WORKERS - 1, { timeoutMs: 60_000, message: 'workers to come back' });
       await strikes.kill();
-      if (done % SLEEP_EVERY === 0) await strikes.putToSleep();
+      if (done % SLEEP_EVERY === 0) strikes.putToSleep();
       if (done % 20 === 0) log(`${done} of ${kills} kills`);
     }
     storming = false;
