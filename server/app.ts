@@ -49,11 +49,14 @@ import { createInstanceService } from './services/instance.service.js';
 import { createJobService } from './services/job.service.js';
 import { createPolicyService } from './services/policy.service.js';
 import { type Database, type EnginePort, type Ids } from './services/ports.js';
+import { createRecoveryWatch } from './services/recovery-watch.js';
+import { createRecoveryService } from './services/recovery.service.js';
 import { createRestoreService } from './services/restore.service.js';
 import { claimMasterKeys } from './services/master-key-use.js';
 import { createRetentionService } from './services/retention.service.js';
 import { scheduleTime } from './services/schedule-time.js';
 import { createServiceService } from './services/service.service.js';
+import { createSlotService } from './services/slot.service.js';
 import { createSlotPlanner } from './services/slots.js';
 import { openStoreAt } from './store-place.js';
 import { type Logger } from './telemetry/logger.js';
@@ -230,13 +233,17 @@ const build = async ({ config, databaseUrl, log, clock: given, keepFirstKey, pro
   const starter = createBackupStarter(ids, gate);
   const time = scheduleTime(given);
   const slots = createSlotPlanner({ ids, log });
-  const metrics = createMetrics({ processMetrics: processMetrics ?? false });
+  const metrics = createMetrics({
+    processMetrics: processMetrics ?? false, onTrouble: (metric, error) => log.warn('A metric could not be had.', { metric, error: String(error) }),
+  });
   let url = '';
   const upkeep = createUpkeep({ db, store, keys, ids, clock, machine: given ?? machineClock, log, worker, vault, dial, queue, lease: config.lease, settings: config.upkeep });
 
   const services: Services = {
     instances: createInstanceService({ db, engine, vault, gate, ids, clock, time, queue, slots, backups: starter, defaultTimeZone: config.defaultTimeZone }),
     policies: createPolicyService({ db, clock, time, queue, slots }),
+    slots: createSlotService({ db }),
+    recovery: createRecoveryService({ db, time, catchUpMs: config.catchUpMs }),
     backups: createBackupService({ db, ids, clock, queue, starter, links, publicUrl: () => config.publicUrl ?? url }),
     restores: createRestoreService({ db, engine, vault, gate, ids, clock, log, queue }),
     jobs: createJobService({ db, feed, clock }),
@@ -257,8 +264,11 @@ const build = async ({ config, databaseUrl, log, clock: given, keepFirstKey, pro
     },
     tasks: { BACKUP: createBackupTask(taskDeps), RESTORE: createRestoreTask(taskDeps), DELETE: createDeleteTask({ store }), VERIFY: createVerifyTask({ db, store, keys, log }) },
   });
+  const recoveryWatch = createRecoveryWatch({ db, time, catchUpMs: config.catchUpMs, log });
   const dispatcher = createDispatcher({ db, ids, time, queue, slots, starter, catchUpMs: config.catchUpMs });
 
+  metrics.gauge('last_good_backup_age_seconds', 'Time since the newest AVAILABLE backup that is no safety copy was completed; +Inf when there is none.', ['instance', 'name'],
+    async () => (await db.read.recovery.ages()).map(({ id, name, seconds }) => ({ labels: { instance: id, name }, value: seconds ?? Infinity })));
   metrics.gauge('retention_stopped', '1 while sweeping and retention stand still.', [], async () => [{ value: (await upkeep.status()).stoppedBecause === null ? 0 : 1 }]);
   metrics.gauge('upkeep_last_pass_timestamp_seconds', 'When the last pass of retention began, on whatever node.', [], async () => {
     const { lastPassAt } = await upkeep.status();
@@ -287,7 +297,7 @@ const build = async ({ config, databaseUrl, log, clock: given, keepFirstKey, pro
     await agenda.start({
       runJob: (jobId) => runner.runJob(jobId),
       policyDue: (policyId) => dispatcher.policyDue(policyId),
-      tick: () => everyStep(() => dispatcher.dispatchDue(), () => dispatcher.remind(), () => wakeWaiting({ db, log, queue: agenda, limited }), () => forgetOld({ db })),
+      tick: () => everyStep(() => dispatcher.dispatchDue(), () => dispatcher.remind(), () => recoveryWatch.look(), () => wakeWaiting({ db, log, queue: agenda, limited }), () => forgetOld({ db })),
     });
     for (const { id, nextRunAt } of await db.read.policies.planned()) await queue.schedulePolicy(id, nextRunAt);
     collecting = startCollecting({ db, clock, log, queue, limited }, config.lease.collectMs);

@@ -8,7 +8,7 @@ export { type CallOptions, type ClientOptions, type KeyedCallOptions, type WebSo
 export { type RetryOptions } from './timing.js';
 export { type List, type ListOptions, type Page } from './list.js';
 export { type Ref } from './payload.js';
-export { type Instances } from './instances.js';
+export { type Instances, type Recovery } from './instances.js';
 export { type GetPolicyOptions, type Policies, type Policy } from './policies.js';
 export { type BackupAndJob, type BackupRef, type Backups, type DownloadLink, type RetentionVerdict } from './backups.js';
 export { type DownloadOptions, type DownloadSummary } from './download.js';
@@ -22,11 +22,12 @@ export {
   type JobEventFragment as JobEvent,
   type RestoreFragment as Restore,
   type RestorePlanFragment as RestorePlan,
+  type SlotFragment as Slot,
   type UserErrorFragment as UserError,
   type BackupFilter, type BackupNowInput, type CreateRestorePlanInput, type DeleteBackupInput, type InstanceFilter, type JobFilter,
-  type RegisterInstanceInput, type RemoveInstanceInput, type RestoreBackupInput, type RestoreFilter, type SetBackupPolicyInput,
+  type RegisterInstanceInput, type RemoveInstanceInput, type RestoreBackupInput, type RestoreFilter, type SetBackupPolicyInput, type SlotFilter,
   type TlsInput, type UpdateInstanceInput, type VerifyBackupInput,
   type BackupState, type BackupTrigger, type DataNow, type Engine, type ErrorCode, type Integrity, type JobConclusion,
-  type JobEventKind, type JobKind, type JobState, type ListOrder, type Phase, type RestorePlanState, type Role, type VerificationLevel, type VerificationResult,
-  type Weekday,
+  type JobEventKind, type JobKind, type JobState, type ListOrder, type Phase, type RecoveryStatus, type RestorePlanState, type Role,
+  type SlotStarter, type SlotState, type VerificationLevel, type VerificationResult, type Weekday,
 } from './generated/operations.js';

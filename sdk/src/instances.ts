@@ -1,11 +1,15 @@
 import { type Connection } from './connection.js';
 import {
-  GetInstanceDocument, ListInstancesDocument, ProbeInstanceDocument, RegisterInstanceDocument, RemoveInstanceDocument, UpdateInstanceDocument,
-  type InstanceFilter, type InstanceFragment, type RegisterInstanceInput, type RemoveInstanceInput, type UpdateInstanceInput,
+  GetInstanceDocument, GetRecoveryDocument, ListInstancesDocument, ListSlotsDocument, ProbeInstanceDocument, RegisterInstanceDocument, RemoveInstanceDocument, UpdateInstanceDocument,
+  type InstanceFilter, type InstanceFragment, type RegisterInstanceInput, type RemoveInstanceInput, type SlotFilter, type SlotFragment,
+  type UpdateInstanceInput,
 } from './generated/operations.js';
 import { createList, splitListInput, type List, type ListOptions } from './list.js';
 import { type CallOptions } from './options.js';
-import { fulfilled, idOf, type Ref } from './payload.js';
+import { found, fulfilled, idOf, type Ref } from './payload.js';
+
+/** What could be restored of an instance, and whether that is as new as its policy promises. */
+export type Recovery = InstanceFragment['recovery'];
 
 export interface Instances {
   /** Probes a server and stores it; stores nothing when the probe fails. */
@@ -20,6 +24,10 @@ export interface Instances {
   remove(instance: Ref | RemoveInstanceInput, options?: CallOptions): Promise<InstanceFragment>;
   /** Looks at the server again, now. */
   probe(instance: Ref, options?: CallOptions): Promise<InstanceFragment>;
+  /** Its planned backups whose instant has come, by their instants: what started each, or why it was missed. Throws NOT_FOUND when there is no such instance. */
+  slots(instance: Ref, filter?: SlotFilter & ListOptions, options?: CallOptions): List<SlotFragment>;
+  /** What could be restored of it now; null when there is no such instance. */
+  recovery(instance: Ref, options?: CallOptions): Promise<Recovery | null>;
 }
 
 export const createInstances = (connection: Connection): Instances => ({
@@ -38,4 +46,10 @@ export const createInstances = (connection: Connection): Instances => ({
   },
   probe: async (instance, options) =>
     fulfilled('probeInstance', (await connection.execute(ProbeInstanceDocument, { input: { instanceId: idOf(instance) } }, options)).probeInstance).instance,
+  slots: (instance, input = {}, options) => {
+    const { filter, list } = splitListInput<SlotFilter>(input);
+    const instanceId = idOf(instance);
+    return createList('ListSlots', list, async (page) => found((await connection.execute(ListSlotsDocument, { instanceId, filter, ...page }, options)).instance, 'such instance').slots);
+  },
+  recovery: async (instance, options) => (await connection.execute(GetRecoveryDocument, { id: idOf(instance) }, options)).instance?.recovery ?? null,
 });

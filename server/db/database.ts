@@ -10,6 +10,7 @@ import { createJobEventRepository } from './repositories/job-event.repository.js
 import { type AppendEvent, createJobRepository } from './repositories/job.repository.js';
 import { createNoticeRepository } from './repositories/notice.repository.js';
 import { createPolicyRepository } from './repositories/policy.repository.js';
+import { createRecoveryRepository } from './repositories/recovery.repository.js';
 import { createRunRepository } from './repositories/run.repository.js';
 import { createLockRepository, createUpkeepRepository } from './repositories/upkeep.repository.js';
 import { createPlanRepository, createRestoreRepository } from './repositories/restore.repository.js';
@@ -46,6 +47,7 @@ const createRepositories = (manager: EntityManager, topicsOf: TopicsOf, { notice
     instances: createInstanceRepository(manager),
     policies: createPolicyRepository(manager),
     slots: createSlotRepository(manager),
+    recovery: createRecoveryRepository(manager),
     backups: createBackupRepository(manager),
     leases: createLeaseRepository(manager),
     jobs: createJobRepository(manager, append),

@@ -2,6 +2,8 @@ import { registerEnumType } from 'type-graphql';
 import { BACKUP_STATES, CAPTURE_METHODS, ENGINES, INTEGRITIES, KEY_TYPES, TRIGGERS, VERIFICATION_LEVELS, VERIFICATION_RESULTS } from '../domain/backup.js';
 import { ERROR_CODES } from '../domain/errors.js';
 import { JOB_CONCLUSIONS, JOB_KINDS, JOB_STATES, PHASES } from '../domain/job.js';
+import { RECOVERY_STATUSES } from '../domain/recovery.js';
+import { SLOT_STARTERS, SLOT_STATES } from '../domain/slot.js';
 
 /** An enum whose values are their own names, as everywhere in this service. Descriptions are the SDL's. */
 const enumeration = <T extends string>(name: string, values: readonly T[]): Readonly<Record<T, T>> => {
@@ -22,6 +24,10 @@ export const CaptureMethodEnum = enumeration('CaptureMethod', CAPTURE_METHODS);
 export const RestoreMethodEnum = enumeration('RestoreMethod', ['REPLICATION_LINK']);
 
 export const WeekdayEnum = enumeration('Weekday', ['MONDAY', 'TUESDAY', 'WEDNESDAY', 'THURSDAY', 'FRIDAY', 'SATURDAY', 'SUNDAY']);
+
+export const SlotStateEnum = enumeration('SlotState', SLOT_STATES);
+export const SlotStarterEnum = enumeration('SlotStarter', SLOT_STARTERS);
+export const RecoveryStatusEnum = enumeration('RecoveryStatus', RECOVERY_STATUSES);
 
 export const BackupStateEnum = enumeration('BackupState', BACKUP_STATES);
 export const BackupTriggerEnum = enumeration('BackupTrigger', TRIGGERS);

@@ -1,6 +1,6 @@
 import { DomainError } from '../domain/errors.js';
 import { type Caller, type Services } from '../services/api.js';
-import { type BackupRecord, type InstanceRecord, type JobRecord, type PolicyRecord, type ProjectRecord, type RestorePlanRecord, type RestoreRecord } from '../services/records.js';
+import { type BackupRecord, type InstanceRecord, type JobRecord, type PolicyRecord, type ProjectRecord, type RecoveryRecord, type RestorePlanRecord, type RestoreRecord } from '../services/records.js';
 
 export interface Loader<T> {
   load(id: string): Promise<T | null>;
@@ -50,6 +50,7 @@ export const makeLoader = <T>(fetch: (ids: readonly string[]) => Promise<readonl
 export interface Loaders {
   instances: Loader<InstanceRecord>;
   policiesByInstance: Loader<PolicyRecord>;
+  recoveryByInstance: Loader<RecoveryRecord>;
   backups: Loader<BackupRecord>;
   latestBackupByInstance: Loader<BackupRecord>;
   runningJobByInstance: Loader<JobRecord>;
@@ -65,6 +66,7 @@ const one = <T>(get: (id: string) => Promise<T | null>) => (ids: readonly string
 export const makeLoaders = (services: Services, caller: Caller): Loaders => ({
   instances: makeLoader((ids) => services.instances.getMany(caller, ids)),
   policiesByInstance: makeLoader((ids) => services.policies.getManyByInstance(caller, ids)),
+  recoveryByInstance: makeLoader((ids) => services.recovery.getManyByInstance(caller, ids)),
   backups: makeLoader((ids) => services.backups.getMany(caller, ids)),
   latestBackupByInstance: makeLoader((ids) => services.backups.latestByInstance(caller, ids)),
   runningJobByInstance: makeLoader((ids) => services.jobs.runningByInstance(caller, ids)),

@@ -9,14 +9,16 @@ import { BackupResolver, BackupVerificationResolver } from './resolvers/backup.r
 import { InstanceResolver } from './resolvers/instance.resolver.js';
 import { JobResolver } from './resolvers/job.resolver.js';
 import { PolicyResolver } from './resolvers/policy.resolver.js';
+import { InstanceRecoveryResolver, RecoveryResolver } from './resolvers/recovery.resolver.js';
 import { RestorePlanResolver, RestoreResolver } from './resolvers/restore.resolver.js';
 import { RetentionResolver } from './resolvers/retention.resolver.js';
 import { ServiceResolver } from './resolvers/service.resolver.js';
+import { InstanceSlotsResolver, SlotResolver } from './resolvers/slot.resolver.js';
 import { assertSameSchema } from './schema-gate.js';
 
 const RESOLVERS: NonEmptyArray<new () => object> = [
   ServiceResolver, InstanceResolver, PolicyResolver, BackupResolver, BackupVerificationResolver, JobResolver, RestorePlanResolver, RestoreResolver,
-  RetentionResolver,
+  RetentionResolver, SlotResolver, InstanceSlotsResolver, RecoveryResolver, InstanceRecoveryResolver,
 ];
 
 /** type-graphql asks for one as soon as there is a subscription; ours bring their own iterators, so it is never used. */

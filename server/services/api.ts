@@ -2,8 +2,8 @@ import { type VerificationLevel } from '../domain/backup.js';
 import { type Principal } from '../domain/principal.js';
 import {
   type BackupFilter, type BackupRecord, type DownloadLinkRecord, type InstanceFilter, type InstanceRecord, type JobEventRecord,
-  type JobFilter, type JobRecord, type Page, type PageArgs, type PlannedRunRecord, type PolicyRecord, type ProjectRecord,
-  type RestoreFilter, type RestorePlanRecord, type RestoreRecord, type RetentionStatusRecord, type RetentionVerdictRecord, type ServiceRecord, type ViewerRecord, type Weekday,
+  type JobFilter, type JobRecord, type Page, type PageArgs, type PlannedRunRecord, type PolicyRecord, type ProjectRecord, type RecoveryRecord,
+  type RestoreFilter, type RestorePlanRecord, type RestoreRecord, type RetentionStatusRecord, type RetentionVerdictRecord, type ServiceRecord, type SlotFilter, type SlotRecord, type ViewerRecord, type Weekday,
 } from './records.js';
 
 /*
@@ -71,6 +71,17 @@ export interface PolicyApi {
   upcomingRuns(caller: Caller, policy: PolicyRecord, first: number): PlannedRunRecord[];
 }
 
+export interface SlotApi {
+  get(caller: Caller, id: string): Promise<SlotRecord | null>;
+  /** In the order of their planned instants. */
+  listOfInstance(caller: Caller, instanceId: string, filter: SlotFilter, page: PageArgs): Promise<Page<SlotRecord>>;
+}
+
+export interface RecoveryApi {
+  /** By instance ids, for the loader. */
+  getManyByInstance(caller: Caller, instanceIds: readonly string[]): Promise<(RecoveryRecord | null)[]>;
+}
+
 export interface BackupApi {
   get(caller: Caller, id: string): Promise<BackupRecord | null>;
   getMany(caller: Caller, ids: readonly string[]): Promise<(BackupRecord | null)[]>;
@@ -122,6 +133,8 @@ export interface ServiceApi {
 export interface Services {
   instances: InstanceApi;
   policies: PolicyApi;
+  slots: SlotApi;
+  recovery: RecoveryApi;
   backups: BackupApi;
   restores: RestoreApi;
   jobs: JobApi;

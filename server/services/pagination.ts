@@ -31,14 +31,19 @@ export const pageQuery = (list: ListName, args: PageArgs): PageQuery => {
   };
 };
 
+/** What a list is ordered by: lists of slots have their planned instants in place of a creation. */
+type Placed = { id: string } & ({ createdAt: Date } | { plannedAt: Date });
+
+const placeOf = (item: Placed): { createdAt: Date; id: string } => ({ id: item.id, createdAt: 'createdAt' in item ? item.createdAt : item.plannedAt });
+
 /** A page as the edge wants it. Behind a cursor that was given there is at least the item it stands for. */
-export const toPage = <T extends { createdAt: Date; id: string }>(
+export const toPage = <T extends Placed>(
   list: ListName,
   query: PageQuery,
   result: PageResult<T>,
   totalCount: () => Promise<number>,
 ): Page<T> => ({
-  items: result.items.map((item) => ({ cursor: listCursor(list, item), item })),
+  items: result.items.map((item) => ({ cursor: listCursor(list, placeOf(item)), item })),
   hasNextPage: query.forward ? result.more : query.from !== null,
   hasPreviousPage: query.forward ? query.from !== null : result.more,
   totalCount,

@@ -3,6 +3,7 @@ import { type ErrorCode } from '../domain/errors.js';
 import { type JobConclusion, type JobFailure, type JobKind, type JobProgress, type JobState, type Phase, type PhaseRecord } from '../domain/job.js';
 import { type Notice } from '../domain/notice.js';
 import { type Role } from '../domain/principal.js';
+import { type RecoveryFacts } from '../domain/recovery.js';
 import { type RetentionFacts, type RetentionInstance } from '../domain/retention.js';
 import { type ProbeReport } from '../domain/server-report.js';
 import { type KnownArchive } from '../engine/archive/archive.js';
@@ -150,6 +151,28 @@ export interface SlotRepository {
   save(slot: SlotRecord): Promise<void>;
   list(scope: Scope, instanceId: string, filter: SlotFilter, page: PageQuery): Promise<PageResult<SlotRecord>>;
   count(scope: Scope, instanceId: string, filter: SlotFilter): Promise<number>;
+}
+
+/** The facts of an instance's recovery point. */
+export interface RecoveryRow extends RecoveryFacts {
+  policyId: string;
+  projectId: string;
+  instanceId: string;
+  nextRunAt: Date | null;
+  lastGoodId: string | null;
+  /** Since when it is known to be LATE. */
+  lateSince: Date | null;
+}
+
+/** `dueBefore`: planned runs from before it have had their catch-up time. */
+export interface RecoveryRepository {
+  ofInstances(scope: Scope, instanceIds: readonly string[], dueBefore: Date): Promise<RecoveryRow[]>;
+  ofPolicy(policyId: string, dueBefore: Date): Promise<RecoveryRow | null>;
+  /** All for which backups are planned or which are known to be late, over all tenants, in the order of their policies' ids. */
+  promised(afterPolicyId: string, dueBefore: Date, limit: number): Promise<RecoveryRow[]>;
+  setLate(policyId: string, since: Date | null): Promise<void>;
+  /** Of all protected instances, over all tenants: seconds since the newest good backup was completed; null when there is none. */
+  ages(): Promise<{ id: string; name: string; seconds: number | null }[]>;
 }
 
 export interface NewBackup {
@@ -476,6 +499,7 @@ export interface Repositories {
   instances: InstanceRepository;
   policies: PolicyRepository;
   slots: SlotRepository;
+  recovery: RecoveryRepository;
   backups: BackupRepository;
   leases: LeaseRepository;
   jobs: JobRepository;

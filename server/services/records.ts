@@ -5,6 +5,7 @@ import {
 import { type ErrorCode } from '../domain/errors.js';
 import { type JobConclusion, type JobFailure, type JobKind, type JobProgress, type JobState, type Phase, type PhaseRecord } from '../domain/job.js';
 import { type Role } from '../domain/principal.js';
+import { type RecoveryStatus } from '../domain/recovery.js';
 import { type Weekday } from '../domain/schedule.js';
 import { type SlotStarter, type SlotState } from '../domain/slot.js';
 
@@ -109,6 +110,14 @@ export interface SlotRecord {
   startedBy: SlotStarter | null;
   jobId: string | null;
   reason: string | null;
+}
+
+export interface RecoveryRecord {
+  instanceId: string;
+  lastAvailableBackupId: string | null;
+  ageSeconds: number | null;
+  nextRunAt: Date | null;
+  status: RecoveryStatus;
 }
 
 export interface SlotFilter {

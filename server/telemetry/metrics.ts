@@ -19,8 +19,14 @@ export interface GaugeSample {
 
 const PREFIX = 'snapback_';
 
-/** @param options.processMetrics also memory, CPU, event loop and garbage collection of this process; they cannot be taken back, so once per process */
-export const createMetrics = ({ processMetrics = false }: { processMetrics?: boolean } = {}): Metrics => {
+export interface MetricsOptions {
+  /** Also memory, CPU, event loop and garbage collection of this process; they cannot be taken back, so once per process. */
+  processMetrics?: boolean;
+  /** Told of a gauge whose values could not be had. */
+  onTrouble?: (metric: string, error: unknown) => void;
+}
+
+export const createMetrics = ({ processMetrics = false, onTrouble }: MetricsOptions = {}): Metrics => {
   const registry = new Registry();
   const registers = [registry];
   if (processMetrics) collectDefaultMetrics({ register: registry });
@@ -49,8 +55,13 @@ export const createMetrics = ({ processMetrics = false }: { processMetrics?: boo
       new Gauge({
         name: `${PREFIX}${name}`, help, labelNames: [...labels], registers,
         async collect() {
+          // One that cannot be asked for, since the database is away, say, is left out: the others are what one looks at then.
+          const samples = await Promise.resolve().then(collect).catch((error: unknown) => {
+            onTrouble?.(`${PREFIX}${name}`, error);
+            return [];
+          });
           this.reset();
-          for (const { labels: of = {}, value } of await collect()) this.set(of, value);
+          for (const { labels: of = {}, value } of samples) this.set(of, value);
         },
       });
     },

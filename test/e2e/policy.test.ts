@@ -116,6 +116,7 @@ describe('the clock', () => {
       const late = new Date(backup.createdAt).getTime() - planned.getTime();
       expect(late).toBeGreaterThanOrEqual(0);
       expect(late).toBeLessThan(2_000);
+      expect(await service.sdk.instances.slots(id).first()).toMatchObject({ state: 'STARTED', startedBy: 'AGENDA_JOB', plannedAt: planned.toISOString() });
     } finally {
       await Promise.all([service.stop(), redis.stop()]);
     }

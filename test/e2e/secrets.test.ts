@@ -29,6 +29,8 @@ const METHODS: { readonly [Noun in keyof Services]: { readonly [Method in keyof 
     get: { verb: 'read', args: ['pol_1'] }, getManyByInstance: { verb: 'read', args: [['ins_1']] }, set: { verb: 'operate', args: [{ instanceId: 'ins_1' }] },
     upcomingRuns: { verb: 'read', args: [{ weekdays: [], enabled: false, instanceId: 'ins_1', startTime: '02:00', windowMinutes: 1, timeZone: 'UTC' }, 1] },
   },
+  slots: { get: { verb: 'read', args: ['slt_1'] }, listOfInstance: { verb: 'read', args: ['ins_1', {}, {}] } },
+  recovery: { getManyByInstance: { verb: 'read', args: [['ins_1']] } },
   backups: {
     get: { verb: 'read', args: ['bak_1'] }, getMany: { verb: 'read', args: [['bak_1']] }, latestByInstance: { verb: 'read', args: [['ins_1']] }, list: { verb: 'read', args: [{}, {}] },
     backupNow: { verb: 'operate', args: [{ instanceId: 'ins_1', name: 'x' }] }, verify: { verb: 'operate', args: [{ backupId: 'bak_1', level: 'CONTENT' }] },

@@ -2,4 +2,4 @@
 /** Version of this package. */
 export const SDK_VERSION = '0.1.0';
 /** SHA-256 of the schema files this package was generated from, in the order of their names. */
-export const SCHEMA_SHA256 = 'cac026caae4bfd0b60e6707ac25df1b175213a1f32f537be180d92d47305c720';
+export const SCHEMA_SHA256 = '65ee6a2752a3181db7cdea9c287518361e97024c894e0e72c96475baf4da2e7e';

@@ -23,11 +23,11 @@ export class ServiceResolver {
       case 'project': return services.service.project(caller, id);
       case 'instance': return services.instances.get(caller, id);
       case 'policy': return services.policies.get(caller, id);
+      case 'slot': return services.slots.get(caller, id);
       case 'backup': return services.backups.get(caller, id);
       case 'restorePlan': return services.restores.getPlan(caller, id);
       case 'restore': return services.restores.get(caller, id);
       case 'job': return services.jobs.get(caller, id);
-      case 'slot':
       case 'apiKey':
       case 'notice':
       case undefined: return null;

@@ -28,4 +28,18 @@ describe('metrics', () => {
     expect(text).toContain('snapback_backup_age_seconds{instance="orders"} 61');
     expect(text).not.toContain('carts');
   });
+
+  it('of which one that cannot be had is left out, and told of', async () => {
+    const troubles: string[] = [];
+    const metrics = createMetrics({ onTrouble: (metric, error) => troubles.push(`${metric} ${String(error)}`) });
+    let away = false;
+    metrics.gauge('age_seconds', 'Age.', [], () => (away ? Promise.reject(new Error('away')) : [{ value: Infinity }]));
+    metrics.bytesCaptured(5);
+    expect(await metrics.text()).toContain('snapback_age_seconds +Inf');
+    away = true;
+    const text = await metrics.text();
+    expect(text).not.toContain('+Inf');
+    expect(text).toContain('snapback_captured_bytes_total 5');
+    expect(troubles).toEqual(['snapback_age_seconds Error: away']);
+  });
 });
