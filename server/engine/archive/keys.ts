@@ -47,9 +47,8 @@ interface KeyPlace {
 
 const keyAt = ({ backupId, masterKeyId, artifact }: KeyPlace): string => objectKey(backupId, `${KEY_OBJECT_PREFIX}${masterKeyId}${attemptSuffix(artifact) ?? ''}`);
 
-const wrap = (master: WrappingKey, backupId: string, key: Uint8Array): Buffer => {
+const wrap = (master: WrappingKey, backupId: string, key: Uint8Array, nonce: Uint8Array): Buffer => {
   const head = headOf(master.id);
-  const nonce = randomBytes(NONCE_BYTES);
   const cipher = createCipheriv('aes-256-gcm', master.derive(PURPOSE), nonce, { authTagLength: TAG_BYTES });
   cipher.setAAD(boundTo(head, backupId));
   return Buffer.concat([head, nonce, cipher.update(key), cipher.final(), cipher.getAuthTag()]);
@@ -70,14 +69,17 @@ const unwrap = (master: WrappingKey, backupId: string, at: string, wrapped: Buff
   }
 };
 
-export const makeBackupKey = (random: (bytes: number) => Uint8Array = randomBytes): Uint8Array => random(KEY_BYTES);
+type Random = (bytes: number) => Uint8Array;
+
+export const makeBackupKey = (random: Random = randomBytes): Uint8Array => random(KEY_BYTES);
 
 /** Key of the manifest's HMAC. */
 export const manifestKeyFrom = (backupKey: Uint8Array): Buffer => Buffer.from(hkdfSync('sha256', backupKey, new Uint8Array(0), 'snapback v1 manifest', 32));
 
 /** Keeps a backup's key, wrapped by `master`, durably. CONFLICT when there is one already. */
-export const storeBackupKey = (store: Store, master: WrappingKey, of: { backupId: string; artifact: string; key: Uint8Array }, signal?: AbortSignal): Promise<void> =>
-  writeWhole(store, keyAt({ ...of, masterKeyId: master.id }), wrap(master, of.backupId, of.key), signal);
+export const storeBackupKey = (
+  store: Store, master: WrappingKey, of: { backupId: string; artifact: string; key: Uint8Array }, signal?: AbortSignal, random: Random = randomBytes,
+): Promise<void> => writeWhole(store, keyAt({ ...of, masterKeyId: master.id }), wrap(master, of.backupId, of.key, random(NONCE_BYTES)), signal);
 
 export const removeBackupKey = (store: Store, master: WrappingKey, of: { backupId: string; artifact: string }): Promise<void> =>
   store.remove(keyAt({ ...of, masterKeyId: master.id }));

@@ -24,7 +24,7 @@ export interface CreateArchiveOptions {
   /** Blocks under way at once, default 4, about 10 MiB with the default block size. */
   depth?: number | undefined;
   signal?: AbortSignal | undefined;
-  /** Source of the object's salt and of the backup's key, for reproducible archives. Default: the system's. */
+  /** Source of the object's salt, of the backup's key, and of the nonce it is wrapped with, for reproducible archives. Default: the system's. */
   random?: ((bytes: number) => Uint8Array) | undefined;
 }
 
@@ -82,7 +82,7 @@ export const createArchive = async (store: Store, options: CreateArchiveOptions)
   const artifact = {
     object, kind: 'RDB', codec: codec.name, cipher, blockSize, salt: Buffer.from(salt).toString('hex'),
   } as const;
-  return new StoreArchiveWriter({ store, backupId, signal, output, pipeline, seal, artifact, encryption: keys && backupKey ? { keys, backupKey } : null });
+  return new StoreArchiveWriter({ store, backupId, signal, output, pipeline, seal, artifact, encryption: keys && backupKey ? { keys, backupKey, random } : null });
 };
 
 interface Parts {
@@ -92,7 +92,7 @@ interface Parts {
   output: ObjectWriter;
   pipeline: BlockPipeline;
   seal: Seal;
-  encryption: { keys: KeyRing; backupKey: Uint8Array } | null;
+  encryption: { keys: KeyRing; backupKey: Uint8Array; random: NonNullable<CreateArchiveOptions['random']> } | null;
   artifact: Pick<StoredArtifact, 'object' | 'kind' | 'codec' | 'cipher' | 'blockSize' | 'salt'>;
 }
 
@@ -166,7 +166,7 @@ class StoreArchiveWriter implements ArchiveWriter {
     this.state = 'committed';
     const data = output.commit().then(() => this.undo.push(() => store.remove(objectKey(backupId, artifact.object))));
     const of = { backupId, artifact: artifact.object };
-    const key = encryption && storeBackupKey(store, encryption.keys.current, { ...of, key: encryption.backupKey }, signal)
+    const key = encryption && storeBackupKey(store, encryption.keys.current, { ...of, key: encryption.backupKey }, signal, encryption.random)
       .then(() => this.undo.push(() => removeBackupKey(store, encryption.keys.current, of)));
     // Neither is left under way when the other fails.
     for (const outcome of await Promise.allSettled([data, key])) if (outcome.status === 'rejected') throw outcome.reason;

@@ -1,18 +1,31 @@
-"""Reads one archive (a folder with `manifest` and `rdb`) by FORMAT.md alone and prints what it found.
+"""Reads one archive by FORMAT.md alone.
 
-Blocks compressed with brotli are expanded where the `brotli` module is installed; without it their tags and lengths are
-checked and "expanded" is false.
+    reader.py FOLDER [OUT.rdb]
+
+FOLDER is `backups/<backup id>` of a store. Checks everything, prints what it found, and, where OUT is given, writes the RDB there. The master keys of an
+encrypted archive, 64 hexadecimal digits each, come from the environment variable MASTER_KEY, separated by commas. Needs
+nothing but Python 3.8; with the module `cryptography` it is much faster. Blocks compressed with brotli are expanded where the
+module `brotli` is installed: without it their tags and lengths are checked, and "expanded" is false.
 """
 import hashlib
+import hmac
 import json
 import os
+import re
 import struct
 import sys
 
+sys.dont_write_bytecode = True
 try:
     import brotli
 except ImportError:
     brotli = None
+try:
+    from cryptography.exceptions import InvalidTag
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+except ImportError:
+    AESGCM = None
+    from aes_gcm import AesGcm
 
 
 def need(condition, what):
@@ -21,66 +34,140 @@ def need(condition, what):
 
 
 folder = sys.argv[1]
-with open(os.path.join(folder, "manifest"), "rb") as file:
-    manifest_bytes = file.read()
-with open(os.path.join(folder, "rdb"), "rb") as file:
-    data = file.read()
+out = sys.argv[2] if len(sys.argv) > 2 else None
+master_keys = [bytes.fromhex(text.strip()) for text in os.environ.get("MASTER_KEY", "").split(",") if text.strip()]
+
+
+def read(name):
+    try:
+        with open(os.path.join(folder, name), "rb") as file:
+            return file.read()
+    except FileNotFoundError:
+        return None
+
+
+def hkdf(secret, salt, info):
+    """HKDF-SHA-256 (RFC 5869), 32 bytes: one round of the expansion."""
+    return hmac.new(hmac.new(salt, secret, hashlib.sha256).digest(), info + b"\1", hashlib.sha256).digest()
+
+
+def gcm_opener(key):
+    """(nonce, ciphertext and tag, associated data) -> content, or None."""
+    if AESGCM is None:
+        return AesGcm(key).decrypt
+
+    def decrypt(nonce, sealed, associated):
+        try:
+            return AESGCM(key).decrypt(nonce, sealed, associated)
+        except InvalidTag:
+            return None
+    return decrypt
 
 
 def canonical(value):
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    """RFC 8785 for what a manifest holds: members sorted by UTF-16 code units."""
+    if isinstance(value, dict):
+        names = sorted(value, key=lambda name: name.encode("utf-16-be"))
+        return "{" + ",".join(canonical(name) + ":" + canonical(value[name]) for name in names) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join(map(canonical, value)) + "]"
+    need(not isinstance(value, float), "manifest: a number that is no integer")
+    return json.dumps(value, ensure_ascii=False)
 
 
+manifest_bytes = read("manifest")
+need(manifest_bytes is not None, "manifest: missing; this is no archive")
 manifest = json.loads(manifest_bytes)
 need(manifest["format"] == "snapback-archive" and manifest["formatVersion"] == 1, "unsupported manifest")
-need(canonical(manifest) == manifest_bytes, "manifest: not canonical")
-covered = {name: value for name, value in manifest.items() if name != "authentication"}
-need(hashlib.sha256(canonical(covered)).hexdigest() == manifest["authentication"]["digest"], "manifest: wrong digest")
+need(canonical(manifest).encode() == manifest_bytes, "manifest: not canonical")
+covered = canonical({name: value for name, value in manifest.items() if name != "authentication"}).encode()
+need(hashlib.sha256(covered).hexdigest() == manifest["authentication"]["digest"], "manifest: wrong digest")
+backup_id = manifest["backup"]["id"]
+need(os.path.basename(os.path.abspath(folder)) == backup_id, "manifest: of another backup")
 artifact = manifest["artifacts"][0]
 plain_size, block_size, count = int(artifact["plainSize"]), artifact["blockSize"], artifact["blockCount"]
+need(count == max(1, -(-plain_size // block_size)), "manifest: wrong number of blocks")
+need(artifact["codec"] in ("none", "brotli") and artifact["cipher"] in ("none", "aes-256-gcm"), "unsupported codec or cipher")
+encrypted = artifact["cipher"] != "none"
+need(encrypted == (manifest["authentication"]["hmac"] is not None), "manifest: HMAC without cipher, or cipher without HMAC")
+
+
+def unwrap():
+    """The backup's key, by whichever of the master keys wraps it."""
+    suffix = re.fullmatch(r"rdb(\.\d+)?", artifact["object"]).group(1) or ""
+    for master in master_keys:
+        master_id = hashlib.sha256(b"snapback master key id" + master).hexdigest()[:8]
+        wrapped = read("key." + master_id + suffix)
+        if wrapped is None:
+            continue
+        need(len(wrapped) == 76 and wrapped[:16] == b"SNAPKEY1" + master_id.encode(), "key: not wrapped by this master key")
+        wrapping = hkdf(master, b"snapback", b"archive keys v1")
+        key = gcm_opener(wrapping)(wrapped[16:28], wrapped[28:], wrapped[:16] + backup_id.encode())
+        need(key is not None, "key: wrong tag")
+        return key
+    sys.exit("key: none of the master keys given wraps it")
+
+
+backup_key = unwrap() if encrypted else None
+if encrypted:
+    proof = hmac.new(hkdf(backup_key, b"", b"snapback v1 manifest"), covered, hashlib.sha256).hexdigest()
+    need(hmac.compare_digest(proof, manifest["authentication"]["hmac"]), "manifest: wrong HMAC")
+
+data = read(artifact["object"])
+need(data is not None, "object: missing")
 need(len(data) == int(artifact["storedSize"]), "object: wrong size")
-
 header = data[:64]
-magic, version, codec, cipher, shift, kind, zero, backup_id, salt = struct.unpack("<8sHBBBBH32s16s", header)
-need(magic == b"SNAPBACK" and version == 1 and cipher == 0 and kind == 1 and zero == 0, "header: not ours")
-need({0: "none", 1: "brotli"}[codec] == artifact["codec"] and 1 << shift == block_size, "header: disagrees")
-need(backup_id.rstrip(b"\0").decode() == manifest["backup"]["id"] and salt.hex() == artifact["salt"], "header: disagrees")
+expected = struct.pack(
+    "<8sHBBBBH32s16s", b"SNAPBACK", 1, {"none": 0, "brotli": 1}[artifact["codec"]], 1 if encrypted else 0, block_size.bit_length() - 1, 1, 0,
+    backup_id.encode(), bytes.fromhex(artifact["salt"]))
+need(header == expected, "header: disagrees with the manifest")
+open_sealed = gcm_opener(hkdf(backup_key, header[48:], b"snapback v1 data")) if encrypted else None
 
 
-def open_frame(at, number, what):
-    fields = struct.unpack("<IIIBBH", data[at:at + 16])
-    need(fields[2] == number and fields[5] == 0, what + ": wrong header")
-    payload = data[at + 16:at + 16 + fields[0]]
-    tag = data[at + 16 + fields[0]:at + 32 + fields[0]]
-    need(hashlib.sha256(header + data[at:at + 16] + payload).digest()[:16] == tag, what + ": wrong tag")
-    return fields, payload
+def open_frame(at, frame_header, what):
+    """The payload of the frame whose header must be this one."""
+    need(data[at:at + 16] == frame_header, what + ": wrong header")
+    stored = struct.unpack("<I", frame_header[:4])[0]
+    sealed = data[at + 16:at + 32 + stored]
+    if open_sealed:
+        content = open_sealed(frame_header[13:14] + bytes(7) + frame_header[8:12], sealed, header + frame_header)
+        need(content is not None, what + ": wrong tag")
+        return content
+    need(hashlib.sha256(header + frame_header + sealed[:-16]).digest()[:16] == sealed[-16:], what + ": wrong tag")
+    return sealed[:-16]
 
 
-index_at, size, end = struct.unpack("<QQ8s", data[-24:])
-need(end == b"SNAPEND1" and size == len(data), "footer: wrong")
-fields, index = open_frame(index_at, count, "index")
-need(fields[3] == 3 and fields[4] == 1 and index_at + 32 + fields[0] + 24 == len(data), "index: wrong place")
-need(struct.unpack("<QI", index[:12]) == (plain_size, count), "index: disagrees")
+index_size = 12 + 4 * count
+index_at = len(data) - 24 - 32 - index_size
+need(data[-24:] == struct.pack("<QQ8s", index_at, len(data), b"SNAPEND1"), "footer: wrong")
+index = open_frame(index_at, struct.pack("<IIIBBH", index_size, index_size, count, 3, 1, 0), "index")
+need(struct.unpack("<QI", index[:12]) == (plain_size, count), "index: disagrees with the manifest")
 lengths = struct.unpack("<%dI" % count, index[12:])
+need(64 + sum(lengths) + 32 * count == index_at, "index: lengths do not add up")
 
-at, expanded, plain_hash, total = 64, True, hashlib.sha256(), 0
-for number in range(count):
+at, expanded, content = 64, True, []
+for number, stored in enumerate(lengths):
     what = "block %d" % number
-    (stored, plain, _, flags, kind, _), payload = open_frame(at, number, what)
     last = number == count - 1
-    need(stored == lengths[number] and kind == 0, what + ": wrong header")
-    need(plain == (plain_size - number * block_size if last else block_size), what + ": wrong plain length")
-    need(flags == (1 if last else 0) | (2 if stored == plain else 0), what + ": wrong flags")
-    total += plain
+    plain = plain_size - number * block_size if last else block_size
+    need(stored <= plain, what + ": longer than its content")
+    raw = stored == plain
+    payload = open_frame(at, struct.pack("<IIIBBH", stored, plain, number, (1 if last else 0) | (2 if raw else 0), 0, 0), what)
     at += 32 + stored
-    if not flags & 2:
+    if not raw:
         if brotli is None:
             expanded = False
             continue
         payload = brotli.decompress(payload)
         need(len(payload) == plain, what + ": expands wrongly")
-    plain_hash.update(payload)
-need(at == index_at and total == plain_size, "blocks: do not add up")
+    content.append(payload)
 need(hashlib.sha256(data).hexdigest() == artifact["storedSha256"], "object: wrong SHA-256")
-need(not expanded or plain_hash.hexdigest() == artifact["plainSha256"], "plain bytes: wrong SHA-256")
-print(json.dumps({"plainSize": total, "plainSha256": plain_hash.hexdigest() if expanded else artifact["plainSha256"], "expanded": expanded}))
+need(not expanded or hashlib.sha256(b"".join(content)).hexdigest() == artifact["plainSha256"], "plain bytes: wrong SHA-256")
+if out:
+    need(expanded, "install the module brotli to expand this archive")
+    with open(out, "xb") as file:
+        file.write(b"".join(content))
+print(json.dumps({
+    "plainSize": plain_size, "plainSha256": artifact["plainSha256"], "expanded": expanded, "encrypted": encrypted,
+    "gcm": None if not encrypted else "aes_gcm.py" if AESGCM is None else "cryptography",
+}))
