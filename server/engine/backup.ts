@@ -1,7 +1,7 @@
 import { addressOf } from '../domain/address.js';
 import { type Coverage, type Engine, type Trigger } from '../domain/backup.js';
 import { abortReason, DomainError } from '../domain/errors.js';
-import { type ArchiveWriter, createArchive, type KeyRing, type Manifest, removeArchive } from './archive/archive.js';
+import { type ArchiveWriter, createArchive, type KeyRing, type Manifest, removeAttempts } from './archive/archive.js';
 import { manifestKey } from './archive/layout.js';
 import { openControl } from './control.js';
 import { type Clock, type Dial, type Endpoint, type Log, type OnProgress } from './ports.js';
@@ -79,7 +79,7 @@ export const runBackup = async (plan: BackupPlan, deps: BackupDeps, signal: Abor
   const server = await meetServer(plan, deps, signal);
   await checkRoom(deps.store, server.usedMemoryBytes);
   // An earlier attempt of this backup may have died between its data and its manifest.
-  if ((await deps.store.stat(manifestKey(plan.backupId))) === null) await removeArchive(deps.store, plan.backupId);
+  if ((await deps.store.stat(manifestKey(plan.backupId))) === null) await removeAttempts(deps.store, plan.backupId, plan.attempt ?? 1);
   const archive = await createArchive(deps.store, { backupId: plan.backupId, attempt: plan.attempt, keys: deps.keys, signal });
   let disconnected: Promise<void> | undefined;
   try {

@@ -34,6 +34,11 @@ const MANIFEST_OBJECT = 'manifest';
  * yet can then neither mix its bytes with those of the next one nor remove them.
  */
 export const rdbObject = (attempt: number): string => (attempt === 1 ? 'rdb' : `rdb.${attempt}`);
+/** Which attempt wrote an object, from 1. Undefined for objects of no attempt. */
+export const attemptOf = (object: string): number | undefined => {
+  const suffix = attemptSuffix(object);
+  return suffix === undefined ? undefined : Number(suffix.slice(1) || 1);
+};
 /** `key.<master key id>`: the backup's key, wrapped by that master key; of a later attempt `key.<master key id>.<n>`. */
 export const KEY_OBJECT_PREFIX = 'key.';
 /** What tells the objects of one attempt from those of another: empty, or `.<n>`. Undefined for objects of no attempt. */

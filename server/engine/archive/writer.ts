@@ -1,10 +1,11 @@
 import { randomBytes } from 'node:crypto';
 import { DomainError, abortReason } from '../../domain/errors.js';
 import { type ObjectWriter, type Store } from '../store/store.js';
+import { removeManifestOf } from './attempts.js';
 import { BlockPipeline, type Frame } from './block-pipeline.js';
 import { DEFAULT_CODEC, codecFor, type CodecChoice } from './codec.js';
 import {
-  BLOCK_SIZES, DEFAULT_BLOCK_SIZE, FOOTER_BYTES, SALT_BYTES, archivePrefix, attemptSuffix, encodeBlockHeader, encodeFooter, encodeHeader, encodeIndex,
+  BLOCK_SIZES, DEFAULT_BLOCK_SIZE, FOOTER_BYTES, SALT_BYTES, archivePrefix, attemptOf, encodeBlockHeader, encodeFooter, encodeHeader, encodeIndex,
   manifestKey, objectKey, parseArchiveKey, rdbObject, type BlockSize, type CipherName,
 } from './layout.js';
 import { makeBackupKey, manifestKeyFrom, removeBackupKey, storeBackupKey, type KeyRing } from './keys.js';
@@ -108,6 +109,10 @@ class StoreArchiveWriter implements ArchiveWriter {
     this.frame = parts.pipeline.take();
   }
 
+  private get attempt(): number {
+    return attemptOf(this.parts.artifact.object) ?? 1;
+  }
+
   get storedBytes(): bigint {
     return this.parts.pipeline.storedSize;
   }
@@ -184,7 +189,7 @@ class StoreArchiveWriter implements ArchiveWriter {
       }
       // The archive of an attempt that was taken for dead and woke up; its data may be gone already.
       await assertOwned();
-      await store.remove(manifestKey(backupId));
+      if (!(await removeManifestOf(store, backupId, this.attempt))) throw new DomainError('INTERRUPTED', `A later attempt has sealed archive ${backupId}.`, { retryable: true });
     }
   }
 
@@ -196,12 +201,12 @@ class StoreArchiveWriter implements ArchiveWriter {
 
   /** Data of earlier attempts that nothing names any more. What cannot be removed goes with the archive, at the latest. */
   private async removeOtherAttempts(): Promise<void> {
-    const { store, backupId, artifact } = this.parts;
+    const { store, backupId } = this.parts;
     const left: string[] = [];
     try {
       for await (const { key } of store.list(archivePrefix(backupId))) {
-        const attempt = attemptSuffix(parseArchiveKey(key)?.object ?? '');
-        if (attempt !== undefined && attempt !== attemptSuffix(artifact.object)) left.push(key);
+        const attempt = attemptOf(parseArchiveKey(key)?.object ?? '');
+        if (attempt !== undefined && attempt < this.attempt) left.push(key);
       }
       for (const key of left) await store.remove(key);
     } catch (error) {

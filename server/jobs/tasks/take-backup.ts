@@ -1,7 +1,7 @@
 import { capabilities, type EngineGate, NOTHING_OFF } from '../../domain/capability.js';
 import { DomainError } from '../../domain/errors.js';
 import { expiresAt } from '../../domain/retention.js';
-import { removeArchive, type Manifest } from '../../engine/archive/archive.js';
+import { removeAttempts, type Manifest } from '../../engine/archive/archive.js';
 import { manifestKey } from '../../engine/archive/layout.js';
 import { runBackup, type BackupDeps, type BackupResult } from '../../engine/backup.js';
 import { type Endpoint } from '../../engine/ports.js';
@@ -85,7 +85,7 @@ export const takeBackup = async (
  * What the row of a backup is to say when an attempt that died had sealed its archive already: it is read through and taken as it is. Null
  * when there is none; one that cannot be read is removed. Fails as the store does.
  */
-export const sealedEarlier = async ({ backupDeps: { store, keys } }: TakeBackupDeps, { assertOwned, onProgress, signal }: TaskContext, backup: BackupRecord): Promise<BackupChange | null> => {
+export const sealedEarlier = async ({ backupDeps: { store, keys } }: TakeBackupDeps, { job, assertOwned, onProgress, signal }: TaskContext, backup: BackupRecord): Promise<BackupChange | null> => {
   const { backupId, known } = archiveOf(backup);
   if ((await store.stat(manifestKey(backupId))) === null) return null;
   try {
@@ -93,7 +93,7 @@ export const sealedEarlier = async ({ backupDeps: { store, keys } }: TakeBackupD
   } catch (error) {
     if (!isDamage(error)) throw error;
     await assertOwned();
-    await removeArchive(store, backupId);
+    await removeAttempts(store, backupId, job.attempt - 1);
     return null;
   }
 };

@@ -2,7 +2,7 @@ import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import { DomainError } from '../../../server/domain/errors.js';
-import { createArchive, listArchives, openArchive, removeArchive, type ArchiveEntry } from '../../../server/engine/archive/archive.js';
+import { createArchive, listArchives, openArchive, removeArchive, removeAttempts, type ArchiveEntry } from '../../../server/engine/archive/archive.js';
 import { nodeFsOps, type FsOps } from '../../../server/engine/store/fs-ops.js';
 import { type Store } from '../../../server/engine/store/store.js';
 import { MASTER, RING, BACKUP_ID, OTHER_ID, facts, randomBytesOf, readPlain, scratchStore, textOf, writeArchive, type Scratch } from './archive-kit.js';
@@ -199,6 +199,25 @@ describe('archive commit protocol', () => {
       await next.seal(facts(), owned);
       expect(await keys()).toEqual([`key.${MASTER.id}.2`, 'manifest', 'rdb.2']);
       expect((await readPlain(at.store)).equals(fresh)).toBe(true);
+    });
+
+    it('one that wakes up at its very beginning clears away what it and those before it left, and nothing of the next one', async () => {
+      at = await scratchStore();
+      const put = async (object: string): Promise<void> => {
+        const writer = await at.store.create(`backups/${BACKUP_ID}/${object}`);
+        await writer.commit();
+      };
+      for (const object of ['rdb', 'rdb.2', 'key.00000000', 'key.00000000.2', 'rdb.3', 'key.00000000.3']) await put(object);
+      await removeAttempts(at.store, BACKUP_ID, 2);
+      expect(await keys()).toEqual(['key.00000000.3', 'rdb.3']);
+      await put('manifest');
+      await at.tamper(`backups/${BACKUP_ID}/manifest`, Buffer.from(JSON.stringify({ artifacts: [{ object: 'rdb.3' }] })));
+      await removeAttempts(at.store, BACKUP_ID, 2);
+      expect(await keys()).toEqual(['key.00000000.3', 'manifest', 'rdb.3']);
+      // One that nobody can read is in everybody's way.
+      await at.tamper(`backups/${BACKUP_ID}/manifest`, Buffer.from('{'));
+      await removeAttempts(at.store, BACKUP_ID, 3);
+      expect(await keys()).toEqual([]);
     });
 
     it('nobody else replaces a sealed archive', async () => {
