@@ -3,19 +3,10 @@ import { join } from 'node:path';
 import { DomainError } from '../../domain/errors.js';
 import { isMissing, storageError, systemCode } from './fs-errors.js';
 import { type FsOps } from './fs-ops.js';
+import { decodeMarker, encodeMarker, MARKER_NAME, noMarkerButContent, type Marker } from './marker.js';
 
-export const MARKER_NAME = '.snapback-store';
-const MARKER_FORMAT = 1;
 /** What a fresh volume may carry and still count as empty. */
 const VOLUME_FURNITURE: ReadonlySet<string> = new Set(['lost+found', '.snapshot', '.Trashes', '.fseventsd']);
-
-export interface Marker {
-  storeId: string;
-  /** Whose archives these are; null in a store that no catalogue has claimed, such as one made before 0.2. */
-  catalogueId: string | null;
-}
-
-const ID = /^[A-Za-z0-9_-]{1,64}$/;
 
 /** A store's marker, or null when the folder carries none. A marker that cannot be understood is STORAGE_IO. */
 export const readMarker = async (fs: FsOps, root: string): Promise<Marker | null> => {
@@ -26,29 +17,8 @@ export const readMarker = async (fs: FsOps, root: string): Promise<Marker | null
     if (isMissing(error)) return null;
     throw storageError('read the marker', MARKER_NAME, root, error);
   }
-  const broken = (cause?: unknown): DomainError => new DomainError('STORAGE_IO', `The marker ${join(root, MARKER_NAME)} is damaged.`, {
-    hint: 'Put the marker back from a copy of the store; it is one line of JSON with "format" and "storeId".', cause,
-  });
-  let marker: unknown;
-  try {
-    marker = JSON.parse(text);
-  } catch (error) {
-    throw broken(error);
-  }
-  if (typeof marker !== 'object' || marker === null || !('format' in marker) || !('storeId' in marker)) throw broken();
-  const catalogueId = 'catalogueId' in marker ? marker.catalogueId : null;
-  if (typeof marker.storeId !== 'string' || !ID.test(marker.storeId)) throw broken();
-  if (catalogueId !== null && (typeof catalogueId !== 'string' || !ID.test(catalogueId))) throw broken();
-  if (marker.format !== MARKER_FORMAT) {
-    throw new DomainError('UNSUPPORTED_FORMAT', `The store in ${root} has layout ${String(marker.format)}; this version knows ${String(MARKER_FORMAT)}.`, {
-      hint: 'Use the version of Snapback that made this store, or a newer one.',
-    });
-  }
-  return { storeId: marker.storeId, catalogueId };
+  return decodeMarker(text, root);
 };
-
-const encode = ({ storeId, catalogueId }: Marker): Buffer =>
-  Buffer.from(`${JSON.stringify({ format: MARKER_FORMAT, storeId, ...(catalogueId === null ? {} : { catalogueId }) })}\n`, 'utf8');
 
 /** Writes a marker under a temporary name, lets `place` give it its own, durably. */
 const writeMarker = async (fs: FsOps, root: string, marker: Marker, place: (temporary: string, path: string) => Promise<void>): Promise<void> => {
@@ -56,7 +26,7 @@ const writeMarker = async (fs: FsOps, root: string, marker: Marker, place: (temp
   const file = await fs.createFile(temporary);
   try {
     try {
-      await file.append(encode(marker));
+      await file.append(encodeMarker(marker));
       await file.sync();
     } finally {
       await file.close();
@@ -86,9 +56,7 @@ export const createMarker = async (fs: FsOps, root: string, marker: Marker, opti
   const already = await readMarker(fs, root);
   if (already !== null) return already;
   if (foreign.length > 0) {
-    throw new DomainError('STORAGE_IO', `${root} holds other files and no store marker.`, {
-      hint: `Choose an empty folder. If this is a Snapback store, its marker ${MARKER_NAME} is missing: put it back from a copy, or run "npm run store:adopt".`,
-    });
+    throw noMarkerButContent(root);
   }
   await writeMarker(fs, root, marker, (temporary, path) =>
     fs.link(temporary, path).catch(async (error: unknown) => {

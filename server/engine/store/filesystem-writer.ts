@@ -2,7 +2,7 @@ import { dirname, join } from 'node:path';
 import { DomainError, abortReason } from '../../domain/errors.js';
 import { isMissing, storageError, systemCode } from './fs-errors.js';
 import { type FileOps, type FsOps } from './fs-ops.js';
-import { type ObjectWriter } from './store.js';
+import { keyTaken, type ObjectWriter } from './store.js';
 
 /** Where an object will be and what it is called until then. */
 export interface Placement {
@@ -13,19 +13,6 @@ export interface Placement {
   /** Runs one at a time among all writers of this store. */
   exclusively: (run: () => Promise<void>) => Promise<void>;
 }
-
-/** A queue of one: what is handed in runs when all before it has ended, well or not. */
-export const oneAtATime = (): Placement['exclusively'] => {
-  let last: Promise<unknown> = Promise.resolve();
-  return (run) => {
-    const mine = last.then(run);
-    last = Promise.allSettled([mine]);
-    return mine;
-  };
-};
-
-export const keyTaken = (key: string, root: string, cause?: unknown): DomainError =>
-  new DomainError('CONFLICT', `Object ${key} exists already in ${root}.`, { hint: 'Objects are written once; remove it first.', cause });
 
 /** Creates the folders above `key` and makes each durable in its parent. */
 const makeFolders = async (fs: FsOps, root: string, key: string): Promise<void> => {

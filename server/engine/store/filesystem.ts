@@ -1,11 +1,16 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { dirname, join, resolve } from 'node:path';
 import { DomainError, abortReason } from '../../domain/errors.js';
-import { ARCHIVES_FOLDER, createMarker, MARKER_NAME, type Marker, readMarker, replaceMarker } from './filesystem-marker.js';
-import { FilesystemObjectWriter, keyTaken, oneAtATime } from './filesystem-writer.js';
+import { ARCHIVES_FOLDER, createMarker, readMarker, replaceMarker } from './filesystem-marker.js';
+import { FilesystemObjectWriter } from './filesystem-writer.js';
 import { isMissing, storageError, systemCode } from './fs-errors.js';
 import { type FsOps, nodeFsOps } from './fs-ops.js';
-import { assertKey, assertPrefix, assertRange, type ObjectWriter, type ReadOptions, type Store, type StoreHealth, type StoredObject } from './store.js';
+import { anotherStore, MARKER_NAME, notAStore, type Marker } from './marker.js';
+import { oneAtATime } from './one-at-a-time.js';
+import {
+  assertKey, assertPrefix, assertRange, keyTaken, noSuchObject, type CallOptions, type ListOptions, type ObjectWriter, type ReadOptions, type Store, type StoreHealth, type StoredObject,
+  type SweepOptions,
+} from './store.js';
 
 const TEMPORARIES = '.tmp';
 /** Name of the temporary that `check` writes; not an object anybody can ask for. */
@@ -62,11 +67,7 @@ export const openFilesystemStore = async (options: FilesystemStoreOptions): Prom
       const fresh = { storeId: options.storeId ?? randomUUID(), catalogueId: options.catalogueId ?? null };
       marker = await createMarker(fs, root, fresh, { overContent: options.create === 'overContent' });
     }
-    if (marker === null) {
-      throw new DomainError('STORAGE_IO', `${root} is not a store: it has no marker.`, {
-        hint: 'Check the path and that its volume is mounted, or let the store be created.', details: { location: root },
-      });
-    }
+    if (marker === null) throw notAStore(root);
     await fs.createFolder(join(root, TEMPORARIES)).catch((error: unknown) => {
       // A store on a read-only volume can still be read; writing will say what is wrong.
       if (!['EEXIST', 'EROFS', 'EACCES', 'EPERM'].includes(systemCode(error) ?? '')) throw error;
@@ -86,7 +87,7 @@ class FilesystemStore implements Store {
     this.location = root;
   }
 
-  async create(key: string, { signal }: { signal?: AbortSignal | undefined } = {}): Promise<ObjectWriter> {
+  async create(key: string, { signal }: CallOptions = {}): Promise<ObjectWriter> {
     assertKey(key);
     if (signal?.aborted === true) throw abortReason(signal);
     // `stat` finds the marker gone too, before a temporary is written to an empty mount point.
@@ -113,7 +114,7 @@ class FilesystemStore implements Store {
     const file = await this.fs.openFile(join(this.root, key)).catch(async (error: unknown) => {
       if (!isMissing(error)) throw storageError('open', key, this.root, error);
       await this.assertMounted();
-      throw new DomainError('NOT_FOUND', `There is no object ${key} in ${this.root}.`, { cause: error, details: { key } });
+      throw noSuchObject(key, this.root, error);
     });
     const buffers: Buffer[] = [];
     let position = options.offset ?? 0n;
@@ -174,10 +175,10 @@ class FilesystemStore implements Store {
     }
   }
 
-  async *list(prefix: string, { signal }: { signal?: AbortSignal | undefined } = {}): AsyncGenerator<StoredObject, void, undefined> {
+  async *list(prefix: string, { signal, after }: ListOptions = {}): AsyncGenerator<StoredObject, void, undefined> {
     assertPrefix(prefix);
     await this.assertMounted();
-    yield* this.walk(prefix, signal);
+    for await (const object of this.walk(prefix, signal)) if (after === undefined || object.key > after) yield object;
   }
 
   async check(): Promise<StoreHealth> {
@@ -201,7 +202,7 @@ class FilesystemStore implements Store {
     }
   }
 
-  async sweep({ olderThan, keep }: { olderThan: Date; keep: (key: string) => boolean }): Promise<string[]> {
+  async sweep({ olderThan, keep }: SweepOptions): Promise<string[]> {
     await this.assertMounted();
     const swept: string[] = [];
     try {
@@ -236,6 +237,10 @@ class FilesystemStore implements Store {
       }
     }
     return this.owner();
+  }
+
+  async close(): Promise<void> {
+    // Holds nothing between two calls.
   }
 
   /** What a process leaves that is killed between two steps of a commit or of an adoption: folders without objects, markers that were not put in place. */
@@ -312,11 +317,7 @@ class FilesystemStore implements Store {
   private async assertMounted(): Promise<Marker> {
     const found = await readMarker(this.fs, this.root);
     if (found === null) throw missingMarker(this.root);
-    if (found.storeId !== this.id) {
-      throw new DomainError('STORAGE_IO', `${this.root} now holds another store (${found.storeId} instead of ${this.id}).`, {
-        hint: 'Mount the volume this service was started with, or restart the service on the other one.', details: { location: this.root },
-      });
-    }
+    if (found.storeId !== this.id) throw anotherStore(this.root, found.storeId, this.id);
     return found;
   }
 

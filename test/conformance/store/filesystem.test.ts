@@ -15,6 +15,7 @@ storeConformance('file system', async () => {
   const root = join(folder, 'store');
   return {
     store: await openFilesystemStore({ root, create: true }),
+    tracedFrom: 1,
     reopen: () => openFilesystemStore({ root, create: false }),
     dispose: () => rm(folder, { recursive: true, force: true }),
   };
@@ -26,6 +27,7 @@ storeConformance('file system without hard links', async () => {
   const fs: FsOps = { ...nodeFsOps, link: () => Promise.reject(Object.assign(new Error('link'), { code: 'EPERM' })) };
   return {
     store: await openFilesystemStore({ root, create: true, fs }),
+    tracedFrom: 1,
     reopen: () => openFilesystemStore({ root, create: false, fs }),
     dispose: () => rm(folder, { recursive: true, force: true }),
   };

@@ -4,6 +4,8 @@ import { type ReadOptions, type Store, type StoredObject } from '../../../server
 
 export interface StoreFixture {
   store: Store;
+  /** Bytes of an unsealed object from which on something of it is in the storage, and stays there when its process dies. */
+  tracedFrom: number;
   /** A second handle on the same storage, as another process would have. */
   reopen(): Promise<Store>;
   dispose(): Promise<void>;
@@ -229,6 +231,14 @@ export const storeConformance = (name: string, open: () => Promise<StoreFixture>
       }
       expect((await listAll(store, 'backups/a/')).map((object) => object.key)).toEqual(['backups/a/manifest', 'backups/a/rdb']);
       expect(await listAll(store, 'backups/none/')).toEqual([]);
+      const behind = async (prefix: string, after: string): Promise<string[]> => {
+        const found: string[] = [];
+        for await (const { key } of store.list(prefix, { after })) found.push(key);
+        return found;
+      };
+      expect(await behind('', 'backups/a/rdb')).toEqual(['backups/b/rdb', 'other/x', 'top']);
+      expect(await behind('backups/', 'backups/a.b')).toEqual(['backups/a/manifest', 'backups/a/rdb', 'backups/b/rdb']);
+      expect(await behind('', 'zzz')).toEqual([]);
       await failsWith('BAD_INPUT', () => listAll(store, 'backups/a'));
       await failsWith('BAD_INPUT', () => listAll(store, '../'));
     });
@@ -251,9 +261,9 @@ export const storeConformance = (name: string, open: () => Promise<StoreFixture>
       await put(store, 'backups/sealed/manifest', bytes(5));
       // A process that dies neither commits nor aborts.
       const dead = await store.create('backups/dead/rdb');
-      await dead.write(bytes(50_000));
+      await dead.write(bytes(fixture.tracedFrom));
       const alive = await store.create('backups/alive/rdb');
-      await alive.write(bytes(50_000));
+      await alive.write(bytes(fixture.tracedFrom));
       const later = await fixture.reopen();
       expect(await later.sweep({ olderThan: new Date(Date.now() - 3_600_000), keep: () => false })).toEqual([]);
       expect(await later.sweep({ olderThan: tomorrow(), keep: (key) => key.startsWith('backups/alive/') })).toEqual(['backups/dead/rdb']);
