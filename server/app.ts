@@ -115,9 +115,7 @@ const openMasterKeys = async (config: Config, db: Database, log: Logger): Promis
 /** The store of this installation. Made at the first start only: later, a missing marker means a volume that is not mounted. */
 const openStore = async (config: Config, db: Database, deps: { dial: Dial; log: Logger }): Promise<Store> => {
   const catalogueId = await catalogueIdOf(db);
-  const store = await openStoreAt(config, { create: (await db.read.settings.get('store-id')) === null, catalogueId }, deps);
-  await attachStore(db, store, deps.log);
-  return store;
+  return openStoreAt(config, { create: (await db.read.settings.get('store-id')) === null, catalogueId }, deps);
 };
 
 const createEnginePort = (deps: { dial: ReturnType<typeof createDial>; log: Logger; store: Store; keys: KeyRing; link: LinkPlace }): EnginePort => ({
@@ -211,6 +209,8 @@ const build = async ({ config, databaseUrl, log, clock: given, keepFirstKey, pro
   const keys = await openMasterKeys(config, db, log);
   const dial = createDial(ALLOW_EVERYTHING);
   const store = await openStore(config, db, { dial, log });
+  started.push(() => store.close());
+  await attachStore(db, store, log);
   const spillDirectory = join(config.dataDir, 'spill');
   await mkdir(spillDirectory, { recursive: true, mode: 0o700 });
 
@@ -320,6 +320,7 @@ const build = async ({ config, databaseUrl, log, clock: given, keepFirstKey, pro
         databaseClock.stop();
       },
       () => hub.stop(),
+      () => store.close(),
       close,
     );
 

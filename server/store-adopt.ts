@@ -15,6 +15,7 @@ import { catalogueIdOf } from './jobs/upkeep/attachment.js';
 import { ALLOW_EVERYTHING, createDial } from './security/dial.js';
 import { masterKeysFromFile, masterKeysFromText } from './security/master-key.js';
 import { openStoreAt } from './store-place.js';
+import { type Database } from './services/ports.js';
 import { createLogger, type Logger } from './telemetry/logger.js';
 
 const USAGE = `Usage: npm run store:adopt -- [--yes] [--project FROM=INTO]...
@@ -62,7 +63,7 @@ const openStore = async (config: Config, catalogueId: string, { yes }: Wish, log
   try {
     return await open(false);
   } catch (error) {
-    if (!(error instanceof DomainError) || error.code !== 'STORAGE_IO') throw error;
+    if (!(error instanceof DomainError) || error.details['marker'] !== 'MISSING') throw error;
     if (yes) return open('overContent');
     throw new DomainError('STORAGE_IO', `${error.message} With --yes it becomes one, and whatever archives lie there are adopted.`, { hint: 'First make sure that the right volume is mounted.', cause: error });
   }
@@ -71,6 +72,15 @@ const openStore = async (config: Config, catalogueId: string, { yes }: Wish, log
 /** Only read: a key made now could open nothing. */
 const readKeys = async (config: Config): Promise<KeyRing> => {
   return config.masterKey !== null ? masterKeysFromText(config.masterKey) : (await masterKeysFromFile(config.masterKeyFile, { create: false })).keys;
+};
+
+const adopt = async (db: Database, store: Store, keys: KeyRing, { yes, choices }: Wish): Promise<string> => {
+  const plan = await planAdoption(db, store, createUpkeepArchives(store, keys), choices);
+  const text = describeAdoption(plan);
+  if (plan.detachedBecause === null) return text;
+  if (!yes) return `${text}\nNothing was changed. To do it: npm run store:adopt -- --yes${choices.map(({ from, into }) => ` --project ${from}=${into}`).join('')}\n`;
+  await carryOutAdoption(plan, db, store);
+  return `${text}\nDone. The service goes on within seconds; where none runs, at its next start.\n`;
 };
 
 const run = async (config: Config, wish: Wish, log: Logger): Promise<string> => {
@@ -82,12 +92,11 @@ const run = async (config: Config, wish: Wish, log: Logger): Promise<string> => 
     try {
       const db = createDatabase(source, topicsOf);
       const store = await openStore(config, await catalogueIdOf(db), wish, log);
-      const plan = await planAdoption(db, store, createUpkeepArchives(store, await readKeys(config)), wish.choices);
-      const text = describeAdoption(plan);
-      if (plan.detachedBecause === null) return text;
-      if (!wish.yes) return `${text}\nNothing was changed. To do it: npm run store:adopt -- --yes${wish.choices.map(({ from, into }) => ` --project ${from}=${into}`).join('')}\n`;
-      await carryOutAdoption(plan, db, store);
-      return `${text}\nDone. The service goes on within seconds; where none runs, at its next start.\n`;
+      try {
+        return await adopt(db, store, await readKeys(config), wish);
+      } finally {
+        await store.close();
+      }
     } finally {
       await source.destroy();
     }

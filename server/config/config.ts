@@ -20,6 +20,13 @@ export interface Config {
   readonly mongodbUrl: string | null;
   readonly store: StorePlace;
   readonly s3Credentials: S3Credentials;
+  readonly storeLimits: {
+    /** Longest silence of an S3 store in the middle of a request. */
+    readonly silenceMs: number;
+    /** Of this process; null: as fast as it goes. */
+    readonly writeBytesPerSecond: number | null;
+    readonly readBytesPerSecond: number | null;
+  };
   /** Keys of 64 hexadecimal digits, separated by commas, the current one first; null: the file. */
   readonly masterKey: string | null;
   readonly masterKeyFile: string;
@@ -147,6 +154,9 @@ const role = (settings: SettingsReader, databaseUrl: string | null): Role => {
   return value;
 };
 
+const mibPerSecond = (settings: SettingsReader, name: string): number | null =>
+  settings.text(name) === undefined ? null : settings.integer(name, 1, 1, 100_000) * 1024 * 1024;
+
 const webhook = (settings: SettingsReader): Config['webhook'] => {
   const target = url(settings, 'WEBHOOK_URL', ['http:', 'https:']);
   const secret = settings.text('WEBHOOK_SECRET') ?? null;
@@ -185,6 +195,11 @@ export const readConfig = (env: Readonly<Record<string, string | undefined>> = p
     mongodbUrl: url(settings, 'MONGODB_URL', ['mongodb:', 'mongodb+srv:']),
     store,
     s3Credentials: s3Credentials(settings, store),
+    storeLimits: {
+      silenceMs: settings.seconds('STORE_TIMEOUT_SECONDS', 30_000, 1, 600),
+      writeBytesPerSecond: mibPerSecond(settings, 'STORE_WRITE_MIB_PER_SECOND'),
+      readBytesPerSecond: mibPerSecond(settings, 'STORE_READ_MIB_PER_SECOND'),
+    },
     masterKey,
     masterKeyFile: resolve(settings.text('MASTER_KEY_FILE') ?? `${dataDir}/master.key`),
     defaultTimeZone,

@@ -39,6 +39,7 @@ describe('the table of configuration', () => {
     UPKEEP_SECONDS: '60', UNSEALED_SECONDS: '3600', MAX_DELETIONS: '10',
     MAX_BACKUP_GIB: '2', MAX_BACKUP_MINUTES: '30', SOURCE_IDLE_SECONDS: '30',
     WEBHOOK_URL: 'https://example.com/hook', WEBHOOK_SECRET: 'sixteen-letters!',
+    STORE_TIMEOUT_SECONDS: '5', STORE_WRITE_MIB_PER_SECOND: '20', STORE_READ_MIB_PER_SECOND: '50',
     S3_ACCESS_KEY_ID: 'AKIA1', S3_SECRET_ACCESS_KEY: 'secret', S3_SESSION_TOKEN: 'token',
   };
   /** What is only taken together with another one. */

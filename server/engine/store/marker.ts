@@ -46,7 +46,7 @@ export const noMarkerButContent = (location: string): DomainError =>
 
 export const notAStore = (location: string): DomainError =>
   new DomainError('STORAGE_IO', `${location} is not a store: it has no marker.`, {
-    hint: 'Check that this is the right place, and that its volume is mounted; or let the store be created.', details: { location },
+    hint: 'Check that this is the right place, and that its volume is mounted; or let the store be created.', details: { location, marker: 'MISSING' },
   });
 
 /** The store that was opened is not the one that is there now. */

@@ -18,9 +18,10 @@ const retryAfterMs = (error: unknown): number | undefined => {
 const factsOf = (error: unknown): Facts => {
   const status = field(field(error, '$metadata'), 'httpStatusCode');
   const [name, code] = [field(error, 'name'), field(error, 'code')];
+  // Faults of the connection have a code, and the SDK calls some of them timeouts; those of the protocol have a name.
+  const named = typeof name === 'string' && !['Error', 'AggregateError'].includes(name) ? name : undefined;
   return {
-    // Faults of the connection are called "Error" and have a code; those of the protocol have a name.
-    code: typeof name === 'string' && !['Error', 'AggregateError'].includes(name) ? name : typeof code === 'string' ? code : 'unknown fault',
+    code: typeof code === 'string' && (named === undefined || named === 'TimeoutError') ? code : (named ?? 'unknown fault'),
     status: typeof status === 'number' ? status : undefined,
     retryAfterMs: retryAfterMs(error),
   };

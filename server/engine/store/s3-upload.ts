@@ -4,6 +4,9 @@ import { type Outcome, type S3Calls } from './s3-calls.js';
 /** Under way at once, beside the part that is being filled; one part always may be. */
 const UNDER_WAY = { parts: 4, bytes: 16 * 1024 * 1024 };
 
+/** What is not discarded is swept later. */
+const DISCARD_ATTEMPTS = 3;
+
 export interface S3UploadOptions {
   calls: S3Calls;
   key: string;
@@ -71,7 +74,7 @@ export class MultipartUpload {
     const { calls, key, backoff } = this.options;
     const { uploadId } = this;
     if (uploadId === undefined) return;
-    await retrying(() => calls.abortUpload(key, uploadId, signal), backoff, signal);
+    await retrying(() => calls.abortUpload(key, uploadId, signal), { ...backoff, attempts: Math.min(backoff.attempts, DISCARD_ATTEMPTS) }, signal);
     this.uploadId = undefined;
   }
 
