@@ -2,9 +2,11 @@ import { createHash } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { type Backup, type Instance } from '@snapback/sdk';
 import { digest } from '../kit/digest.js';
+import { readBlocks } from '../kit/docs.js';
 import { fillBytes } from '../kit/fill.js';
 import { startRedis, type RedisServer } from '../kit/redis.js';
 import { startS3, type S3Double } from '../kit/s3/server.js';
+import { type S3Operation } from '../kit/s3/faults.js';
 import { seedAllTypes } from '../kit/seed.js';
 import { startService, type TestService } from '../kit/service.js';
 import { waitFor } from '../kit/wait.js';
@@ -109,6 +111,16 @@ describe('archives in S3', () => {
     const [left] = s3.bucket.uploads.values();
     await waitFor(() => left && Date.now() - left.initiatedAt.getTime() > 1_500);
     expect(await service.app.upkeep.pass()).toMatchObject({ swept: 1 });
+  });
+
+  it('need the rights that the documentation names, and no others', () => {
+    const right: Readonly<Record<S3Operation, string>> = {
+      GetObject: 'GetObject', HeadObject: 'GetObject', DeleteObject: 'DeleteObject', ListObjectsV2: 'ListBucket', ListMultipartUploads: 'ListBucketMultipartUploads', ListParts: 'ListMultipartUploadParts',
+      PutObject: 'PutObject', CreateMultipartUpload: 'PutObject', UploadPart: 'PutObject', CompleteMultipartUpload: 'PutObject', AbortMultipartUpload: 'AbortMultipartUpload',
+    };
+    const needed = new Set(s3.requests.map(({ operation }) => `s3:${right[operation]}`));
+    const policy = JSON.parse(readBlocks('server/README.md').find(({ run }) => run === 's3-policy')?.code ?? '') as { Statement: { Action: string[] }[] };
+    expect([...needed].sort()).toEqual(policy.Statement.flatMap(({ Action }) => Action).sort());
   });
 
   it('are not missed while the bucket cannot be read', async () => {

@@ -52,6 +52,7 @@ export const memoryStore = (objects: Objects = new Map(), chunk: () => number = 
     sweep: () => Promise.resolve([]),
     owner: () => Promise.resolve(null),
     claim: () => Promise.resolve(null),
+    close: () => Promise.resolve(),
   };
   return store;
 };
