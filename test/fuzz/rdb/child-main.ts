@@ -1,0 +1,3 @@
+import { runChild } from './child.js';
+
+await runChild(process.argv[2] ?? '{}');
