@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { type FakeLink, type FakeServer, type FakeServerOptions } from '../fake-server.js';
-import { RdbBuilder } from '../rdb-builder.js';
+import { lengthBytes, RdbBuilder, stringBytes } from '../rdb-builder.js';
 import { sleep } from '../wait.js';
 
 export type Psync = NonNullable<FakeServerOptions['psync']>;
@@ -47,6 +47,15 @@ export const endless: Psync = async (link, server) => {
     const record = new RdbBuilder(10).string(`key ${String(key)}`, randomBytes(16_000)).build('NONE');
     if (!(await link.send(record.subarray(9, record.length - 1)))) return;
   }
+};
+
+/** A set of 2^32 elements, each as short as can be, as long as anybody takes them. */
+export const endlessElements: Psync = async (link, server) => {
+  await link.send(`${fullResync(server)}$EOF:${mark().toString()}\r\n`);
+  const head = new RdbBuilder(10).select(0).raw([2], stringBytes('key'), lengthBytes(2n ** 32n)).build('NONE');
+  await link.send(head.subarray(0, head.length - 1));
+  const elements = Buffer.alloc(100_000);
+  while (await link.send(elements));
 };
 
 /** Keep-alives before or after +FULLRESYNC, and nothing else. */
