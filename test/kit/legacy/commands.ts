@@ -78,7 +78,11 @@ const client: Handler = ([action = '', ...args], self, { node, clients }) => {
     case 'SETNAME':
       self.name = args[0] ?? '';
       return OK;
+    case 'UNPAUSE':
+      if (node.isToCome) return OK;
+      break;
     case 'PAUSE':
+      if (node.isToCome && args[1]?.toUpperCase() === 'WRITE') return OK;
       // Holds back every client, replicas too: there is no mode for writers alone yet.
       if (node.profile.clientPause && args.length === 1) return /^\d+$/.test(args[0] ?? '') ? OK : '-ERR timeout is not an integer or out of range\r\n';
       break;

@@ -149,6 +149,7 @@ export class Follower {
       return;
     }
     node.keyspace = Keyspace.fromRdb(payload);
+    if (node.file) node.file = Buffer.from(payload);
     node.adopt(this.sync.historyId, this.sync.offset);
     this.stage = 'STREAM';
     const behind = this.buffer;

@@ -3,7 +3,7 @@ import { type LegacyNode } from './node.js';
 type Fields = readonly (readonly [name: string, value: string | number])[];
 
 const server = (node: LegacyNode, port: number): Fields => [
-  ['redis_version', node.version], ['redis_git_sha1', '00000000'], ['redis_git_dirty', 0], ['redis_build_id', 'c0ffee0123456789'], ['redis_mode', 'standalone'],
+  ['redis_version', node.says], ['redis_git_sha1', '00000000'], ['redis_git_dirty', 0], ['redis_build_id', 'c0ffee0123456789'], ['redis_mode', 'standalone'],
   ['os', 'Linux 3.16.0-4-amd64 x86_64'], ['arch_bits', 64], ['multiplexing_api', 'epoll'],
   ...(node.version === '2.8.24' ? [] : [['atomicvar_api', 'atomic-builtin'] as const]),
   ['gcc_version', '4.9.2'], ['process_id', 1], ['run_id', node.runId], ['tcp_port', port], ['uptime_in_seconds', 100], ['uptime_in_days', 0], ['hz', 10],

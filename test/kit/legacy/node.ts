@@ -29,6 +29,8 @@ export class LegacyNode {
   readonly settings: Map<string, string>;
   readonly replicas = new Set<AttachedReplica>();
   keyspace = new Keyspace();
+  /** What it saves instead of its keyspace, which holds only what is known here of it. */
+  file: Buffer | undefined;
   master: { host: string; port: number; state: LinkState; offset: number } | undefined;
   loading: { total: number; loaded: number } | undefined;
   replid = randomId();
@@ -39,9 +41,15 @@ export class LegacyNode {
   backlog = false;
   fullSyncs = 0;
 
-  constructor(readonly version: LegacyVersion, config: Readonly<Record<string, string>>) {
+  /** @param says its version in INFO */
+  constructor(readonly version: LegacyVersion, config: Readonly<Record<string, string>>, readonly says: string = version) {
     this.profile = PROFILES[version];
     this.settings = new Map(Object.entries({ ...defaults(version), ...config }));
+  }
+
+  /** Says that it is of a later version than it behaves like. */
+  get isToCome(): boolean {
+    return this.says !== this.version;
   }
 
   setting(name: string): string {
@@ -80,7 +88,7 @@ export class LegacyNode {
   }
 
   save(): Buffer {
-    return this.keyspace.toRdb(this.profile.rdbVersion, {
+    return this.file ?? this.keyspace.toRdb(this.profile.rdbVersion, {
       'redis-ver': this.version, 'redis-bits': 64, ctime: Math.floor(Date.now() / 1000), 'used-mem': 800_000, 'repl-stream-db': 0,
       'repl-id': this.replid, 'repl-offset': this.offset, 'aof-preamble': 0,
     });

@@ -18,6 +18,8 @@ export interface LegacyServerOptions {
   rdb?: Uint8Array;
   /** Settings over its defaults, as CONFIG GET shows them (`masterauth`, `slave-read-only`, …). */
   config?: Readonly<Record<string, string>>;
+  /** Makes it one of a version that is still to come: what INFO says, and the file that it holds, of whatever content. It keeps the files it receives, too. */
+  future?: { version: string; file: Buffer };
   /** A client writes, and replicas are pinged, while it saves. Default true. */
   busy?: boolean;
   /** Default 20 ms. */
@@ -68,9 +70,11 @@ export const digestOfRdb = (rdb: Uint8Array): string => Keyspace.fromRdb(rdb).di
 
 /** Starts a scripted server on 127.0.0.1 that keeps, saves, sends, receives and loads data as that version does. */
 export const startLegacyServer = async (options: LegacyServerOptions): Promise<LegacyServer> => {
-  const { version, password = '', rdb, config = {}, busy = true, saveMs = 20, loadMs = 20, cronMs = 50, loadsUpTo = PROFILES[version].rdbVersion, onCommand } = options;
-  const node = new LegacyNode(version, { requirepass: password, ...config });
-  if (rdb) node.keyspace = Keyspace.fromRdb(rdb);
+  const { version, password = '', rdb, config = {}, busy = true, saveMs = 20, loadMs = 20, cronMs = 50, future, loadsUpTo = future ? 9_999 : PROFILES[version].rdbVersion, onCommand } = options;
+  const node = new LegacyNode(version, { requirepass: password, ...config }, future?.version);
+  node.file = future?.file;
+  const held = rdb ?? future?.file;
+  if (held) node.keyspace = Keyspace.fromRdb(held);
   const clients = new Set<LegacyClient>();
   const commands: string[][] = [];
   const sent: Buffer[] = [];
