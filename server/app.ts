@@ -254,6 +254,7 @@ const build = async ({ config, databaseUrl, log, clock: given, keepFirstKey, pro
   const taskDeps = {
     db, vault, gate, engine, ids, link, spillDirectory, softwareVersion: VERSION, backupDeps: { dial, store, keys, clock, log },
     limits: { maxBytes: config.limits.maxBackupBytes, totalMs: config.limits.maxBackupMs, idleMs: config.limits.sourceIdleMs },
+    scanKeysPerSecond: config.limits.scanKeysPerSecond,
     captured: (bytes: number) => metrics.bytesCaptured(bytes), sent: (bytes: number) => metrics.bytesRestored(bytes),
   };
   const runner = createRunner({

@@ -65,6 +65,8 @@ export interface Config {
     readonly maxBackupBytes: bigint;
     readonly maxBackupMs: number;
     readonly sourceIdleMs: number;
+    /** Of servers that are read key by key. */
+    readonly scanKeysPerSecond: number;
   };
 }
 
@@ -229,6 +231,7 @@ export const readConfig = (env: Readonly<Record<string, string | undefined>> = p
       maxBackupBytes: BigInt(settings.integer('MAX_BACKUP_GIB', 1024, 1, 1_000_000)) * 1024n ** 3n,
       maxBackupMs: settings.integer('MAX_BACKUP_MINUTES', 720, 1, 100_000) * 60_000,
       sourceIdleMs: settings.integer('SOURCE_IDLE_SECONDS', 120, 5, 3600) * 1000,
+      scanKeysPerSecond: settings.integer('SCAN_KEYS_PER_SECOND', 20_000, 10, 10_000_000),
     },
   };
   if (settings.mistakes.length > 0) throw new ConfigError(settings.mistakes);

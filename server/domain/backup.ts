@@ -27,6 +27,11 @@ export type VerificationResult = (typeof VERIFICATION_RESULTS)[number];
 export const CAPTURE_METHODS = ['REPLICATION', 'SCAN'] as const;
 export type CaptureMethod = (typeof CAPTURE_METHODS)[number];
 
+export const CONSISTENCIES = ['POINT_IN_TIME', 'FUZZY'] as const;
+/** FUZZY: each key as it was when it was read, all of them over a while. */
+export type Consistency = (typeof CONSISTENCIES)[number];
+export const consistencyOf = (method: CaptureMethod): Consistency => (method === 'SCAN' ? 'FUZZY' : 'POINT_IN_TIME');
+
 export const ENGINES = ['REDIS', 'VALKEY'] as const;
 export type Engine = (typeof ENGINES)[number];
 

@@ -1,6 +1,6 @@
 import { type CaptureMethod, type Engine } from './backup.js';
 import { DomainError } from './errors.js';
-import { type ProbeReport, rightTo } from './server-report.js';
+import { type ProbedRight, type ProbeReport, rightTo } from './server-report.js';
 
 /** `reason`: why it is not possible, or what to know about it; null when there is nothing to say. */
 export interface BackupCapability {
@@ -87,7 +87,17 @@ const generalObstacle = (report: ProbeReport, gate: EngineGate): string | null =
 const backupCapability = (report: ProbeReport, gate: EngineGate, acceptPartial: boolean): BackupCapability => {
   const obstacle = generalObstacle(report, gate) ?? backupObstacle(report, acceptPartial);
   if (obstacle !== null) return { possible: false, method: null, reason: obstacle };
-  const unknown = rightTo(report, 'psync') === null || rightTo(report, 'replconf') === null;
+  if (lacking(report, REPLICATION_RIGHTS).length > 0) {
+    return {
+      possible: true,
+      method: 'SCAN',
+      reason: notes([
+        `${lackingText(report)} Its keys are read one by one instead: a backup is not of one moment, and holds no functions.`,
+        report.mode === 'CLUSTER' && 'A backup covers only the slots of this node.',
+      ]),
+    };
+  }
+  const unknown = REPLICATION_RIGHTS.some((right) => rightTo(report, right) === null);
   return {
     possible: true,
     method: 'REPLICATION',
@@ -105,13 +115,19 @@ const backupObstacle = (report: ProbeReport, acceptPartial: boolean): string | n
   if (report.mode === 'CLUSTER' && !acceptPartial) {
     return 'This is one node of a cluster and not the whole database. Register it with acceptPartial: true to back up its slots alone.';
   }
-  if (report.master && !report.master.linkUp) return 'This replica has lost its master, and replicas without a master give no copies.';
-  const missing = (['psync', 'replconf'] as const).filter((right) => rightTo(report, right) === false);
-  if (missing.length > 0) {
-    return `The user may not run ${missing.join(' and ').toUpperCase()}, which a backup needs: grant ${missing.map((right) => `+${right}`).join(' ')}.`;
+  const missing = lacking(report, REPLICATION_RIGHTS);
+  if (missing.length === 0) {
+    return report.master && !report.master.linkUp ? 'This replica has lost its master, and replicas without a master give no copies.' : null;
   }
-  return null;
+  if (lacking(report, SCAN_RIGHTS).length === 0) return null;
+  return `${lackingText(report)} A backup needs it, or SCAN, PTTL and DUMP: grant ${missing.map((right) => `+${right}`).join(' ')}.`;
 };
+
+const REPLICATION_RIGHTS = ['psync', 'replconf'] as const;
+/** What reading key by key needs, where replication is refused. */
+const SCAN_RIGHTS = ['scan', 'pttl', 'dump'] as const;
+const lacking = (report: ProbeReport, rights: readonly ProbedRight[]): ProbedRight[] => rights.filter((right) => rightTo(report, right) === false);
+const lackingText = (report: ProbeReport): string => `The user may not run ${lacking(report, REPLICATION_RIGHTS).join(' and ').toUpperCase()}.`;
 
 const restoreCapability = (report: ProbeReport, gate: EngineGate): RestoreCapability => {
   const obstacle = generalObstacle(report, gate) ?? restoreObstacle(report);

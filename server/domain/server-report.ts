@@ -9,6 +9,7 @@ export type ServerMode = (typeof SERVER_MODES)[number];
 /** What a user's rights are asked for; a subcommand stands after `|`, as in ACL rules. */
 export const PROBED_RIGHTS = [
   'ping', 'info', 'psync', 'replconf', 'replicaof', 'slaveof', 'config|get', 'config|set', 'client|list', 'client|pause', 'restore', 'bgrewriteaof', 'bgsave',
+  'scan', 'pttl', 'dump',
 ] as const;
 export type ProbedRight = (typeof PROBED_RIGHTS)[number];
 

@@ -1,6 +1,6 @@
 import { addressOf } from '../domain/address.js';
-import { type Coverage, type Engine, type Trigger } from '../domain/backup.js';
-import { abortReason, DomainError } from '../domain/errors.js';
+import { type CaptureMethod, consistencyOf, type Coverage, type DatabaseCount, type Engine, type Trigger } from '../domain/backup.js';
+import { abortReason, DomainError, type ErrorCode } from '../domain/errors.js';
 import { type ArchiveWriter, createArchive, type KeyRing, type Manifest, removeAttempts } from './archive/archive.js';
 import { manifestKey } from './archive/layout.js';
 import { openControl } from './control.js';
@@ -10,7 +10,8 @@ import { optional } from './probe/optional.js';
 import { RdbReader } from './rdb/reader.js';
 import { type RdbSummary } from './rdb/summary.js';
 import { type SourceLimits } from './source/limits.js';
-import { type ReceivedRdb, receiveRdb } from './source/replication.js';
+import { scanRdb } from './source/scan/scan.js';
+import { receiveRdb, type Sink } from './source/replication.js';
 import { type Store } from './store/store.js';
 
 export interface BackupPlan {
@@ -34,6 +35,10 @@ export interface BackupPlan {
   };
   /** Of this service, for the manifest. */
   softwareVersion: string;
+  /** How to get at the data. REPLICATION (default) turns to SCAN by itself where the server refuses it before the first byte. */
+  method?: CaptureMethod | undefined;
+  /** Of a SCAN, per second. */
+  scanKeysPerSecond?: number | undefined;
   limits?: Partial<SourceLimits> | undefined;
   /** Default true; false makes the server save to its own disk first. */
   acceptDiskless?: boolean | undefined;
@@ -55,8 +60,9 @@ export interface BackupDeps {
 export interface BackupResult {
   manifest: Manifest;
   summary: RdbSummary;
-  replicationId: string;
-  replicationOffset: bigint;
+  method: CaptureMethod;
+  /** Null after a SCAN. */
+  replication: { id: string; offset: bigint } | null;
   plainBytes: bigint;
   storedBytes: bigint;
   /** Hex, of the plain bytes: of the file that a download gives. */
@@ -84,8 +90,8 @@ export const runBackup = async (plan: BackupPlan, deps: BackupDeps, signal: Abor
   let disconnected: Promise<void> | undefined;
   try {
     const reader = new RdbReader();
-    const received = await receive(plan, deps, signal, onProgress, { reader, archive, keysTotal: server.keys });
-    disconnected = received.closed;
+    const captured = await capture(plan, deps, signal, onProgress, { reader, archive, server });
+    disconnected = captured.closed;
     onProgress({ kind: 'phase', phase: 'VERIFYING' });
     const summary = reader.finish();
     if (signal.aborted) throw abortReason(signal);
@@ -94,21 +100,20 @@ export const runBackup = async (plan: BackupPlan, deps: BackupDeps, signal: Abor
     const manifest = await archive.seal({
       rdb: summary,
       coverage: server.coverage,
-      replication: { id: received.replicationId, offset: received.offset },
+      replication: captured.replication,
       backup: { projectId: plan.projectId, name: plan.name, trigger: plan.trigger },
       source: {
         instanceId: plan.source.instanceId, instanceName: plan.source.instanceName, engine: plan.source.engine, version: server.version,
         runId: plan.source.runId, address: { host: plan.endpoint.host, port: plan.endpoint.port },
       },
-      capture: { method: 'REPLICATION', consistency: 'POINT_IN_TIME' },
+      capture: { method: captured.method, consistency: consistencyOf(captured.method) },
       startedAt,
       completedAt: deps.clock.now(),
       createdBy: { software: 'snapback', version: plan.softwareVersion },
     }, deps.assertOwned);
     const [artifact] = manifest.artifacts;
     return {
-      manifest, summary,
-      replicationId: received.replicationId, replicationOffset: received.offset,
+      manifest, summary, method: captured.method, replication: captured.replication,
       plainBytes: artifact.plainSize, storedBytes: artifact.storedSize, sha256: artifact.plainSha256,
     };
   } catch (error) {
@@ -126,6 +131,7 @@ interface Met {
   version: string;
   usedMemoryBytes: bigint;
   keys: bigint;
+  databases: readonly DatabaseCount[];
   coverage: Coverage;
 }
 
@@ -146,7 +152,7 @@ const meetServer = async (plan: BackupPlan, deps: BackupDeps, signal: AbortSigna
       const nodes = await optional(control.call('CLUSTER', 'NODES'));
       if (typeof nodes === 'string') coverage = { kind: 'SHARD', slots: slotsOfMyself(nodes) };
     }
-    return { version: facts.version, usedMemoryBytes: facts.usedMemoryBytes, keys: facts.keys, coverage };
+    return { version: facts.version, usedMemoryBytes: facts.usedMemoryBytes, keys: facts.keys, databases: facts.databases, coverage };
   } finally {
     control.close();
   }
@@ -169,32 +175,86 @@ const checkRoom = async (store: Store, usedMemoryBytes: bigint): Promise<void> =
 interface Flow {
   reader: RdbReader;
   archive: ArchiveWriter;
-  keysTotal: bigint;
+  server: Met;
 }
 
-const receive = (plan: BackupPlan, deps: BackupDeps, signal: AbortSignal, onProgress: OnProgress, flow: Flow): Promise<ReceivedRdb> => {
-  const { reader, archive, keysTotal } = flow;
-  let bytesTotal: bigint | null = null;
-  let reportedAt = 0;
-  const report = (): void => {
-    onProgress({ kind: 'amount', bytesDone: reader.bytes, bytesTotal, keysDone: reader.keys, keysTotal });
+interface Captured {
+  method: CaptureMethod;
+  replication: { id: string; offset: bigint } | null;
+  /** The connection is gone. */
+  closed?: Promise<void> | undefined;
+}
+
+/** What servers say that do not let themselves be replicated: they lack PSYNC, or the user lacks the right to it. */
+const REFUSALS: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['ENGINE_UNSUPPORTED', 'PERMISSION_MISSING']);
+
+const capture = async (plan: BackupPlan, deps: BackupDeps, signal: AbortSignal, onProgress: OnProgress, flow: Flow): Promise<Captured> => {
+  const progress = new FlowProgress(flow, onProgress);
+  const sink = sinkOf(plan, flow, progress);
+  const { engine } = plan.source;
+  const { version, databases } = flow.server;
+  const scan = async (): Promise<Captured> => {
+    await scanRdb(plan.endpoint, deps, { engine, version, databases, keysPerSecond: plan.scanKeysPerSecond, limits: plan.limits }, signal, sink);
+    progress.report();
+    return { method: 'SCAN', replication: null };
   };
-  const sink = async (piece: Buffer): Promise<void> => {
-    const taken = reader.push(piece);
-    if (taken < piece.length) {
-      throw new DomainError('CORRUPT', `${addressOf(plan.endpoint)} sent bytes behind the end of its RDB (byte ${reader.bytes}).`, {
-        hint: 'Take the backup again; if it happens again, something between here and the server changes the bytes.',
-        details: { offset: Number(reader.bytes) },
-      });
-    }
-    await archive.write(piece);
+  if (plan.method === 'SCAN') {
+    onProgress({ kind: 'phase', phase: 'TRANSFERRING' });
+    return scan();
+  }
+  try {
+    return await replicate(plan, deps, signal, onProgress, { progress, sink });
+  } catch (refusal) {
+    if (flow.reader.bytes > 0n || !isRefusal(refusal)) throw refusal;
+    onProgress({ kind: 'phase', phase: 'TRANSFERRING' });
+    const scanned = await scan().catch((error: unknown) => {
+      // Where that is refused too, the first refusal is the one to lift.
+      throw flow.reader.bytes === 0n && isRefusal(error) ? refusal : error;
+    });
+    onProgress({ kind: 'notice', code: 'SCAN_FALLBACK', message: `${refusal.message} Its keys were read one by one instead: the backup is no point in time, and holds no functions.` });
+    return scanned;
+  }
+};
+
+const isRefusal = (error: unknown): error is DomainError => error instanceof DomainError && REFUSALS.has(error.code);
+
+const sinkOf = (plan: BackupPlan, { reader, archive }: Flow, progress: FlowProgress) => async (piece: Buffer): Promise<void> => {
+  const taken = reader.push(piece);
+  if (taken < piece.length) {
+    throw new DomainError('CORRUPT', `${addressOf(plan.endpoint)} sent bytes behind the end of its RDB (byte ${reader.bytes}).`, {
+      hint: 'Take the backup again; if it happens again, something between here and the server changes the bytes.',
+      details: { offset: Number(reader.bytes) },
+    });
+  }
+  await archive.write(piece);
+  progress.now();
+};
+
+/** Tells how far the reader is, not too often. */
+class FlowProgress {
+  bytesTotal: bigint | null = null;
+  private reportedAt = 0;
+
+  constructor(private readonly flow: Flow, private readonly onProgress: OnProgress) {}
+
+  now(): void {
     const now = performance.now();
-    if (now - reportedAt < PROGRESS_EVERY_MS) return;
-    reportedAt = now;
-    report();
-  };
+    if (now - this.reportedAt < PROGRESS_EVERY_MS) return;
+    this.reportedAt = now;
+    this.report();
+  }
+
+  report(): void {
+    const { reader, server } = this.flow;
+    this.onProgress({ kind: 'amount', bytesDone: reader.bytes, bytesTotal: this.bytesTotal, keysDone: reader.keys, keysTotal: server.keys });
+  }
+}
+
+const replicate = async (
+  plan: BackupPlan, deps: BackupDeps, signal: AbortSignal, onProgress: OnProgress, { progress, sink }: { progress: FlowProgress; sink: Sink },
+): Promise<Captured> => {
   const { engine, version } = plan.source;
-  return receiveRdb(
+  const received = await receiveRdb(
     plan.endpoint,
     deps,
     {
@@ -202,15 +262,14 @@ const receive = (plan: BackupPlan, deps: BackupDeps, signal: AbortSignal, onProg
       onEvent: (event) => {
         if (event.kind === 'snapshotting') onProgress({ kind: 'phase', phase: 'SNAPSHOTTING' });
         else {
-          bytesTotal = event.length;
+          progress.bytesTotal = event.length;
           onProgress({ kind: 'phase', phase: 'TRANSFERRING' });
         }
       },
     },
     signal,
     sink,
-  ).then((received) => {
-    report();
-    return received;
-  });
+  );
+  progress.report();
+  return { method: 'REPLICATION', replication: { id: received.replicationId, offset: received.offset }, closed: received.closed };
 };

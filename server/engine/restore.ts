@@ -46,10 +46,10 @@ export interface RestoreDeps {
   source: RdbSource;
   recorder: UndoRecorder;
   /**
-   * Takes the PRE_RESTORE backup and returns the offset of its FULLRESYNC. Absent: none is wanted. When it fails, the target has not been
+   * Takes the PRE_RESTORE backup and returns the offset of its FULLRESYNC, or null when it was read key by key. Absent: none is wanted. When it fails, the target has not been
    * touched.
    */
-  safetyBackup?: ((signal: AbortSignal, onProgress: OnProgress) => Promise<{ replicationOffset: bigint }>) | undefined;
+  safetyBackup?: ((signal: AbortSignal, onProgress: OnProgress) => Promise<{ replicationOffset: bigint | null }>) | undefined;
   /** Rejects when this work is no longer ours (the lease is lost). Awaited right before everything that changes the target. */
   assertOwned(): Promise<void>;
 }

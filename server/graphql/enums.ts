@@ -1,5 +1,5 @@
 import { registerEnumType } from 'type-graphql';
-import { BACKUP_STATES, CAPTURE_METHODS, ENGINES, INTEGRITIES, KEY_TYPES, TRIGGERS, VERIFICATION_LEVELS, VERIFICATION_RESULTS } from '../domain/backup.js';
+import { BACKUP_STATES, CAPTURE_METHODS, CONSISTENCIES, ENGINES, INTEGRITIES, KEY_TYPES, TRIGGERS, VERIFICATION_LEVELS, VERIFICATION_RESULTS } from '../domain/backup.js';
 import { ERROR_CODES } from '../domain/errors.js';
 import { JOB_CONCLUSIONS, JOB_KINDS, JOB_STATES, PHASES } from '../domain/job.js';
 import { RECOVERY_STATUSES } from '../domain/recovery.js';
@@ -21,6 +21,7 @@ export const EngineEnum = enumeration('Engine', ENGINES);
 export const ServerRoleEnum = enumeration('ServerRole', ['MASTER', 'REPLICA']);
 export const ServerModeEnum = enumeration('ServerMode', ['STANDALONE', 'CLUSTER', 'SENTINEL']);
 export const CaptureMethodEnum = enumeration('CaptureMethod', CAPTURE_METHODS);
+export const ConsistencyEnum = enumeration('Consistency', CONSISTENCIES);
 export const RestoreMethodEnum = enumeration('RestoreMethod', ['REPLICATION_LINK']);
 
 export const WeekdayEnum = enumeration('Weekday', ['MONDAY', 'TUESDAY', 'WEDNESDAY', 'THURSDAY', 'FRIDAY', 'SATURDAY', 'SUNDAY']);

@@ -34,7 +34,7 @@ describe('kinds of instances', () => {
   });
 
   it('a user with just the rights of a backup', async () => {
-    const server = await started(startRedis({ acl: ['least on >canary-least -@all +ping +info +psync +replconf', 'blind on >canary-blind ~* +@all -psync', 'mute on >canary-mute -@all +ping'] }));
+    const server = await started(startRedis({ acl: ['least on >canary-least -@all +ping +info +psync +replconf', 'blind on >canary-blind ~* +@all -psync -dump', 'mute on >canary-mute -@all +ping'] }));
     await server.cli('SET', 'key', 'value');
     const least = await register(service, 'least', server, { username: 'least', password: 'canary-least' });
     expect(least).toMatchObject({

@@ -2,4 +2,4 @@
 /** Version of this package. */
 export const SDK_VERSION = '0.1.0';
 /** SHA-256 of the schema files this package was generated from, in the order of their names. */
-export const SCHEMA_SHA256 = '65ee6a2752a3181db7cdea9c287518361e97024c894e0e72c96475baf4da2e7e';
+export const SCHEMA_SHA256 = '11f7923440d9fe9695a4d9ece086bc384a791f9e377cc59eb81c2260fefb5b9d';

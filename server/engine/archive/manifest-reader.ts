@@ -1,5 +1,5 @@
 import { timingSafeEqual } from 'node:crypto';
-import { CAPTURE_METHODS, ENGINES, INTEGRITIES, KEY_TYPES, TRIGGERS, type Coverage } from '../../domain/backup.js';
+import { CAPTURE_METHODS, CONSISTENCIES, ENGINES, INTEGRITIES, KEY_TYPES, TRIGGERS, type Coverage } from '../../domain/backup.js';
 import { DomainError } from '../../domain/errors.js';
 import { type RdbSummary } from '../rdb/summary.js';
 import { type Store } from '../store/store.js';
@@ -11,7 +11,7 @@ import {
 } from './layout.js';
 import { loadBackupKey, manifestKeyFrom, type KeyRing } from './keys.js';
 import { assertAsKnown, assertKnownManifest, type KnownArchive } from './known-archive.js';
-import { CONSISTENCIES, MANIFEST_FORMAT, manifestDigest, manifestHmac, sha256Of, type Artifact, type Manifest } from './manifest.js';
+import { MANIFEST_FORMAT, manifestDigest, manifestHmac, sha256Of, type Artifact, type Manifest } from './manifest.js';
 import { readWhole } from './whole-object.js';
 
 /** A manifest has a few kilobytes; what is larger is not one. */

@@ -1,12 +1,10 @@
 import { createHash, createHmac } from 'node:crypto';
-import { type CaptureMethod, type Coverage, type Engine, type Trigger } from '../../domain/backup.js';
+import { type CaptureMethod, type Consistency, type Coverage, type Engine, type Trigger } from '../../domain/backup.js';
 import { type RdbSummary } from '../rdb/summary.js';
 import { canonicalJson, type Json } from './canonical-json.js';
 import { FORMAT_VERSION, type BlockSize, type CipherName, type CodecName } from './layout.js';
 
 export const MANIFEST_FORMAT = 'snapback-archive';
-export const CONSISTENCIES = ['POINT_IN_TIME', 'FUZZY'] as const;
-export type Consistency = (typeof CONSISTENCIES)[number];
 
 /** Enough to rebuild the catalogue's row from the archive alone. */
 export interface BackupIdentity {

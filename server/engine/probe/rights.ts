@@ -18,6 +18,9 @@ const SAMPLE: Readonly<Record<ProbedRight, readonly string[]>> = {
   restore: ['restore', 'snapback', '0', ''],
   bgrewriteaof: ['bgrewriteaof'],
   bgsave: ['bgsave'],
+  scan: ['scan', '0'],
+  pttl: ['pttl', 'snapback'],
+  dump: ['dump', 'snapback'],
 };
 
 type Judge = (right: ProbedRight) => Promise<boolean | null>;

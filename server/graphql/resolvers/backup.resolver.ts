@@ -1,10 +1,10 @@
 import { Arg, Args, ArgsType, Ctx, Field, FieldResolver, ID, Mutation, Query, Resolver, Root } from 'type-graphql';
-import { VERIFICATION_LEVELS, type VerificationLevel } from '../../domain/backup.js';
+import { consistencyOf, type Consistency, VERIFICATION_LEVELS, type VerificationLevel } from '../../domain/backup.js';
 import { isId } from '../../domain/ids.js';
 import { type BackupRecord, type DownloadLinkRecord, type InstanceRecord, type JobRecord, type VerificationRecord } from '../../services/records.js';
 import { type ConnectionRecord, ListArgs, pageOf, toConnection } from '../connection.js';
 import { type GraphContext } from '../context.js';
-import { VerificationLevelEnum } from '../enums.js';
+import { ConsistencyEnum, VerificationLevelEnum } from '../enums.js';
 import { BackupFilter, BackupNowInput, CreateDownloadLinkInput, DeleteBackupInput, VerifyBackupInput } from '../inputs/backup.input.js';
 import { loadRequired } from '../loaders.js';
 import { type Payload, toJobPayload, toPayload } from '../payload.js';
@@ -63,6 +63,11 @@ export class BackupResolver {
   @FieldResolver(() => Job, { nullable: true })
   async job(@Root() backup: BackupRecord, @Ctx() { loaders }: GraphContext): Promise<JobRecord | null> {
     return backup.jobId === null ? null : loaders.jobs.load(backup.jobId);
+  }
+
+  @FieldResolver(() => ConsistencyEnum)
+  consistency(@Root() { captureMethod }: BackupRecord): Consistency {
+    return consistencyOf(captureMethod);
   }
 
   @FieldResolver(() => Coverage)

@@ -68,7 +68,7 @@ export const createRestoreTask = (deps: RestoreTaskDeps): Task => {
 
   /** The PRE_RESTORE backup: a row of its own, under this job and its lock. */
   const safetyBackup = (context: TaskContext, met: Met, restore: RestoreRecord) =>
-    async (signal: AbortSignal, onProgress: TaskContext['onProgress']): Promise<{ replicationOffset: bigint }> => {
+    async (signal: AbortSignal, onProgress: TaskContext['onProgress']): Promise<{ replicationOffset: bigint | null }> => {
       const { job } = context;
       const { instance } = met;
       const id = deps.ids.make('backup');
@@ -86,7 +86,7 @@ export const createRestoreTask = (deps: RestoreTaskDeps): Task => {
       try {
         const { change, result } = await takeBackup(deps, { job, assertOwned: context.assertOwned, onProgress, signal }, met, backup);
         await context.write((tx) => tx.backups.change(job, id, ['CREATING'], change));
-        return { replicationOffset: result.replicationOffset };
+        return { replicationOffset: result.replication?.offset ?? null };
       } catch (error) {
         await context.write((tx) => tx.backups.change(job, id, ['CREATING'], endedBackup(signal.aborted, clock.now())));
         throw error;

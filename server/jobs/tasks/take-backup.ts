@@ -25,6 +25,8 @@ export interface TakeBackupDeps {
   backupDeps: BackupDeps;
   softwareVersion: string;
   limits: Partial<SourceLimits>;
+  /** Of servers that are read key by key. */
+  scanKeysPerSecond: number;
   /** Folder for what old servers send faster than it can be stored. */
   spillDirectory: string;
   /** Told the size of every RDB that was captured, in bytes. */
@@ -73,7 +75,7 @@ export const takeBackup = async (
     {
       backupId: backup.id, attempt: job.attempt, projectId: backup.projectId, name: backup.name, trigger: backup.trigger, endpoint,
       source: { instanceId: instance.id, instanceName: instance.name, engine, version, runId, coverage: coverageOf(instance) },
-      softwareVersion: deps.softwareVersion, limits: deps.limits, spillDirectory: deps.spillDirectory,
+      softwareVersion: deps.softwareVersion, method: instance.capabilities.backup.method ?? undefined, scanKeysPerSecond: deps.scanKeysPerSecond, limits: deps.limits, spillDirectory: deps.spillDirectory,
     },
     { ...deps.backupDeps, assertOwned }, signal, onProgress,
   );

@@ -133,7 +133,7 @@ describe('rights', () => {
   });
 
   test('missing ones make a backup or a restore impossible', async () => {
-    const server = await start({ acl: ['someone on >pw ~* +@all -psync -replicaof -slaveof'] });
+    const server = await start({ acl: ['someone on >pw ~* +@all -psync -dump -replicaof -slaveof'] });
     const found = capabilities(await look(at(server, { username: 'someone', password: 'pw' })), open, whole);
     expect(found).toMatchObject({ backup: { possible: false, method: null, reason: expect.stringContaining('+psync') }, restore: { possible: false, reason: expect.stringContaining('+replicaof') } });
   });

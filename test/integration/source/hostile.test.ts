@@ -68,10 +68,10 @@ describe('what is odd but right is taken', () => {
     ['an unknown type with a right checksum', withLength(new RdbBuilder(10).select(0).raw([0x70], Buffer.from('whatever')).build()), 'CHECKSUM_ONLY'],
   ])('%s', async (_, psync, integrity) => {
     const fake = await start({ psync });
-    const { summary, phases, manifest, replicationOffset } = await backUp(fake, shelf, { plan: { limits: LIMITS } });
+    const { summary, phases, manifest, replication } = await backUp(fake, shelf, { plan: { limits: LIMITS } });
     expect(summary.integrity).toBe(integrity);
     expect(phases).toEqual(['PREPARING', 'SNAPSHOTTING', 'TRANSFERRING', 'VERIFYING', 'SEALING']);
-    expect([manifest.artifacts[0].replication?.id, replicationOffset]).toEqual([fake.replicationId, 42n]);
+    expect([manifest.artifacts[0].replication?.id, replication?.offset]).toEqual([fake.replicationId, 42n]);
     await waitFor(() => fake.openConnections === 0, { message: 'our connections to be closed' });
   });
 

@@ -61,7 +61,7 @@ describe('what is archived is what the server held', () => {
     expect(result.phases).toEqual(['PREPARING', 'SNAPSHOTTING', 'TRANSFERRING', 'VERIFYING', 'SEALING']);
     expect([...totals]).toEqual([knowsLength ? result.plainBytes : null]);
     expect(result.summary.integrity).toBe(options.config?.['rdbchecksum'] === 'no' ? 'STRUCTURE_ONLY' : 'STRUCTURE_AND_CHECKSUM');
-    expect(result.replicationId).toBe(/master_replid:(\w+)/.exec(await server.cli('INFO', 'replication'))?.[1]);
+    expect(result.replication?.id).toBe(/master_replid:(\w+)/.exec(await server.cli('INFO', 'replication'))?.[1]);
     const loaded = await serverFromArchive();
     expect(await digest(loaded)).toBe(await digest(server));
     await waitFor(async () => (await server.cli('INFO', 'replication')).includes('connected_slaves:0'), { message: 'the server to forget us' });
@@ -76,7 +76,7 @@ describe('what is archived is what the server held', () => {
       for (let i = 1; writing; i += 1) await writer.multi().set('first', i).rpush('log', `entry ${String(i)}`).set('last', i).exec();
     })();
     await waitFor(() => writer.llen('log'));
-    const { replicationOffset } = await backUp(await sourceOf(server), shelf);
+    const { replication } = await backUp(await sourceOf(server), shelf);
     writing = false;
     await written;
     const loaded = (await serverFromArchive()).client();
@@ -84,7 +84,7 @@ describe('what is archived is what the server held', () => {
     expect([last, length]).toEqual([first, first]);
     expect(first).toBeGreaterThan(0);
     const end = /master_repl_offset:(\d+)/.exec(await server.cli('INFO', 'replication'))?.[1] ?? '0';
-    expect(replicationOffset).toBeLessThan(BigInt(end));
+    expect(replication?.offset).toBeLessThan(BigInt(end));
   });
 
   test('the offset is where the replication stream goes on', async () => {
@@ -94,7 +94,7 @@ describe('what is archived is what the server held', () => {
     const before = BigInt(/master_repl_offset:(\d+)/.exec(await server.cli('INFO', 'replication'))?.[1] ?? '0');
     const again = await makeShelf();
     try {
-      expect((await backUp(await sourceOf(server), again)).replicationOffset).toBe(before);
+      expect((await backUp(await sourceOf(server), again)).replication?.offset).toBe(before);
     } finally {
       await again.remove();
     }
