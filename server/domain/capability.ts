@@ -92,7 +92,7 @@ const backupCapability = (report: ProbeReport, gate: EngineGate, acceptPartial: 
       possible: true,
       method: 'SCAN',
       reason: notes([
-        `${lackingText(report)} Its keys are read one by one instead: a backup is not of one moment, and holds no functions.`,
+        `${lackingText(report)} Its keys are read one by one instead: a backup is not of one moment, and holds functions only where FUNCTION DUMP is allowed.`,
         report.mode === 'CLUSTER' && 'A backup covers only the slots of this node.',
       ]),
     };

@@ -211,7 +211,7 @@ const capture = async (plan: BackupPlan, deps: BackupDeps, signal: AbortSignal, 
       // Where that is refused too, the first refusal is the one to lift.
       throw flow.reader.bytes === 0n && isRefusal(error) ? refusal : error;
     });
-    onProgress({ kind: 'notice', code: 'SCAN_FALLBACK', message: `${refusal.message} Its keys were read one by one instead: the backup is no point in time, and holds no functions.` });
+    onProgress({ kind: 'notice', code: 'SCAN_FALLBACK', message: `${refusal.message} Its keys were read one by one instead: the backup is no point in time, and holds functions only where FUNCTION DUMP is allowed.` });
     return scanned;
   }
 };

@@ -32,12 +32,14 @@ const WINDOW_BYTES = 1024 * 1024;
 const MOST_IN_WINDOW = 200;
 /** Behind the value in a DUMP: version (2 bytes) and CRC64 (8). */
 const TRAILER_BYTES = 10;
+/** Code that people wrote. */
+const MOST_OF_FUNCTIONS = 64 * 1024 * 1024;
 /** Redis and Valkey number apart from 80 on: such a file begins with VALKEY. */
 const FIRST_VALKEY_VERSION = 80;
 
 /**
  * Makes an RDB of what SCAN, PTTL and DUMP give, for servers that do not let themselves be replicated. Not a point in time: every key that
- * existed all the while is in it, each as it was when it was read. Functions are not in it. Bounded memory: values of any size pass in
+ * existed all the while is in it, each as it was when it was read, and functions where FUNCTION DUMP is allowed. Bounded memory: values of any size pass in
  * pieces, and large databases are scanned several times, each time for a part of their keys. Nothing on the server is changed.
  *
  * Fails with CONNECT_FAILED, TARGET_NOT_ALLOWED, AUTH_FAILED, PERMISSION_MISSING, ENGINE_UNSUPPORTED, PROTOCOL_ERROR,
@@ -100,8 +102,24 @@ class Scan {
     await this.writer.aux('redis-ver', this.options.version);
     await this.writer.aux('redis-bits', '64');
     await this.writer.aux('ctime', String((await this.now()) / 1_000n));
+    await this.readFunctions();
     for (const { database, keys } of this.options.databases) await this.readDatabase(database, Number(keys));
     await this.writer.end();
+  }
+
+  /** A FUNCTION DUMP is what an RDB has of functions, and a trailer. Servers before 7.0 have none, and not every user may ask. */
+  private async readFunctions(): Promise<void> {
+    this.busy = true;
+    await this.replies.together(() => this.replies.send('FUNCTION', 'DUMP'));
+    const parts: Buffer[] = [];
+    const found = await this.replies.bulk((length) => {
+      if (length < TRAILER_BYTES || length > MOST_OF_FUNCTIONS) throw this.noReply('FUNCTION DUMP');
+    }, (piece) => void parts.push(piece));
+    this.busy = false;
+    if (found !== 'read') return;
+    const dump = Buffer.concat(parts);
+    this.checkTrailer(dump.subarray(-TRAILER_BYTES), new Crc64(), dump.subarray(0, -TRAILER_BYTES));
+    if (dump.length > TRAILER_BYTES) await this.writer.value(dump.subarray(0, -TRAILER_BYTES));
   }
 
   private async readDatabase(database: number, expected: number): Promise<void> {
@@ -189,6 +207,13 @@ class Scan {
     );
     if (found instanceof ReplyError) throw replyError(this.address, 'DUMP', found.text);
     if (found === null) return 0;
+    this.checkTrailer(trailer, crc);
+    return length;
+  }
+
+  /** @param crc over what came before, but for `rest` */
+  private checkTrailer(trailer: Buffer, crc: Crc64, rest: Buffer = Buffer.alloc(0)): void {
+    crc.update(rest);
     crc.update(trailer.subarray(0, 2));
     if (trailer.readBigUInt64LE(2) !== crc.value) {
       throw new DomainError('CORRUPT', `A DUMP of ${this.address} does not have the checksum it says.`, { hint: 'Something between here and the server changes the bytes.' });
@@ -196,7 +221,6 @@ class Scan {
     if (trailer.readUInt16LE(0) !== this.version) {
       throw new DomainError('CONFLICT', `${this.address} dumps in version ${trailer.readUInt16LE(0)} now, and in ${this.version} before: another server answers.`, { hint: 'Take the backup again.', retryable: true });
     }
-    return length;
   }
 
   /** In which version this server dumps, by any key that has a value; undefined when there is none. */
