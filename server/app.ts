@@ -278,7 +278,7 @@ const build = async ({ config, databaseUrl, log, clock: given, keepFirstKey, pro
 
   const firstKey = await ensureFirstKey({ db, ids, clock }, keepFirstKey);
   const probes = {
-    authenticate: createAuthenticator(db.read.apiKeys, () => clock.now()), log,
+    authenticate: createAuthenticator(db.read.apiKeys, () => clock.now()), log, faultPasses: (cause: unknown) => db.isTransient(cause),
     readiness: createReadiness({ query: (sql) => source.query(sql), store, hub, queue: agenda, upkeep }),
     metrics: () => metrics.text(), observe: (request: Parameters<ObserveRequest>[0]) => metrics.httpRequest(request),
   };

@@ -54,14 +54,17 @@ const withoutValues = (error: GraphQLError): string => {
 };
 
 export interface MaskedError extends GraphQLFormattedError {
-  extensions: { code: ErrorCode; hint?: string; requestId?: string };
+  extensions: { code: ErrorCode; hint?: string; retryable?: true; requestId?: string };
 }
+
+/** Whether a fault of the service goes away by itself, such as a connection to the database that was cut. */
+export type FaultPasses = (cause: unknown) => boolean;
 
 /**
  * What a caller gets to see of an error: message and code of what is meant for callers, "Internal error" for anything else. Builds the
  * answer from nothing, so that stack traces, input values and whatever libraries hang on an error never travel, in no environment.
  */
-export const maskError = (error: unknown, requestId?: string): MaskedError => {
+export const maskError = (error: unknown, requestId?: string, faultPasses: FaultPasses = () => false): MaskedError => {
   const outer = error instanceof GraphQLError ? error : undefined;
   const cause = rootCause(error);
   const place = { ...(outer?.locations && { locations: outer.locations }), ...(outer?.path && { path: outer.path }) };
@@ -71,6 +74,9 @@ export const maskError = (error: unknown, requestId?: string): MaskedError => {
   }
   const code = outer && cause instanceof GraphQLError ? requestFault(cause, outer) : undefined;
   if (outer && code !== undefined) return { message: withoutValues(outer), ...place, extensions: { code, ...id } };
+  if (faultPasses(cause)) {
+    return { message: 'The service has lost its database for a moment.', ...place, extensions: { code: 'INTERNAL', hint: 'Try again; with the same idempotency key nothing is done twice.', retryable: true, ...id } };
+  }
   return { message: 'Internal error', ...place, extensions: { code: 'INTERNAL', ...id } };
 };
 

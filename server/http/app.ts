@@ -35,9 +35,9 @@ export const createHttpApp = async (deps: HttpAppDeps): Promise<HttpApp> => {
   const { schema, services, log } = deps;
   const guard = makeGuard({ schema, authenticate: deps.authenticate, limits: deps.limits });
   const graphql = await makeGraphqlEndpoint({
-    schema, guard, services, log, introspection: deps.introspection ?? true, maxBodyBytes: deps.maxBodyBytes ?? 1024 * 1024,
+    schema, guard, services, log, faultPasses: deps.faultPasses, introspection: deps.introspection ?? true, maxBodyBytes: deps.maxBodyBytes ?? 1024 * 1024,
   });
-  const sockets = makeSockets({ schema, guard, services, log, path: '/graphql', allowedOrigins: deps.allowedOrigins ?? [], ...deps.sockets });
+  const sockets = makeSockets({ schema, guard, services, log, faultPasses: deps.faultPasses, path: '/graphql', allowedOrigins: deps.allowedOrigins ?? [], ...deps.sockets });
   const http = createHttpServer(deps, {
     mount(app) {
       app.all('/downloads/:token', makeDownloads(deps.downloads, log, deps.downloadIdleMs));

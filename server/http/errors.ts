@@ -1,6 +1,6 @@
 import { type NextFunction, type Request, type Response } from 'express';
 import { DomainError, type ErrorCode } from '../domain/errors.js';
-import { type EdgeLog, HTTP_STATUS, logFaults, maskError } from '../graphql/mask.js';
+import { type EdgeLog, type FaultPasses, HTTP_STATUS, logFaults, maskError } from '../graphql/mask.js';
 
 /** Every answer that is an error has the shape of a GraphQL error, whatever the path, so that clients have one thing to read. */
 export const sendError = (res: Response, status: number, code: ErrorCode, message: string, hint?: string): void => {
@@ -25,7 +25,7 @@ const FAULTS: Readonly<Record<string, [ErrorCode, string]>> = {
 };
 
 /** Last in the chain. Once an answer has begun, the connection is cut instead, so that nobody takes a part for the whole. */
-export const errorHandler = (log: EdgeLog) => (error: unknown, req: Request, res: Response, _next: NextFunction): void => {
+export const errorHandler = (log: EdgeLog, faultPasses?: FaultPasses) => (error: unknown, req: Request, res: Response, _next: NextFunction): void => {
   const fault = httpFault(error);
   if (!fault) logFaults(log, [error], requestIdOf(res), { method: req.method, route: req.path });
   if (res.headersSent) {
@@ -37,8 +37,8 @@ export const errorHandler = (log: EdgeLog) => (error: unknown, req: Request, res
     sendError(res, fault.status, code, message);
     return;
   }
-  const { message, extensions } = maskError(error);
-  const status = HTTP_STATUS[extensions.code] ?? (extensions.code === 'BAD_INPUT' ? 400 : 500);
+  const { message, extensions } = maskError(error, undefined, faultPasses);
+  const status = HTTP_STATUS[extensions.code] ?? (extensions.code === 'BAD_INPUT' ? 400 : extensions.retryable ? 503 : 500);
   if (status === 401) res.setHeader('www-authenticate', 'Bearer');
   sendError(res, status, extensions.code, message, extensions.hint);
 };

@@ -6,7 +6,7 @@ import { type ErrorCode } from '../domain/errors.js';
 import { type Principal } from '../domain/principal.js';
 import { type GraphContext, makeContext } from '../graphql/context.js';
 import { type Guard } from '../graphql/guard.js';
-import { type EdgeLog, HTTP_STATUS, logFaults, maskError } from '../graphql/mask.js';
+import { type EdgeLog, type FaultPasses, HTTP_STATUS, logFaults, maskError } from '../graphql/mask.js';
 import { type Services } from '../services/api.js';
 import { requestIdOf } from './errors.js';
 
@@ -15,6 +15,7 @@ export interface GraphqlEndpointDeps {
   guard: Guard;
   services: Services;
   log: EdgeLog;
+  faultPasses?: FaultPasses | undefined;
   introspection: boolean;
   /** Largest request body in bytes. */
   maxBodyBytes: number;
@@ -51,7 +52,7 @@ const setPrincipal = (res: Response, principal: Principal): void => {
  * `/graphql` over HTTP. Order: the key, then the body, then the document's limits, then Apollo. Nobody without a key makes this service
  * read a body or parse a document.
  */
-export const makeGraphqlEndpoint = async ({ schema, guard, services, log, introspection, maxBodyBytes }: GraphqlEndpointDeps): Promise<{
+export const makeGraphqlEndpoint = async ({ schema, guard, services, log, faultPasses, introspection, maxBodyBytes }: GraphqlEndpointDeps): Promise<{
   handlers: RequestHandler[];
   stop(): Promise<void>;
 }> => {
@@ -66,7 +67,7 @@ export const makeGraphqlEndpoint = async ({ schema, guard, services, log, intros
     persistedQueries: false,
     cache: 'bounded',
     parseOptions: { maxTokens: guard.maxTokens },
-    formatError: (_formatted, error) => maskError(error),
+    formatError: (_formatted, error) => maskError(error, undefined, faultPasses),
     plugins: [errorPlugin(log)],
     logger: {
       debug: () => undefined,

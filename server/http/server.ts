@@ -3,7 +3,7 @@ import { createServer, type Server } from 'node:http';
 import { type AddressInfo } from 'node:net';
 import express, { type Express, type NextFunction, type Request, type Response } from 'express';
 import { callerOf, type FindCaller } from '../graphql/credential.js';
-import { type EdgeLog } from '../graphql/mask.js';
+import { type EdgeLog, type FaultPasses } from '../graphql/mask.js';
 import { errorHandler, sendError } from './errors.js';
 import { requestId, securityHeaders } from './headers.js';
 import { type ObserveRequest, type ReadinessCheck } from './ports.js';
@@ -17,6 +17,8 @@ export interface ProbeDeps {
   /** Everything measured, in the Prometheus text format. */
   metrics(): Promise<string>;
   log: EdgeLog;
+  /** Faults of the service that go away by themselves: whoever meets one may ask again. Default none. */
+  faultPasses?: FaultPasses | undefined;
   observe?: ObserveRequest | undefined;
 }
 
@@ -65,7 +67,7 @@ export const createHttpServer = (deps: ProbeDeps, served?: Served): HttpServer =
   app.get('/metrics', metricsEndpoint((credential) => callerOf(deps.authenticate, credential), deps.metrics));
   served?.mount(app);
   app.use((req: Request, res: Response) => sendError(res, 404, 'NOT_FOUND', `There is nothing at ${req.method} ${req.path}.`));
-  app.use(errorHandler(deps.log));
+  app.use(errorHandler(deps.log, deps.faultPasses));
 
   const server = createServer({ headersTimeout: 15_000, requestTimeout: 60_000, keepAliveTimeout: 65_000 }, app);
   served?.attach(server);

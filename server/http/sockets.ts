@@ -7,10 +7,11 @@ import { type WebSocket, WebSocketServer } from 'ws';
 import { DomainError } from '../domain/errors.js';
 import { makeContext } from '../graphql/context.js';
 import { type Guard } from '../graphql/guard.js';
-import { type EdgeLog, logFaults, maskError } from '../graphql/mask.js';
+import { type EdgeLog, type FaultPasses, logFaults, maskError } from '../graphql/mask.js';
 import { type Services } from '../services/api.js';
 
 export interface SocketDeps {
+  faultPasses?: FaultPasses | undefined;
   schema: GraphQLSchema;
   guard: Guard;
   services: Services;
@@ -67,7 +68,7 @@ export const makeSockets = (deps: SocketDeps): { attach(server: Server): void; c
 
   const masked = (errors: readonly GraphQLError[], requestId: string): readonly GraphQLFormattedError[] => {
     logFaults(log, errors, requestId, { transport: 'websocket' });
-    return errors.map((error) => maskError(error, requestId));
+    return errors.map((error) => maskError(error, requestId, deps.faultPasses));
   };
 
   const asGraphQLError = (error: unknown): GraphQLError => new GraphQLError('', { originalError: error instanceof Error ? error : new Error(String(error)) });
