@@ -127,7 +127,7 @@ describe('what is archived is what the server held', () => {
 });
 
 describe('who may take a backup', () => {
-  const ACL = ['backup on >secret +ping +psync +replconf +info', 'reader on >secret ~* +@read +info +ping', 'blind on >secret +psync +replconf +ping'];
+  const ACL = ['backup on >secret +ping +psync +replconf +info', 'reader on >secret ~* +@read -scan +info +ping', 'blind on >secret +psync +replconf +ping'];
 
   test('the least rights are enough', async () => {
     const server = await start({ acl: ACL });

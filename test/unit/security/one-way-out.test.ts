@@ -16,6 +16,8 @@ const OWN_PARTS: Readonly<Record<string, RegExp>> = {
   'security/dial.ts': /^node:(net|tls|dns\/promises) /,
   // Over a socket that dial() has opened.
   'engine/control.ts': /^ioredis Redis$/,
+  // Agents that get every socket from dial().
+  'engine/store/s3-agents.ts': /^node:https? Agent$/,
   'events/hub.ts': /^pg Client$/,
 };
 const OWN_FOLDERS: Readonly<Record<string, RegExp>> = { embedded: /^(node:(net|child_process)|ioredis|pg) /, db: /^pg /, jobs: /^(pg|mongodb) / };
