@@ -80,7 +80,7 @@ describe('a service whose PostgreSQL goes away', () => {
     expect(await sdk.backups.wait({ backup, job }, { timeoutMs: 20_000 })).toMatchObject({ state: 'AVAILABLE', keys: '300' });
     expect(await sdk.jobs.get(job)).toMatchObject({ attempt: 1, conclusion: 'SUCCEEDED' });
     await saveSlowly(source, 0);
-    await eventually(() => backUp('after the restart'), { timeoutMs: 30_000 });
+    await backUp('after the restart');
     expect(performance.now() - back).toBeLessThan(30_000);
     expect(node.running()).toBe(true);
   }, 60_000);
@@ -89,8 +89,7 @@ describe('a service whose PostgreSQL goes away', () => {
     const cut = await sql(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'snapback%'`);
     expect(cut.length).toBeGreaterThan(3);
     const at = performance.now();
-    // A request whose connection is killed under it fails; the next one has a new connection.
-    await eventually(() => backUp('after the cut'), { timeoutMs: 30_000 });
+    await backUp('after the cut');
     await isReady();
     expect(await sql(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'snapback events'`)).toHaveLength(1);
     await isReady();
