@@ -96,6 +96,8 @@ class Scan {
       const reply = await this.ask('AUTH', ...credential);
       if (reply instanceof ReplyError) throw authFailed(this.address, reply.text);
     }
+    // Also where INFO told of no keys at all: that nothing was found has to come from somebody who may look.
+    await this.scan('0');
     const table = rdbVersionWrittenBy(this.options.engine, this.options.version);
     this.version = (await this.versionOfADump()) ?? table.version;
     await this.writer.header(this.version >= FIRST_VALKEY_VERSION ? 'VALKEY' : 'REDIS', this.version);
