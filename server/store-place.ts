@@ -2,6 +2,7 @@ import { type Config } from './config/config.js';
 import { type Dial } from './engine/ports.js';
 import { BACKOFF } from './engine/store/backoff.js';
 import { openFilesystemStore } from './engine/store/filesystem.js';
+import { readOnly } from './engine/store/read-only.js';
 import { withRateLimit } from './engine/store/rate-limit.js';
 import { withRetry } from './engine/store/retry.js';
 import { openS3Store } from './engine/store/s3.js';
@@ -24,7 +25,12 @@ export type StoreSettings = Pick<Config, 'store' | 's3Credentials' | 'storeLimit
 const timeoutsFor = (silenceMs: number) => ({ callMs: silenceMs * 2, writeMs: silenceMs * 10, longMs: silenceMs * 15 });
 
 /** Opens the store that STORE_URL names. To be closed by whoever opened it. */
-export const openStoreAt = async ({ store: place, s3Credentials, storeLimits }: StoreSettings, options: OpenStoreOptions, { dial, log }: { dial: Dial; log: Logger }): Promise<Store> => {
+export const openStoreAt = async (settings: StoreSettings, options: OpenStoreOptions, deps: { dial: Dial; log: Logger }): Promise<Store> => {
+  const store = await open(settings, options, deps);
+  return options.readOnly ? readOnly(store) : store;
+};
+
+const open = async ({ store: place, s3Credentials, storeLimits }: StoreSettings, options: OpenStoreOptions, { dial, log }: { dial: Dial; log: Logger }): Promise<Store> => {
   const { writeBytesPerSecond, readBytesPerSecond, silenceMs } = storeLimits;
   const rates = { writePerSecond: writeBytesPerSecond, readPerSecond: readBytesPerSecond };
   if (place.kind === 'FILE_SYSTEM') return withRateLimit(await openFilesystemStore({ root: place.root, ...options }), rates);

@@ -1,12 +1,12 @@
 import { isIP } from 'node:net';
 import { resolve } from 'node:path';
+import { archiveSettings, type ArchiveSettings } from './archives.js';
 import { SettingsReader } from './reader.js';
-import { s3Credentials, storePlace, type S3Credentials, type StorePlace } from './store.js';
 
 /** What a process does: everything; only what callers ask (no jobs, no schedules); or only jobs and schedules (no API). */
 export type Role = 'all' | 'api' | 'worker';
 
-export interface Config {
+export interface Config extends ArchiveSettings {
   readonly role: Role;
   readonly host: string;
   /** 0 takes any free port. */
@@ -18,18 +18,6 @@ export interface Config {
   readonly databaseUrl: string | null;
   /** Agenda's store; null: the same PostgreSQL. */
   readonly mongodbUrl: string | null;
-  readonly store: StorePlace;
-  readonly s3Credentials: S3Credentials;
-  readonly storeLimits: {
-    /** Longest silence of an S3 store in the middle of a request. */
-    readonly silenceMs: number;
-    /** Of this process; null: as fast as it goes. */
-    readonly writeBytesPerSecond: number | null;
-    readonly readBytesPerSecond: number | null;
-  };
-  /** Keys of 64 hexadecimal digits, separated by commas, the current one first; null: the file. */
-  readonly masterKey: string | null;
-  readonly masterKeyFile: string;
   readonly defaultTimeZone: string;
   /** Jobs that run at once in this process. */
   readonly concurrentJobs: number;
@@ -156,9 +144,6 @@ const role = (settings: SettingsReader, databaseUrl: string | null): Role => {
   return value;
 };
 
-const mibPerSecond = (settings: SettingsReader, name: string): number | null =>
-  settings.text(name) === undefined ? null : settings.integer(name, 1, 1, 100_000) * 1024 * 1024;
-
 const webhook = (settings: SettingsReader): Config['webhook'] => {
   const target = url(settings, 'WEBHOOK_URL', ['http:', 'https:']);
   const secret = settings.text('WEBHOOK_SECRET') ?? null;
@@ -176,8 +161,6 @@ const webhook = (settings: SettingsReader): Config['webhook'] => {
 export const readConfig = (env: Readonly<Record<string, string | undefined>> = process.env): Config => {
   const settings = new SettingsReader(env);
   const dataDir = resolve(settings.text('DATA_DIR') ?? 'data');
-  const masterKey = settings.text('MASTER_KEY') ?? null;
-  if (masterKey !== null && !/^[0-9a-f]{64}(?:\s*,\s*[0-9a-f]{64})*$/i.test(masterKey)) settings.wrong('MASTER_KEY', 'must be 64 hexadecimal digits, or several such keys separated by commas', null);
   const defaultTimeZone = settings.text('DEFAULT_TIME_ZONE') ?? 'UTC';
   if (!isTimeZone(defaultTimeZone)) {
     settings.wrong('DEFAULT_TIME_ZONE', `must be an IANA zone or a fixed offset such as +08:00, not "${defaultTimeZone}"`, null);
@@ -186,7 +169,6 @@ export const readConfig = (env: Readonly<Record<string, string | undefined>> = p
   const chosen = role(settings, databaseUrl);
   const sampleRedis = settings.flag('SAMPLE_REDIS', databaseUrl === null && chosen === 'all');
   if (sampleRedis && chosen !== 'all') settings.wrong('SAMPLE_REDIS', 'can be true with the role "all" only', false);
-  const store = storePlace(settings, dataDir);
   const config: Config = {
     role: chosen,
     host: host(settings, 'HOST') ?? '127.0.0.1',
@@ -195,15 +177,7 @@ export const readConfig = (env: Readonly<Record<string, string | undefined>> = p
     dataDir,
     databaseUrl,
     mongodbUrl: url(settings, 'MONGODB_URL', ['mongodb:', 'mongodb+srv:']),
-    store,
-    s3Credentials: s3Credentials(settings, store),
-    storeLimits: {
-      silenceMs: settings.seconds('STORE_TIMEOUT_SECONDS', 30_000, 1, 600),
-      writeBytesPerSecond: mibPerSecond(settings, 'STORE_WRITE_MIB_PER_SECOND'),
-      readBytesPerSecond: mibPerSecond(settings, 'STORE_READ_MIB_PER_SECOND'),
-    },
-    masterKey,
-    masterKeyFile: resolve(settings.text('MASTER_KEY_FILE') ?? `${dataDir}/master.key`),
+    ...archiveSettings(settings, dataDir),
     defaultTimeZone,
     concurrentJobs: settings.integer('CONCURRENT_JOBS', 4, 1, 64),
     concurrentJobsTotal: settings.text('CONCURRENT_JOBS_TOTAL') === undefined ? null : settings.integer('CONCURRENT_JOBS_TOTAL', 1, 1, 10_000),
@@ -234,6 +208,14 @@ export const readConfig = (env: Readonly<Record<string, string | undefined>> = p
       scanKeysPerSecond: settings.integer('SCAN_KEYS_PER_SECOND', 20_000, 10, 10_000_000),
     },
   };
+  if (settings.mistakes.length > 0) throw new ConfigError(settings.mistakes);
+  return deepFreeze(config);
+};
+
+/** Only what it takes to read archives: no other setting, right or wrong, stands in the way of who has lost everything else. */
+export const readArchiveConfig = (env: Readonly<Record<string, string | undefined>> = process.env): ArchiveSettings => {
+  const settings = new SettingsReader(env);
+  const config = archiveSettings(settings, resolve(settings.text('DATA_DIR') ?? 'data'));
   if (settings.mistakes.length > 0) throw new ConfigError(settings.mistakes);
   return deepFreeze(config);
 };

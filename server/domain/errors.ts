@@ -10,6 +10,10 @@ export const ERROR_CODES = [
 ] as const;
 export type ErrorCode = (typeof ERROR_CODES)[number];
 
+/** What reading an archive ends with when its bytes are not what they were. All else says nothing about the archive. */
+const DAMAGE: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['CORRUPT', 'TRUNCATED', 'NOT_FOUND']);
+export const isDamageCode = (code: ErrorCode): boolean => DAMAGE.has(code);
+
 export interface DomainErrorOptions {
   /** What the reader can do about it, as one sentence. */
   hint?: string;

@@ -1,15 +1,12 @@
-import { DomainError, type ErrorCode } from '../domain/errors.js';
+import { DomainError, isDamageCode } from '../domain/errors.js';
 import { type Log } from '../engine/ports.js';
 import { type Database, type Scope } from './ports.js';
 import { type DamageRecord } from './records.js';
 
-/** What reading an archive ends with when its bytes are not what they were. All else says nothing about the archive. */
-const CODES: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['CORRUPT', 'TRUNCATED', 'NOT_FOUND']);
-
 export const damageOf = ({ code, message }: DomainError, noticedAt: Date): DamageRecord => ({ code, message, noticedAt });
 
 /** Whether an error of an archive's reading says that the archive is damaged. */
-export const isDamage = (error: unknown): error is DomainError => error instanceof DomainError && CODES.has(error.code);
+export const isDamage = (error: unknown): error is DomainError => error instanceof DomainError && isDamageCode(error.code);
 
 /**
  * Makes an AVAILABLE backup DAMAGED when `error`, which reading its archive ended with, says so. Never rejects: whoever reads has its own

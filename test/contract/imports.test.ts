@@ -37,6 +37,7 @@ const RULES: Readonly<Record<string, Rule>> = {
   'server/http': { may: ['server/domain', 'server/services', 'server/graphql'], never: ['typeorm', 'pg', 'agenda', 'ioredis'] },
   'server/config': { may: [] },
   'server/telemetry': { may: [] },
+  'server/offline': { may: ['server/domain', 'server/engine'], never: FRAMEWORKS },
   'server/embedded': { may: ['server/domain', 'server/engine/ports.ts'] },
   [COMPOSITION]: { may: ['server', 'migrations'] },
   migrations: { may: [] },

@@ -3,7 +3,7 @@ export { createArchive, type ArchiveWriter, type CreateArchiveOptions } from './
 export { openArchive, type ArchiveReader, type ReadRange, type VerifyProgress } from './reader.js';
 export { removeAttempts } from './attempts.js';
 export { listArchives, removeArchive, removeUnsealed, type ArchiveEntry } from './catalogue.js';
-export { readManifest, type ReadManifestOptions } from './manifest-reader.js';
+export { readManifest, readManifestUnproven, type ReadManifestOptions } from './manifest-reader.js';
 export { type Artifact, type Manifest, type ManifestFacts, type SourceIdentity } from './manifest.js';
 export { type CodecChoice } from './codec.js';
 export { type KnownArchive } from './known-archive.js';

@@ -97,8 +97,12 @@ const wrappedKeyAt = (key: string): WrappedKeyObject | undefined => {
   return name?.[1] === undefined ? undefined : { object: key, masterKeyId: name[1], suffix: name[2] ?? '' };
 };
 
-/** Ids of the master keys that wrap a key among these objects. */
-export const masterKeysAmong = (keys: readonly string[]): string[] => keys.flatMap((key) => wrappedKeyAt(key)?.masterKeyId ?? []);
+/** Ids of the master keys that wrap a key among these objects. @param artifact only those of its attempt */
+export const masterKeysAmong = (keys: readonly string[], artifact?: string): string[] =>
+  keys.flatMap((key) => {
+    const wrapped = wrappedKeyAt(key);
+    return wrapped && (artifact === undefined || wrapped.suffix === attemptSuffix(artifact)) ? [wrapped.masterKeyId] : [];
+  });
 
 const wrappedKeys = async (store: Store, backupId: string): Promise<WrappedKeyObject[]> => {
   const found: WrappedKeyObject[] = [];
@@ -108,10 +112,6 @@ const wrappedKeys = async (store: Store, backupId: string): Promise<WrappedKeyOb
   }
   return found;
 };
-
-/** Ids of the master keys that wrap the key of an archive. */
-export const wrappingKeyIds = async (store: Store, { backupId, artifact }: { backupId: string; artifact: string }): Promise<string[]> =>
-  (await wrappedKeys(store, backupId)).filter(({ suffix }) => suffix === attemptSuffix(artifact)).map(({ masterKeyId }) => masterKeyId);
 
 /** Null: no master key of the ring wraps it. */
 const unwrapAny = async (store: Store, ring: KeyRing | undefined, { backupId, artifact }: { backupId: string; artifact: string }, signal?: AbortSignal): Promise<Buffer | null> => {
@@ -139,7 +139,7 @@ export const loadBackupKey = async (store: Store, ring: KeyRing | undefined, of:
   for (let again = true; ; again = false) {
     const key = await unwrapAny(store, ring, of, signal);
     if (key !== null) return key;
-    const ids = await wrappingKeyIds(store, of);
+    const ids = masterKeysAmong((await wrappedKeys(store, of.backupId)).map(({ object }) => object), of.artifact);
     if (ids.length === 0) throw corrupt(keyAt({ ...of, masterKeyId: '*' }), 'key', 0, 'it is missing');
     // A rotation that comes in between has removed one after it was found missing under the other.
     if (again && ring?.all.some(({ id }) => ids.includes(id))) continue;

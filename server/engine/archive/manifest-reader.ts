@@ -154,12 +154,18 @@ export interface ReadManifestOptions {
   signal?: AbortSignal | undefined;
 }
 
-/** A checked manifest and the key of its archive, null for one that is not encrypted. For those who read the data too. */
-export const openManifest = async (store: Store, backupId: string, { keys, known, signal }: ReadManifestOptions = {}): Promise<{ manifest: Manifest; backupKey: Uint8Array | null }> => {
+const storedManifest = async (store: Store, backupId: string, signal?: AbortSignal): Promise<Buffer> => {
   const key = manifestKey(backupId);
   const bytes = await readWhole(store, key, MAX_MANIFEST_BYTES, signal);
   if (bytes === null) throw new DomainError('NOT_FOUND', `There is no archive ${backupId} in ${store.location}.`);
   if (bytes.length > MAX_MANIFEST_BYTES) throw corrupt(key, 'manifest', MAX_MANIFEST_BYTES, 'it is far too large');
+  return bytes;
+};
+
+/** A checked manifest and the key of its archive, null for one that is not encrypted. For those who read the data too. */
+export const openManifest = async (store: Store, backupId: string, { keys, known, signal }: ReadManifestOptions = {}): Promise<{ manifest: Manifest; backupKey: Uint8Array | null }> => {
+  const key = manifestKey(backupId);
+  const bytes = await storedManifest(store, backupId, signal);
   // Before anything in it is believed, its version included, and before its key is asked for: whose archive it is shows without.
   if (known) assertKnownManifest(key, bytes, known);
   const { manifest, hmacUnder } = decodeManifest(backupId, bytes);
@@ -179,3 +185,10 @@ export const openManifest = async (store: Store, backupId: string, { keys, known
  */
 export const readManifest = async (store: Store, backupId: string, options: ReadManifestOptions = {}): Promise<Manifest> =>
   (await openManifest(store, backupId, options)).manifest;
+
+/**
+ * As `readManifest`, without a key: all is checked but the HMAC, so that it may be anybody's. For showing people what there seems to be, and which
+ * master key would open it.
+ */
+export const readManifestUnproven = async (store: Store, backupId: string, { signal }: { signal?: AbortSignal | undefined } = {}): Promise<Manifest> =>
+  decodeManifest(backupId, await storedManifest(store, backupId, signal)).manifest;

@@ -30,6 +30,8 @@ export interface FilesystemStoreOptions {
   storeId?: string | undefined;
   /** Whose archives a store made now will hold; default: nobody's yet. */
   catalogueId?: string | undefined;
+  /** Nothing is made, and a marker is not asked for where archives lie: a copy of a store may have left it out. */
+  readOnly?: boolean | undefined;
   /** Replaces the file system calls, so that faults can be had on demand. */
   fs?: FsOps | undefined;
 }
@@ -39,6 +41,18 @@ const missingMarker = (root: string): DomainError =>
     hint: 'Mount the volume again. Nothing is written or counted as deleted until the marker is back.', retryable: true,
     details: { location: root },
   });
+
+/** For those who only read. An empty mount point has neither a marker nor archives. */
+const markerOfCopy = async (fs: FsOps, root: string): Promise<Marker> => {
+  const names = await fs.names(root).catch((error: unknown) => {
+    if (isMissing(error)) throw notAStore(root);
+    throw error;
+  });
+  if (names.includes(ARCHIVES_FOLDER)) return { storeId: 'copy', catalogueId: null };
+  const marker = await readMarker(fs, root);
+  if (marker === null) throw notAStore(root);
+  return { ...marker, storeId: 'copy' };
+};
 
 const makeRoot = async (fs: FsOps, path: string): Promise<void> => {
   try {
@@ -61,6 +75,7 @@ export const openFilesystemStore = async (options: FilesystemStoreOptions): Prom
   const fs = options.fs ?? nodeFsOps;
   const root = resolve(options.root);
   try {
+    if (options.readOnly) return new FilesystemStore(fs, root, (await markerOfCopy(fs, root)).storeId, true);
     if (options.create !== false) await makeRoot(fs, root);
     let marker = await readMarker(fs, root);
     if (marker === null && options.create !== false) {
@@ -83,7 +98,7 @@ class FilesystemStore implements Store {
   readonly location: string;
   private readonly exclusively = oneAtATime();
 
-  constructor(private readonly fs: FsOps, private readonly root: string, readonly id: string) {
+  constructor(private readonly fs: FsOps, private readonly root: string, readonly id: string, private readonly readOnly = false) {
     this.location = root;
   }
 
@@ -315,6 +330,7 @@ class FilesystemStore implements Store {
 
   /** Compares the marker: an empty mount point must not look like a store whose objects are gone. */
   private async assertMounted(): Promise<Marker> {
+    if (this.readOnly) return markerOfCopy(this.fs, this.root);
     const found = await readMarker(this.fs, this.root);
     if (found === null) throw missingMarker(this.root);
     if (found.storeId !== this.id) throw anotherStore(this.root, found.storeId, this.id);
