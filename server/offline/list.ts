@@ -41,12 +41,15 @@ const keyColumn = ({ manifest, keyIds }: Listed, keys: KeyRing | undefined): str
   return `${keyIds.join('+')}${missing ? ' (not given)' : ''}`;
 };
 
+/** What was checked when it was taken; and that it is of no one moment, where it is not. */
+export const checksOf = ({ capture, artifacts: [{ rdb }] }: Manifest): string => (capture.consistency === 'FUZZY' ? `${rdb.integrity} (FUZZY)` : rdb.integrity);
+
 const row = (listed: Listed, keys: KeyRing | undefined): string[] => {
   const { entry, manifest, problem } = listed;
   if (!manifest) return [entry.backupId, entry.modifiedAt.toISOString(), '?', size(entry.size), problem?.code ?? '?', '?', '?', printable(problem?.message ?? '')];
   const [artifact] = manifest.artifacts;
   return [
-    entry.backupId, manifest.completedAt.toISOString(), size(artifact.plainSize), size(artifact.storedSize), artifact.rdb.integrity, keyColumn(listed, keys),
+    entry.backupId, manifest.completedAt.toISOString(), size(artifact.plainSize), size(artifact.storedSize), checksOf(manifest), keyColumn(listed, keys),
     printable(manifest.source.instanceName), printable(manifest.backup.name),
   ];
 };

@@ -4,6 +4,7 @@ import { listArchives, type KeyRing } from '../engine/archive/archive.js';
 import { type Store } from '../engine/store/store.js';
 import { verifyArchive } from '../engine/verify.js';
 import { type Console, EXIT, type ExitCode } from './console.js';
+import { checksOf } from './list.js';
 import { printable, size } from './text.js';
 
 export interface VerifyOptions {
@@ -28,7 +29,7 @@ export const verify = async ({ store, keys }: { store: Store; keys: KeyRing | un
         if (progress.kind === 'amount' && progress.bytesTotal) console.progress(`${backupId} ${Number((progress.bytesDone * 100n) / progress.bytesTotal)} %`);
       });
       ended.good += 1;
-      await console.out(`${backupId} good (${level}, ${size(manifest.artifacts[0].plainSize)}, ${manifest.artifacts[0].rdb.integrity})\n`);
+      await console.out(`${backupId} good (${level}, ${size(manifest.artifacts[0].plainSize)}, ${checksOf(manifest)})\n`);
     } catch (error) {
       if (!(error instanceof DomainError) || signal.aborted) throw error;
       const isDamaged = isDamageCode(error.code);
