@@ -52,7 +52,8 @@ describe('a restore that something goes wrong with', () => {
     await loadSlowly(target, 500);
     const { restore, job } = await startRestore(service, backup.id, instance, { safetyBackup: true });
     await waitFor(() => isLoading(target));
-    expect((await service.sdk.jobs.get(job))?.phase).toBe('TRANSFERRING');
+    // What a job says of itself follows a moment later.
+    await waitFor(async () => (await service.sdk.jobs.get(job))?.phase === 'TRANSFERRING');
     await target.restart({ signal: 'SIGKILL', config: { 'key-load-delay': '0' } });
     const ended = await expectFailedJob(service, job, 'CONNECT_FAILED');
     expect(ended.failure?.message).toContain('data from before the restore');

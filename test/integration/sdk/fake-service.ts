@@ -151,7 +151,7 @@ export const makeJob = (id: string, fields: Record<string, unknown> = {}): Recor
 /** A complete Backup as resolvers give it. */
 export const makeBackup = (id: string, fields: Record<string, unknown> = {}): Record<string, unknown> => ({
   id, name: `backup ${id}`, state: 'AVAILABLE', trigger: 'MANUAL', instance: { id: 'ins_1', name: 'cache' }, job: null, integrity: 'STRUCTURE_AND_CHECKSUM',
-  unknownContent: null, captureMethod: 'REPLICATION', coverage: { kind: 'INSTANCE', slots: [] }, engine: 'REDIS', engineVersion: '7.0.15', rdbVersion: 10,
+  unknownContent: null, captureMethod: 'REPLICATION', consistency: 'POINT_IN_TIME', coverage: { kind: 'INSTANCE', slots: [] }, engine: 'REDIS', engineVersion: '7.0.15', rdbVersion: 10,
   sizeBytes: '1000', storedBytes: '400', sha256: 'ab', keys: '3', expiringKeys: '0', databases: [], types: [], functions: 0, loadsOn: [],
   createdAt: AT, startedAt: AT, completedAt: AT, durationMs: 5, expiresAt: AT, retainedBecause: null, ...fields,
 });
