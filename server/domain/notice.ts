@@ -31,13 +31,17 @@ export interface EndedJob {
   restoreId: string | null;
 }
 
+const WORK: Readonly<Record<JobKind, string>> = {
+  BACKUP: 'A backup', RESTORE: 'A restore', PLAN: 'A restore plan', VERIFY: 'A verification', INSPECT: 'An inspection', DELETE: 'A deletion',
+};
+
 /** What is told of a job that has come to this state, if anything: whatever ended without success, unless somebody wanted it to end. */
 export const noticeOfJob = (job: EndedJob, at: Date): Notice | null => {
   if (job.state !== 'COMPLETED' || job.conclusion === 'SUCCEEDED' || job.conclusion === 'CANCELLED') return null;
   const { failure } = job;
   return {
     kind: 'JOB_FAILED', projectId: job.projectId, instanceId: job.instanceId, at,
-    message: `A ${job.kind.toLowerCase()} failed: ${failure?.message ?? 'no reason was given.'}`,
+    message: `${WORK[job.kind]} failed: ${failure?.message ?? 'no reason was given.'}`,
     details: {
       jobId: job.id, jobKind: job.kind, conclusion: job.conclusion, backupId: job.backupId, restoreId: job.restoreId,
       code: failure?.code ?? null, hint: failure?.hint ?? null,

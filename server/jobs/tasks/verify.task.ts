@@ -1,6 +1,6 @@
 import { type VerificationLevel } from '../../domain/backup.js';
 import { DomainError } from '../../domain/errors.js';
-import { type KeyRing } from '../../engine/archive/archive.js';
+import { type KeyRing, type Manifest } from '../../engine/archive/archive.js';
 import { type Log } from '../../engine/ports.js';
 import { type Store } from '../../engine/store/store.js';
 import { verifyArchive } from '../../engine/verify.js';
@@ -38,8 +38,9 @@ export const createVerifyTask = ({ db, store, keys, log }: VerifyTaskDeps): Task
     if (backupId === null || level === null) throw new DomainError('NOT_FOUND', `Job ${job.id} has no backup, or no level.`);
     onProgress({ kind: 'phase', phase: 'PREPARING' });
     const reading = await startReading(db, log, job, backupId, `verification ${job.id}`);
+    let manifest: Manifest;
     try {
-      await verifyArchive({ ...archiveOf(reading.backup), level }, { store, keys }, AbortSignal.any([signal, reading.lost]), onProgress);
+      manifest = await verifyArchive({ ...archiveOf(reading.backup), level }, { store, keys }, AbortSignal.any([signal, reading.lost]), onProgress);
     } catch (error) {
       if (!isDamage(error)) throw error;
       throw new DamageFound(error, level, reading.backup);
@@ -48,7 +49,11 @@ export const createVerifyTask = ({ db, store, keys, log }: VerifyTaskDeps): Task
     }
     return async (tx) => {
       const backup = await tx.backups.lock(job, backupId);
-      if (backup) await tx.backups.change(job, backupId, ['AVAILABLE'], verified(backup, { level, result: 'PASSED', verifiedAt: await tx.now(), jobId: job.id }));
+      if (!backup) return;
+      const change = verified(backup, { level, result: 'PASSED', verifiedAt: await tx.now(), jobId: job.id });
+      // Sealed before manifests were written down: from now on this one is.
+      const known = backup.manifestSha256 === null && level === 'CONTENT' ? { manifestSha256: manifest.sha256 } : {};
+      await tx.backups.change(job, backupId, ['AVAILABLE'], { ...change, ...known });
     };
   },
 

@@ -67,6 +67,14 @@ describe('a verification job', () => {
     expect([await isRead(), await leases()]).toEqual([false, 0]);
   });
 
+  it('of a backup that was sealed before manifests were written down knows its archive from then on', async () => {
+    await rig.sql('UPDATE backups SET manifest_sha256 = NULL');
+    for (const [level, expected] of [['STRUCTURE', null], ['CONTENT', manifest.sha256]] as const) {
+      await runner().runJob((await insert(level)).id);
+      expect((await row()).manifestSha256).toBe(expected);
+    }
+  });
+
   it('holds a reader\'s lease; from the moment it is asked for, nothing deletes the backup', async () => {
     const door = gate();
     const job = await insert('CONTENT');
