@@ -1,14 +1,12 @@
 import { abortReason } from '../../domain/errors.js';
 import { isRetryable, pause, pauseAfter, retrying, type Backoff } from './backoff.js';
-import { type CallOptions, type ListOptions, type ObjectWriter, type ReadOptions, type Store, type StoreHealth, type StoredObject, type SweepOptions } from './store.js';
+import { type CallOptions, type ListOptions, type ObjectWriter, type ReadOptions, type Store, type StoredObject } from './store.js';
 import { WrappedStore } from './wrapped.js';
-
-/** Whoever asks for a store's health wants to know how it is now. */
-const CHECK_ATTEMPTS = 2;
 
 /**
  * Does again what failed for a reason that passes (`retryable`), and can be done twice: everything but the calls of an object's writer,
- * whose contract says that a fault is final. A store that can repeat parts of these by itself does so below this.
+ * whose contract says that a fault is final, `check`, which does not fail, and `sweep`, whose answer says what this one call removed. A store that can repeat
+ * parts of these does so by itself.
  */
 export const withRetry = (store: Store, backoff: Backoff): Store => new RetryingStore(store, backoff);
 
@@ -43,18 +41,6 @@ class RetryingStore extends WrappedStore {
     yield* this.resumed(() => this.inner.list(prefix, { ...options, after }), options.signal, (object) => {
       after = object.key;
     });
-  }
-
-  override async check(options: CallOptions = {}): Promise<StoreHealth> {
-    for (let attempt = 1; ; attempt += 1) {
-      const health = await this.inner.check(options);
-      if (!isRetryable(health.problem) || attempt === CHECK_ATTEMPTS || options.signal?.aborted === true) return health;
-      await pause(pauseAfter(attempt, health.problem, this.backoff));
-    }
-  }
-
-  override sweep(options: SweepOptions): Promise<string[]> {
-    return retrying(() => this.inner.sweep(options), this.backoff, options.signal);
   }
 
   override owner(options: CallOptions = {}): Promise<string | null> {

@@ -30,6 +30,15 @@ const factsOf = (error: unknown): Facts => {
 export const statusOf = (error: unknown): number | undefined => factsOf(error).status;
 export const codeOf = (error: unknown): string => factsOf(error).code;
 
+/** What the SDK throws drags the whole exchange along, and S3 echoes what it was sent: only the words are kept. */
+const wordsOf = (cause: unknown): unknown => {
+  if (!(cause instanceof Error)) return cause;
+  const words = new Error(cause.message);
+  words.name = cause.name;
+  if (cause.stack !== undefined) words.stack = cause.stack;
+  return words;
+};
+
 /** Codes beside 507; several servers send them with a status of their own. */
 const FULL: ReadonlySet<string> = new Set(['QuotaExceeded', 'InsufficientStorage', 'XMinioStorageFull', 'XMinioAdminBucketQuotaExceeded', 'ServiceQuotaExceeded']);
 const FORBIDDEN: ReadonlySet<string> = new Set([
@@ -59,13 +68,14 @@ const hintFor = ({ code, status }: Facts): string => {
  * @param operation what was being done, as the verb of a sentence: "write", "list"
  * @param subject object key, or what else is meant
  */
-export const s3Error = (operation: string, subject: string, location: string, cause: unknown, signal?: AbortSignal): DomainError => {
+export const s3Error = (operation: string, subject: string, location: string, thrown: unknown, signal?: AbortSignal): DomainError => {
   if (signal?.aborted === true) return abortReason(signal);
-  if (cause instanceof DomainError) {
-    if (cause.code !== 'CONNECT_FAILED' && cause.code !== 'TARGET_NOT_ALLOWED') return cause;
-    return new DomainError('STORAGE_IO', `Could not ${operation} ${subject} in ${location}: ${cause.message}`, { hint: cause.hint, retryable: cause.retryable, cause });
+  if (thrown instanceof DomainError) {
+    if (thrown.code !== 'CONNECT_FAILED' && thrown.code !== 'TARGET_NOT_ALLOWED') return thrown;
+    return new DomainError('STORAGE_IO', `Could not ${operation} ${subject} in ${location}: ${thrown.message}`, { hint: thrown.hint, retryable: thrown.retryable, cause: thrown });
   }
-  const facts = factsOf(cause);
+  const facts = factsOf(thrown);
+  const cause = wordsOf(thrown);
   const { code, status } = facts;
   const message = `Could not ${operation} ${subject} in ${location}: ${code}${status === undefined ? '' : ` (status ${status})`}.`;
   const details = {

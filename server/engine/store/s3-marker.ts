@@ -31,12 +31,13 @@ const isOurs = (name: string, overContent: boolean): boolean => name === MARKER_
 export const createMarker = async (
   calls: S3Calls, marker: Marker, { overContent, conditions, backoff, writeId }: { overContent: boolean; conditions: Conditions; backoff: Backoff; writeId: string },
 ): Promise<Marker> => {
-  const foreign = (await calls.roots()).filter((name) => !isOurs(name, overContent));
-  const already = await readMarker(calls);
+  const again = <T>(run: () => Promise<T>): Promise<T> => retrying(run, backoff);
+  const foreign = (await again(() => calls.roots())).filter((name) => !isOurs(name, overContent));
+  const already = await again(() => readMarker(calls));
   if (already !== null) return already;
   if (foreign.length > 0) throw noMarkerButContent(calls.location);
-  await retrying(() => writeMarker(calls, marker, { onlyIfAbsent: conditions.puts, writeId }), backoff);
-  const winner = await readMarker(calls);
+  await again(() => writeMarker(calls, marker, { onlyIfAbsent: conditions.puts, writeId }));
+  const winner = await again(() => readMarker(calls));
   if (winner === null) throw new DomainError('STORAGE_IO', `The marker just written to ${calls.location} is gone.`);
   return winner;
 };

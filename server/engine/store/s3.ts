@@ -62,7 +62,7 @@ export const openS3Store = async (options: S3StoreOptions): Promise<Store> => {
     const support = readOnly ? NOTHING_KNOWN : await probeS3(calls, backoff);
     tell(support, calls.location, log);
     const fresh = { storeId: storeId ?? randomUUID(), catalogueId: catalogueId ?? null };
-    const marker = there ?? (await retrying(() => createMarker(calls, fresh, { overContent: create === 'overContent', conditions: support.conditions, backoff, writeId: randomUUID() }), backoff));
+    const marker = there ?? (await createMarker(calls, fresh, { overContent: create === 'overContent', conditions: support.conditions, backoff, writeId: randomUUID() }));
     return new S3Store(calls, marker.storeId, support, backoff, sizeOf);
   } catch (error) {
     calls.close();
@@ -146,16 +146,18 @@ class S3Store implements Store {
   }
 
   async sweep({ olderThan, keep, signal }: SweepOptions): Promise<string[]> {
-    await this.assertThere(signal);
+    const { calls } = this;
+    const again = this.again(signal);
+    await again(() => this.assertThere(signal));
     const swept: string[] = [];
     for (let next: string | undefined, first = true; first || next !== undefined; first = false) {
-      const page = await this.calls.uploads('', next, signal);
+      const page = await again(() => calls.uploads('', next, signal));
       for (const { key, uploadId, initiatedAt } of page.entries) {
         const isProbe = key.startsWith(PROBE_PREFIX);
         if (initiatedAt >= olderThan || !(isProbe || (isKey(key) && !keep(key)))) continue;
-        const lastPartAt = await this.calls.lastPartAt(key, uploadId, signal);
+        const lastPartAt = await again(() => calls.lastPartAt(key, uploadId, signal));
         if (lastPartAt !== null && lastPartAt >= olderThan) continue;
-        await this.calls.abortUpload(key, uploadId, signal);
+        await again(() => calls.abortUpload(key, uploadId, signal));
         if (!isProbe) swept.push(key);
       }
       next = page.next;
@@ -183,14 +185,15 @@ class S3Store implements Store {
   /** An upload that is begun and discarded: nothing of it is ever an object, not even in a bucket that keeps old versions. */
   private async probe(signal: AbortSignal | undefined): Promise<StoreHealth> {
     const { calls } = this;
+    const again = this.again(signal);
     try {
-      await this.assertThere(signal);
+      await again(() => this.assertThere(signal));
       const key = probeKey();
-      const uploadId = await calls.createUpload(key, randomUUID(), signal);
+      const uploadId = await again(() => calls.createUpload(key, randomUUID(), signal));
       try {
-        await calls.uploadPart(key, uploadId, 1, Buffer.alloc(64), signal);
+        await again(() => calls.uploadPart(key, uploadId, 1, Buffer.alloc(64), signal));
       } finally {
-        await calls.abortUpload(key, uploadId, signal);
+        await again(() => calls.abortUpload(key, uploadId, signal));
       }
       this.healthyUntil = performance.now() + HEALTHY_FOR_MS;
       return HEALTHY;
@@ -201,11 +204,17 @@ class S3Store implements Store {
   }
 
   private async sweepProbes(olderThan: Date, signal: AbortSignal | undefined): Promise<void> {
+    const again = this.again(signal);
     for (let next: string | undefined, first = true; first || next !== undefined; first = false) {
-      const page = await this.calls.list(PROBE_PREFIX, { next }, signal);
-      for (const { key, modifiedAt } of page.entries) if (modifiedAt < olderThan) await this.calls.remove(key, signal);
+      const page = await again(() => this.calls.list(PROBE_PREFIX, { next }, signal));
+      for (const { key, modifiedAt } of page.entries) if (modifiedAt < olderThan) await again(() => this.calls.remove(key, signal));
       next = page.next;
     }
+  }
+
+  /** For calls of many requests, which would have to begin anew. */
+  private again(signal: AbortSignal | undefined): <T>(run: () => Promise<T>) => Promise<T> {
+    return (run) => retrying(run, this.backoff, signal);
   }
 
   /** Compares the marker: a bucket that was emptied or exchanged must not look like a store whose objects are gone. */

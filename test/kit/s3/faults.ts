@@ -20,6 +20,8 @@ export interface S3Match {
   after?: number;
   /** How many of them then. Default: all. */
   times?: number;
+  /** Only each so-manieth of those. Default: each. */
+  every?: number;
 }
 
 export type S3Effect =
@@ -83,7 +85,7 @@ export class S3Faults {
       if (!fits(rule.match, request)) continue;
       rule.seen += 1;
       const after = rule.match.after ?? 0;
-      if (rule.seen <= after || rule.seen > after + (rule.match.times ?? Infinity)) continue;
+      if (rule.seen <= after || rule.seen > after + (rule.match.times ?? Infinity) || (rule.seen - after) % (rule.match.every ?? 1) !== 0) continue;
       rule.met += 1;
       return rule.effect;
     }
