@@ -3,6 +3,7 @@ import { type Backoff, retrying } from './backoff.js';
 import { decodeMarker, encodeMarker, MARKER_NAME, noMarkerButContent, type Marker } from './marker.js';
 import { PROBE_PREFIX } from './s3-probe.js';
 import { type S3Calls } from './s3-calls.js';
+import { NOTE_PREFIX } from './s3-upload-notes.js';
 import { type Conditions } from './s3-writer.js';
 
 /** A marker is one line; what is longer is none. */
@@ -22,7 +23,8 @@ export const writeMarker = (calls: S3Calls, marker: Marker, { onlyIfAbsent, writ
   calls.put(MARKER_NAME, encodeMarker(marker), { writeId, onlyIfAbsent, signal });
 
 /** What a store holds besides its marker. */
-const isOurs = (name: string, overContent: boolean): boolean => name === MARKER_NAME || name.startsWith(PROBE_PREFIX) || (overContent && name === 'backups');
+const isOurs = (name: string, overContent: boolean): boolean =>
+  name === MARKER_NAME || name.startsWith(PROBE_PREFIX) || (overContent && (name === 'backups' || name.startsWith(NOTE_PREFIX)));
 
 /**
  * Makes a prefix a store. Of several processes that try at once one marker wins and all return it; where the server knows no conditions,

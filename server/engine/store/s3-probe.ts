@@ -11,8 +11,8 @@ export const probeKey = (): string => `${PROBE_PREFIX}.${randomUUID()}`;
 
 export interface S3Support {
   conditions: Conditions;
-  /** Whether unfinished uploads can be found by the beginning of their keys, and so be swept. */
-  listsUploads: boolean;
+  /** How unfinished uploads can be found, to be swept: by the beginning of their keys, by a whole key, or not at all. */
+  listsUploads: 'BY_PREFIX' | 'BY_KEY' | 'NOT';
 }
 
 /** Whether a write that may only be done while there is nothing is left undone while there is something. A server that refuses the condition itself does not know it. */
@@ -56,9 +56,10 @@ export const probeS3 = async (calls: S3Calls, backoff: Backoff): Promise<S3Suppo
     const uploadId = await again(() => calls.createUpload(key, writeId));
     try {
       const etag = await again(() => calls.uploadPart(key, uploadId, 1, body));
-      const { entries } = await again(() => calls.uploads(PROBE_PREFIX, undefined));
+      const isListedBy = async (prefix: string): Promise<boolean> => (await again(() => calls.uploads(prefix, undefined))).entries.some((upload) => upload.uploadId === uploadId);
+      const listsUploads = (await isListedBy(PROBE_PREFIX)) ? 'BY_PREFIX' : (await isListedBy(key)) ? 'BY_KEY' : 'NOT';
       const uploads = await again(() => isHeld(() => calls.completeUpload(key, uploadId, [etag], { onlyIfAbsent: true })));
-      return { conditions: { puts, uploads }, listsUploads: entries.some((upload) => upload.uploadId === uploadId) };
+      return { conditions: { puts, uploads }, listsUploads };
     } finally {
       await again(() => calls.abortUpload(key, uploadId));
     }

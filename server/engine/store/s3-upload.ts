@@ -1,5 +1,6 @@
 import { retrying, type Backoff } from './backoff.js';
 import { type Outcome, type S3Calls } from './s3-calls.js';
+import { removeNote, writeNote } from './s3-upload-notes.js';
 
 /** Under way at once, beside the part that is being filled; one part always may be. */
 const UNDER_WAY = { parts: 4, bytes: 16 * 1024 * 1024 };
@@ -13,6 +14,8 @@ export interface S3UploadOptions {
   writeId: string;
   backoff: Backoff;
   signal: AbortSignal | undefined;
+  /** Whether the upload needs a note to be found by a sweep. */
+  noted: boolean;
 }
 
 /** A multipart upload: begun with its first part, parts sent beside each other, completed or discarded as a whole. */
@@ -39,9 +42,8 @@ export class MultipartUpload {
   async send(body: Buffer, sent: (body: Buffer) => void): Promise<void> {
     while (this.isFull(body.length)) await Promise.race(this.underWay.keys());
     this.assertWell();
-    const { calls, key, writeId, backoff } = this.options;
-    // One whose answer is lost stays behind, without parts, until a sweep.
-    const uploadId = (this.uploadId ??= await retrying(() => calls.createUpload(key, writeId, this.signal), backoff, this.signal));
+    const { calls, key, backoff } = this.options;
+    const uploadId = (this.uploadId ??= await this.begin());
     const number = this.etags.push('');
     const part = retrying(() => calls.uploadPart(key, uploadId, number, body, this.signal), backoff, this.signal).then(
       (etag) => {
@@ -76,6 +78,20 @@ export class MultipartUpload {
     if (uploadId === undefined) return;
     await retrying(() => calls.abortUpload(key, uploadId, signal), { ...backoff, attempts: Math.min(backoff.attempts, DISCARD_ATTEMPTS) }, signal);
     this.uploadId = undefined;
+    await this.forget();
+  }
+
+  /** After the end, well or not. A note that stays is a sweep's. */
+  async forget(): Promise<void> {
+    const { calls, key, writeId, noted } = this.options;
+    if (noted && this.etags.length > 0) await removeNote(calls, key, writeId).catch(() => undefined);
+  }
+
+  private async begin(): Promise<string> {
+    const { calls, key, writeId, backoff, noted } = this.options;
+    if (noted) await retrying(() => writeNote(calls, key, writeId, this.signal), backoff, this.signal);
+    // One whose answer is lost stays behind, without parts, until a sweep.
+    return retrying(() => calls.createUpload(key, writeId, this.signal), backoff, this.signal);
   }
 
   private isFull(next: number): boolean {

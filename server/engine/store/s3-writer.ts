@@ -19,6 +19,8 @@ export interface S3WriterOptions {
   conditions: Conditions;
   backoff: Backoff;
   signal: AbortSignal | undefined;
+  /** Whether uploads need notes to be found by a sweep. */
+  noted: boolean;
   /** Runs one at a time among all writers of that key in this process. */
   inTurn: (key: string, run: () => Promise<void>) => Promise<void>;
   /** Size of the nth part. Default: `s3-part-sizes.ts`. */
@@ -67,6 +69,7 @@ export class S3ObjectWriter implements ObjectWriter {
     await this.step('commit', () => (this.upload.parts === 0 ? this.commitWhole() : this.commitParts()));
     this.state = 'committed';
     this.drop();
+    await this.upload.forget();
   }
 
   async abort(): Promise<void> {

@@ -4,10 +4,11 @@ import { type Dial, type Log } from '../ports.js';
 import { BACKOFF, retrying, type Backoff } from './backoff.js';
 import { anotherStore, MARKER_NAME, notAStore, type Marker } from './marker.js';
 import { oneAtATimePerKey } from './one-at-a-time.js';
-import { openS3Calls, type S3Calls } from './s3-calls.js';
+import { openS3Calls, type Page, type S3Calls, type S3Upload } from './s3-calls.js';
 import { type S3Keys, type S3Place } from './s3-client.js';
 import { createMarker, readMarker, writeMarker } from './s3-marker.js';
 import { PROBE_PREFIX, probeKey, probeS3, type S3Support } from './s3-probe.js';
+import { keyOfNote, NOTE_PREFIX } from './s3-upload-notes.js';
 import { S3ObjectWriter } from './s3-writer.js';
 import {
   assertKey, assertNotAborted, assertPrefix, assertRange, isKey, keyTaken, noSuchObject, type CallOptions, type ListOptions, type ObjectWriter, type ReadOptions, type Store, type StoreHealth,
@@ -39,13 +40,13 @@ export interface S3StoreOptions {
 const IDLE_MS = 60_000;
 /** Proving that a bucket takes data costs three requests, and readiness is asked for every few seconds. */
 const HEALTHY_FOR_MS = 30_000;
-const NOTHING_KNOWN: S3Support = { conditions: { puts: true, uploads: true }, listsUploads: true };
+const NOTHING_KNOWN: S3Support = { conditions: { puts: true, uploads: true }, listsUploads: 'BY_PREFIX' };
 
 const tell = ({ conditions, listsUploads }: S3Support, location: string, log: Log): void => {
   if (!conditions.puts || !conditions.uploads) {
     log.warn('The server of the store does not know conditional writes: two processes that write the same object at the same moment are not kept apart.', { location, ...conditions });
   }
-  if (!listsUploads) log.warn('The server of the store does not list unfinished uploads: let a rule of the bucket remove them.', { location });
+  if (listsUploads === 'NOT') log.warn('The server of the store does not list unfinished uploads: let a rule of the bucket remove them.', { location });
 };
 
 /**
@@ -89,8 +90,8 @@ class S3Store implements Store {
 
   async create(key: string, { signal }: CallOptions = {}): Promise<ObjectWriter> {
     if ((await this.stat(key, { signal })) !== null) throw keyTaken(key, this.location);
-    const { calls, backoff, inTurn, sizeOf, support: { conditions } } = this;
-    return new S3ObjectWriter({ calls, key, conditions, backoff, signal, inTurn, sizeOf });
+    const { calls, backoff, inTurn, sizeOf, support: { conditions, listsUploads } } = this;
+    return new S3ObjectWriter({ calls, key, conditions, backoff, signal, inTurn, sizeOf, noted: listsUploads === 'BY_KEY' });
   }
 
   async *read(key: string, { offset = 0n, length, signal }: ReadOptions = {}): AsyncGenerator<Uint8Array, void, undefined> {
@@ -145,24 +146,23 @@ class S3Store implements Store {
     return this.checking;
   }
 
-  async sweep({ olderThan, keep, signal }: SweepOptions): Promise<string[]> {
+  async sweep(options: SweepOptions): Promise<string[]> {
     const { calls } = this;
-    const again = this.again(signal);
-    await again(() => this.assertThere(signal));
+    const { olderThan, keep, signal } = options;
+    await this.again(() => this.assertThere(signal), signal);
     const swept: string[] = [];
-    for (let next: string | undefined, first = true; first || next !== undefined; first = false) {
-      const page = await again(() => calls.uploads('', next, signal));
-      for (const { key, uploadId, initiatedAt } of page.entries) {
-        const isProbe = key.startsWith(PROBE_PREFIX);
-        if (initiatedAt >= olderThan || !(isProbe || (isKey(key) && !keep(key)))) continue;
-        const lastPartAt = await again(() => calls.lastPartAt(key, uploadId, signal));
-        if (lastPartAt !== null && lastPartAt >= olderThan) continue;
-        await again(() => calls.abortUpload(key, uploadId, signal));
-        if (!isProbe) swept.push(key);
-      }
-      next = page.next;
+    for await (const upload of this.pages((next) => calls.uploads('', next, signal), signal)) {
+      const isProbe = upload.key.startsWith(PROBE_PREFIX);
+      if (!isProbe && (!isKey(upload.key) || keep(upload.key))) continue;
+      if ((await this.discard(upload, options)) && !isProbe) swept.push(upload.key);
     }
-    await this.sweepProbes(olderThan, signal);
+    for await (const { key: note, modifiedAt } of this.pages((next) => calls.list(NOTE_PREFIX, { next }, signal), signal)) {
+      const key = keyOfNote(note);
+      if (modifiedAt < olderThan && isKey(key) && !keep(key)) swept.push(...(await this.sweepNoted(note, key, options)));
+    }
+    for await (const { key, modifiedAt } of this.pages((next) => calls.list(PROBE_PREFIX, { next }, signal), signal)) {
+      if (modifiedAt < olderThan) await this.again(() => calls.remove(key, signal), signal);
+    }
     return swept;
   }
 
@@ -185,15 +185,14 @@ class S3Store implements Store {
   /** An upload that is begun and discarded: nothing of it is ever an object, not even in a bucket that keeps old versions. */
   private async probe(signal: AbortSignal | undefined): Promise<StoreHealth> {
     const { calls } = this;
-    const again = this.again(signal);
     try {
-      await again(() => this.assertThere(signal));
+      await this.again(() => this.assertThere(signal), signal);
       const key = probeKey();
-      const uploadId = await again(() => calls.createUpload(key, randomUUID(), signal));
+      const uploadId = await this.again(() => calls.createUpload(key, randomUUID(), signal), signal);
       try {
-        await again(() => calls.uploadPart(key, uploadId, 1, Buffer.alloc(64), signal));
+        await this.again(() => calls.uploadPart(key, uploadId, 1, Buffer.alloc(64), signal), signal);
       } finally {
-        await again(() => calls.abortUpload(key, uploadId, signal));
+        await this.again(() => calls.abortUpload(key, uploadId, signal), signal);
       }
       this.healthyUntil = performance.now() + HEALTHY_FOR_MS;
       return HEALTHY;
@@ -203,18 +202,42 @@ class S3Store implements Store {
     }
   }
 
-  private async sweepProbes(olderThan: Date, signal: AbortSignal | undefined): Promise<void> {
-    const again = this.again(signal);
+  /** Discards an upload whose last sign of life is old enough. */
+  private async discard({ key, uploadId, initiatedAt }: S3Upload, { olderThan, signal }: SweepOptions): Promise<boolean> {
+    const { calls } = this;
+    if (initiatedAt >= olderThan) return false;
+    const lastPartAt = await this.again(() => calls.lastPartAt(key, uploadId, signal), signal);
+    if (lastPartAt !== null && lastPartAt >= olderThan) return false;
+    await this.again(() => calls.abortUpload(key, uploadId, signal), signal);
+    return true;
+  }
+
+  /** The uploads of the key that a note names. The note goes with the last of them. */
+  private async sweepNoted(note: string, key: string, options: SweepOptions): Promise<string[]> {
+    const { calls } = this;
+    const { signal } = options;
+    const swept: string[] = [];
+    let left = 0;
+    for await (const upload of this.pages((next) => calls.uploads(key, next, signal), signal)) {
+      if (upload.key !== key) continue;
+      if (await this.discard(upload, options)) swept.push(key);
+      else left += 1;
+    }
+    if (left === 0) await this.again(() => calls.remove(note, signal), signal);
+    return swept;
+  }
+
+  private async *pages<T>(get: (next: string | undefined) => Promise<Page<T>>, signal: AbortSignal | undefined): AsyncGenerator<T, void, undefined> {
     for (let next: string | undefined, first = true; first || next !== undefined; first = false) {
-      const page = await again(() => this.calls.list(PROBE_PREFIX, { next }, signal));
-      for (const { key, modifiedAt } of page.entries) if (modifiedAt < olderThan) await again(() => this.calls.remove(key, signal));
+      const page = await this.again(() => get(next), signal);
+      yield* page.entries;
       next = page.next;
     }
   }
 
-  /** For calls of many requests, which would have to begin anew. */
-  private again(signal: AbortSignal | undefined): <T>(run: () => Promise<T>) => Promise<T> {
-    return (run) => retrying(run, this.backoff, signal);
+  /** For one request among many, which would all have to be made anew. */
+  private again<T>(run: () => Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+    return retrying(run, this.backoff, signal);
   }
 
   /** Compares the marker: a bucket that was emptied or exchanged must not look like a store whose objects are gone. */

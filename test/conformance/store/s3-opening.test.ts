@@ -3,8 +3,9 @@ import { type Dial } from '../../../server/engine/ports.js';
 import { ALLOW_EVERYTHING, createDial } from '../../../server/security/dial.js';
 import { readPem, tlsFiles } from '../../kit/redis-tls.js';
 import { startS3, type S3Double } from '../../kit/s3/server.js';
+import { waitFor } from '../../kit/wait.js';
 import { listAll, put, readAll } from './suite.js';
-import { dial, listeningLog, openOn, PART, thrownBy, type Told } from './s3-scene.js';
+import { dial, listeningLog, longAgo, openOn, PART, thrownBy, tomorrow, type Told } from './s3-scene.js';
 
 const DENIED = { kind: 'error', status: 403, code: 'AccessDenied' } as const;
 
@@ -197,8 +198,41 @@ describe('opening a store in S3', () => {
     }
   });
 
+  it('notes its uploads where they are listed by exact keys only, and sweeps by its notes', async () => {
+    const other = await startS3({ listsUploads: 'BY_KEY', minPartBytes: PART });
+    try {
+      const told: Told[] = [];
+      const store = await openOn(other, 'n/', { log: listeningLog(told) });
+      expect(told).toEqual([]);
+      await put(store, 'backups/b1/rdb', Buffer.alloc(3 * PART));
+      expect([...other.bucket.objects.keys()]).toEqual(['n/.snapback-store', 'n/backups/b1/rdb']);
+      const aborted = await store.create('backups/b2/rdb');
+      await aborted.write(Buffer.alloc(3 * PART));
+      await aborted.abort();
+      expect([...other.bucket.objects.keys()]).toEqual(['n/.snapback-store', 'n/backups/b1/rdb']);
+      // Of two that write the same key and die, one is younger than the sweep looks for.
+      const dead = await Promise.all([1, 2].map(() => store.create('backups/b3/rdb')));
+      for (const writer of dead) await writer.write(Buffer.alloc(2 * PART));
+      await waitFor(() => [...other.bucket.uploads.values()].every(({ parts }) => parts.size === 1) && other.bucket.uploads.size === 2);
+      const notes = [...other.bucket.objects.keys()].filter((key) => key.includes('.snapback-upload.backups+b3+rdb~'));
+      expect(notes).toHaveLength(2);
+      const [old] = other.bucket.uploads.values();
+      for (const held of [old!, ...old!.parts.values(), ...notes.map((key) => other.bucket.get(key))]) Object.assign(held, { initiatedAt: new Date(0), modifiedAt: new Date(0) });
+      expect(await listAll(store)).toHaveLength(1);
+      expect(await store.sweep({ olderThan: longAgo(), keep: () => true })).toEqual([]);
+      expect(await store.sweep({ olderThan: longAgo(), keep: () => false })).toEqual(['backups/b3/rdb']);
+      expect([...other.bucket.objects.keys()].filter((key) => notes.includes(key))).toEqual(notes);
+      expect(await store.sweep({ olderThan: tomorrow(), keep: () => false })).toEqual(['backups/b3/rdb']);
+      expect([...other.bucket.objects.keys()]).toEqual(['n/.snapback-store', 'n/backups/b1/rdb']);
+      expect(other.bucket.uploads.size).toBe(0);
+      await store.close();
+    } finally {
+      await other.stop();
+    }
+  });
+
   it('warns where unfinished uploads are not listed', async () => {
-    const other = await startS3({ listsUploads: false });
+    const other = await startS3({ listsUploads: 'NOT' });
     try {
       const told: Told[] = [];
       await (await openOn(other, '', { log: listeningLog(told) })).close();

@@ -47,7 +47,7 @@ const underAll = (store: Store): Store =>
   withRateLimit(withRetry(withTimeout(store, { callMs: 10_000, writeMs: 10_000, longMs: 10_000 }), PATIENT), { writePerSecond: 1e9, readPerSecond: 1e9 });
 
 onDouble('S3', {});
-onDouble('S3 without conditional writes', { conditions: 'IGNORED' });
+onDouble('S3 without conditional writes, that lists uploads by exact keys only', { conditions: 'IGNORED', listsUploads: 'BY_KEY' });
 onDouble('S3 in short pages and with trouble all the time, under all wrappers', { pageSize: 3 }, {
   wrap: underAll,
   trouble: (s3) => {

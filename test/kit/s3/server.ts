@@ -16,8 +16,8 @@ export interface S3DoubleOptions {
   conditions?: 'HELD' | 'HELD_FOR_PUTS' | 'IGNORED' | 'REFUSED';
   /** Refuse the checksum headers and trailers that came into S3 in 2022 and are not signed payload digests. Default true. */
   refuseChecksums?: boolean;
-  /** Whether ListMultipartUploads finds anything; some servers only list the uploads of an exact key. Default true. */
-  listsUploads?: boolean;
+  /** What ListMultipartUploads finds: the uploads of all keys with that beginning (default), those of exactly that key, as MinIO, or none. */
+  listsUploads?: 'BY_PREFIX' | 'BY_KEY' | 'NOT';
   /** Most entries of a page. Default 1000. */
   pageSize?: number;
   /** Smallest part but for the last one. Default: S3's 5 MiB. */
@@ -100,7 +100,7 @@ const slice = (held: Held, range: string | undefined): Answer => {
 };
 
 export const startS3 = async (options: S3DoubleOptions = {}): Promise<S3Double> => {
-  const { bucket: bucketName = 'archives', conditions = 'HELD', refuseChecksums = true, listsUploads = true, pageSize = 1000, minPartBytes = 5 * 1024 * 1024, sessionToken, tls } = options;
+  const { bucket: bucketName = 'archives', conditions = 'HELD', refuseChecksums = true, listsUploads = 'BY_PREFIX', pageSize = 1000, minPartBytes = 5 * 1024 * 1024, sessionToken, tls } = options;
   const keys: S3Keys = { accessKeyId: `AK${randomBytes(8).toString('hex').toUpperCase()}`, secretAccessKey: randomBytes(20).toString('base64'), sessionToken };
   const bucket = new Bucket(minPartBytes);
   const faults = new S3Faults();
@@ -159,7 +159,7 @@ export const startS3 = async (options: S3DoubleOptions = {}): Promise<S3Double> 
       case 'ListMultipartUploads': {
         const prefix = query.get('prefix') ?? '';
         const marker = query.get('upload-id-marker') ?? '';
-        const all = [...bucket.uploads.values()].filter((upload) => listsUploads ? upload.key.startsWith(prefix) : upload.key === prefix)
+        const all = [...bucket.uploads.values()].filter((upload) => (listsUploads === 'BY_PREFIX' ? upload.key.startsWith(prefix) : listsUploads === 'BY_KEY' && upload.key === prefix))
           .sort((a, b) => (`${a.key} ${a.id}` < `${b.key} ${b.id}` ? -1 : 1));
         const from = marker === '' ? 0 : all.findIndex((upload) => upload.id === marker) + 1;
         const page = all.slice(from, from + pageSize);

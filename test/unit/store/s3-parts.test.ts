@@ -26,7 +26,7 @@ describe('parts of an object in S3', () => {
       abortUpload: () => Promise.resolve(void (discarded += 1)),
     } as unknown as S3Calls;
     const writer = new S3ObjectWriter({
-      calls, key: 'k', conditions: { puts: true, uploads: true }, backoff: { attempts: 1, firstMs: 1, maxMs: 1 }, signal: undefined, inTurn: (_key, run) => run(), sizeOf: () => 1,
+      calls, key: 'k', conditions: { puts: true, uploads: true }, backoff: { attempts: 1, firstMs: 1, maxMs: 1 }, signal: undefined, inTurn: (_key, run) => run(), sizeOf: () => 1, noted: false,
     });
     await writer.write(Buffer.alloc(MAX_PARTS));
     const error: unknown = await writer.write(Buffer.alloc(2)).catch((thrown: unknown) => thrown);
