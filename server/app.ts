@@ -12,6 +12,7 @@ import { engineGate } from './domain/capability.js';
 import { makeId } from './domain/ids.js';
 import { openArchive, readManifest, type KeyRing } from './engine/archive/archive.js';
 import { openControl } from './engine/control.js';
+import { dialAgents } from './engine/dial-agents.js';
 import { type Clock, type Dial } from './engine/ports.js';
 import { probe } from './engine/probe/probe.js';
 import { type Store } from './engine/store/store.js';
@@ -26,6 +27,7 @@ import { createHttpServer, type HttpServer } from './http/server.js';
 import { AgendaClock } from './jobs/agenda-clock.js';
 import { type WorkClock } from './jobs/clock.js';
 import { createLastingQueue } from './jobs/lasting-queue.js';
+import { createOutbox, type Outbox } from './jobs/outbox.js';
 import { everyStep, forgetOld, startCollecting, together, wakeWaiting } from './jobs/reconcile.js';
 import { createRunner } from './jobs/runner.js';
 import { createBackupTask } from './jobs/tasks/backup.task.js';
@@ -40,6 +42,7 @@ import { ensureFirstKey, type FirstKey } from './security/first-key.js';
 import { createLinkSigner } from './security/links.js';
 import { masterKeysFromFile, masterKeysFromText, type MasterKeys } from './security/master-key.js';
 import { createVault } from './security/vault.js';
+import { createWebhook } from './security/webhook.js';
 import { type Services } from './services/api.js';
 import { createBackupStarter } from './services/backup-start.js';
 import { createBackupService } from './services/backup.service.js';
@@ -139,6 +142,15 @@ const createEnginePort = (deps: { dial: ReturnType<typeof createDial>; log: Logg
     return { read: (range, signal) => archive.read({ ...range, signal }), close: () => archive.close() };
   },
 });
+
+/** What tells the operator's webhook; null where there is none. */
+const createTeller = ({ webhook: { url, secret } }: Config, deps: { db: Database; dial: Dial; clock: Clock; log: Logger }): Outbox | null => {
+  if (url === null || secret === null) return null;
+  // Receivers are known to be reached by addresses that are secrets themselves.
+  for (const hidden of [secret, url]) deps.log.hide(hidden);
+  const webhook = createWebhook({ url, secret, agents: dialAgents(deps.dial, { keepAlive: false }), clock: deps.clock, version: VERSION });
+  return createOutbox({ ...deps, webhook });
+};
 
 interface Watched {
   query(sql: string): Promise<unknown>;
@@ -276,6 +288,8 @@ const build = async ({ config, databaseUrl, log, clock: given, keepFirstKey, pro
     return lastPassAt === null ? [] : [{ value: Math.floor(lastPassAt.getTime() / 1000) }];
   });
 
+  metrics.gauge('notices_pending', 'Notices that the webhook has not taken yet.', [], async () => [{ value: await db.read.notices.countPending() }]);
+
   const firstKey = await ensureFirstKey({ db, ids, clock }, keepFirstKey);
   const probes = {
     authenticate: createAuthenticator(db.read.apiKeys, () => clock.now()), log, faultPasses: (cause: unknown) => db.isTransient(cause),
@@ -294,6 +308,7 @@ const build = async ({ config, databaseUrl, log, clock: given, keepFirstKey, pro
 
   const limited = config.concurrentJobsTotal !== null;
   let collecting: { stop(): Promise<void> } | undefined;
+  const outbox = works ? createTeller(config, { db, dial, clock, log }) : null;
   if (works) {
     await agenda.start({
       runJob: (jobId) => runner.runJob(jobId),
@@ -303,6 +318,7 @@ const build = async ({ config, databaseUrl, log, clock: given, keepFirstKey, pro
     for (const { id, nextRunAt } of await db.read.policies.planned()) await queue.schedulePolicy(id, nextRunAt);
     collecting = startCollecting({ db, clock, log, queue, limited }, config.lease.collectMs);
     upkeep.start();
+    outbox?.start();
   }
 
   let stopping: Promise<void> | undefined;
@@ -316,6 +332,8 @@ const build = async ({ config, databaseUrl, log, clock: given, keepFirstKey, pro
       ),
       // What still runs has been handed over.
       () => agenda.stop({ signal: AbortSignal.timeout(1_000) }),
+      // After the last job: what is under way is broken off, and sent by the next node.
+      async () => outbox?.stop(),
       async () => {
         queue.stop();
         databaseClock.stop();

@@ -72,10 +72,11 @@ export const wakeWaiting = async ({ db, log, queue, limited }: Pick<ReconcileDep
   }
 };
 
-/** Removes what is over: idempotency keys past their time, and leases whose readers died. */
+/** Removes what is over: idempotency keys past their time, leases whose readers died, and notices that are long delivered. */
 export const forgetOld = async ({ db }: Pick<ReconcileDeps, 'db'>): Promise<void> => {
   await db.read.idempotency.forgetOld(FORGET);
   await db.read.leases.forgetOld(FORGET);
+  await db.read.notices.forgetOld(FORGET);
 };
 
 /** All at once, whatever becomes of the others; what they failed with is thrown at the end. */

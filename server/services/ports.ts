@@ -1,7 +1,7 @@
 import { type BackupState, type Coverage, type Engine, type Trigger, type VerificationLevel } from '../domain/backup.js';
 import { type ErrorCode } from '../domain/errors.js';
 import { type JobConclusion, type JobFailure, type JobKind, type JobProgress, type JobState, type Phase, type PhaseRecord } from '../domain/job.js';
-import { type Notice } from '../domain/notice.js';
+import { type Notice, type NoticeKind } from '../domain/notice.js';
 import { type Role } from '../domain/principal.js';
 import { type RecoveryFacts } from '../domain/recovery.js';
 import { type RetentionFacts, type RetentionInstance } from '../domain/retention.js';
@@ -382,6 +382,38 @@ export interface RunRepository {
 export interface NoticeRepository {
   /** To be called in the transaction of the change it tells of. Waits for no lock. Without a webhook it does nothing. */
   append(notice: Notice): Promise<void>;
+  /**
+   * Takes notices that are due, the longest due first, each for one caller alone until `leaseMs` are over; then it is due again. Waits for
+   * nobody: what another node is taking at this moment is left to it.
+   */
+  claim(limit: number, leaseMs: number): Promise<DueNotice[]>;
+  /** What becomes of a notice after an attempt. false: another attempt has been made since, and nothing was changed. */
+  settle(notice: Pick<DueNotice, 'id' | 'attempt'>, outcome: NoticeOutcome): Promise<boolean>;
+  /** Notices that are to be delivered, now or later. */
+  countPending(): Promise<number>;
+  /** Removes at most so many that are older than 30 days, delivered or not. */
+  forgetOld(limit: number): Promise<void>;
+}
+
+export interface DueNotice {
+  id: string;
+  kind: NoticeKind;
+  /** As it is signed and sent. */
+  body: string;
+  /** 1 for the first. */
+  attempt: number;
+}
+
+/** `PENDING`: due again after `waitMs`. */
+export type NoticeOutcome = { state: 'DELIVERED' | 'GIVEN_UP' } | { state: 'PENDING'; waitMs: number };
+
+/** The operator's receiver. */
+export interface Webhook {
+  /** Where it is, without anything that may be a secret. */
+  readonly host: string;
+  /** Resolves when the receiver has taken the notice, and otherwise rejects with a DomainError, within the time that is allowed or when `signal` fires. */
+  send(notice: DueNotice, signal: AbortSignal): Promise<void>;
+  close(): void;
 }
 
 export type SettingName =
@@ -485,7 +517,7 @@ export interface UpkeepRepository {
   /** false: they have been changed meanwhile. */
   replaceSecrets(instanceId: string, from: Buffer, to: Buffer): Promise<boolean>;
   /** Makes slots MISSED that say they were started and whose job is not there. */
-  endSlotsWithoutJob(reason: string, limit: number): Promise<{ policyId: string; plannedAt: Date }[]>;
+  endSlotsWithoutJob(reason: string, limit: number): Promise<SlotRecord[]>;
 }
 
 export interface Repositories {

@@ -4,6 +4,10 @@ import { type SlotFilter, type SlotRecord } from '../../services/records.js';
 import { SlotEntity } from '../entities/slot.entity.js';
 import { fetchPage } from './page.js';
 
+/** A whole record, for statements of their own. */
+export const SLOT_COLUMNS = `id, project_id AS "projectId", policy_id AS "policyId", instance_id AS "instanceId", planned_at AS "plannedAt", weekday, state,
+  started_by AS "startedBy", job_id AS "jobId", reason`;
+
 export const createSlotRepository = (manager: EntityManager): SlotRepository => {
   const select = (): SelectQueryBuilder<SlotEntity> => manager.createQueryBuilder(SlotEntity, 's');
   const filtered = ({ projectId }: Scope, instanceId: string, { states }: SlotFilter): SelectQueryBuilder<SlotEntity> => {
@@ -26,8 +30,7 @@ export const createSlotRepository = (manager: EntityManager): SlotRepository => 
     async endWaiting(policyId, exceptId, reason) {
       const [rows]: [SlotRecord[], number] = await manager.query(
         `UPDATE slots SET state = 'MISSED', reason = $3 WHERE policy_id = $1 AND state = 'DUE' AND id <> $2
-         RETURNING id, project_id AS "projectId", policy_id AS "policyId", instance_id AS "instanceId", planned_at AS "plannedAt", weekday, state,
-           started_by AS "startedBy", job_id AS "jobId", reason`,
+         RETURNING ${SLOT_COLUMNS}`,
         [policyId, exceptId, reason],
       );
       return rows.sort((a, b) => a.plannedAt.getTime() - b.plannedAt.getTime());

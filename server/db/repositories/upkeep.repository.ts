@@ -1,8 +1,10 @@
 import { type EntityManager } from 'typeorm';
 import { type LockRepository, type RetentionView, type UpkeepBackup, type UpkeepRepository } from '../../services/ports.js';
+import { type SlotRecord } from '../../services/records.js';
 import { InstanceEntity } from '../entities/instance.entity.js';
 import { ProjectEntity } from '../entities/project.entity.js';
 import { IS_READ } from './backup.repository.js';
+import { SLOT_COLUMNS } from './slot.repository.js';
 
 const MILLIS = `interval '1 millisecond'`;
 
@@ -101,14 +103,14 @@ export const createUpkeepRepository = (manager: EntityManager): UpkeepRepository
       return affected === 1;
     },
     async endSlotsWithoutJob(reason, limit) {
-      const [rows]: [{ policyId: string; plannedAt: Date }[], number] = await manager.query(
+      const [rows]: [SlotRecord[], number] = await manager.query(
         `UPDATE slots SET state = 'MISSED', job_id = NULL, reason = $1 WHERE id IN (
            SELECT s.id FROM slots s WHERE s.state = 'STARTED' AND s.planned_at > clock_timestamp() - interval '30 days'
              AND NOT EXISTS (SELECT 1 FROM jobs j WHERE j.id = s.job_id) LIMIT $2)
-         RETURNING policy_id AS "policyId", planned_at AS "plannedAt"`,
+         RETURNING ${SLOT_COLUMNS}`,
         [reason, limit],
       );
-      return rows;
+      return rows.sort((a, b) => a.plannedAt.getTime() - b.plannedAt.getTime());
     },
     projects: () => manager.find(ProjectEntity, { order: { id: 'ASC' } }),
   };

@@ -1,7 +1,7 @@
 import type * as SdkModule from '@aws-sdk/client-s3';
 import { DomainError } from '../../domain/errors.js';
 import { type Dial } from '../ports.js';
-import { dialAgents } from './s3-agents.js';
+import { dialAgents } from '../dial-agents.js';
 import { s3Error } from './s3-errors.js';
 
 export interface S3Place {
@@ -49,7 +49,7 @@ const load = async (): Promise<Sdk> => {
  */
 export const openS3Client = async ({ place, credentials, dial, idleMs }: S3ClientOptions): Promise<{ sdk: Sdk; client: SdkModule.S3Client; close: () => void }> => {
   const sdk = await load();
-  const agents = dialAgents(dial);
+  const agents = dialAgents(dial, { keepAlive: true });
   const client = new sdk.S3Client({
     forcePathStyle: place.pathStyle,
     ...(place.endpoint === null ? {} : { endpoint: place.endpoint }),

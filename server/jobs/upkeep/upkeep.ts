@@ -1,8 +1,10 @@
 import { DomainError } from '../../domain/errors.js';
+import { noticeOfMissed } from '../../domain/notice.js';
 import { type Clock } from '../../engine/ports.js';
 import { type KeyRing } from '../../engine/archive/archive.js';
 import { type Store } from '../../engine/store/store.js';
-import { type UpkeepBackup, type UpkeepPort } from '../../services/ports.js';
+import { type Repositories, type UpkeepBackup, type UpkeepPort } from '../../services/ports.js';
+import { type SlotRecord } from '../../services/records.js';
 import { adoptArchive } from './adopt.js';
 import { createUpkeepArchives } from './archives.js';
 import { detachedBecause } from './attachment.js';
@@ -167,7 +169,7 @@ export const createUpkeep = (deps: UpkeepDeps): Upkeep => {
     }
     await step('settle targets of ended restores', { signal }, () => settleTargets(deps, lock, signal));
     await step('look for slots without jobs', { signal }, async () => {
-      for (const slot of await lock.write((tx) => tx.upkeep.endSlotsWithoutJob('Its job is not there any more.', MOST_SLOTS))) {
+      for (const slot of await lock.write((tx) => endSlotsWithoutJob(tx, at))) {
         log.warn('A planned backup says it was started, and its job is not there; it is recorded as MISSED.', { policyId: slot.policyId, plannedAt: slot.plannedAt.toISOString() });
       }
     });
@@ -235,6 +237,16 @@ export const createUpkeep = (deps: UpkeepDeps): Upkeep => {
       await running;
     },
   };
+};
+
+/** One notice for each policy, as for other slots that are missed. */
+const endSlotsWithoutJob = async (tx: Repositories, at: Date): Promise<SlotRecord[]> => {
+  const ended = await tx.upkeep.endSlotsWithoutJob('Its job is not there any more.', MOST_SLOTS);
+  for (const policyId of new Set(ended.map((slot) => slot.policyId))) {
+    const notice = noticeOfMissed(ended.filter((slot) => slot.policyId === policyId), at);
+    if (notice) await tx.notices.append(notice);
+  }
+  return ended;
 };
 
 const newestFirst = (backups: readonly UpkeepBackup[]): UpkeepBackup[] => [...backups].sort((a, b) => (a.id < b.id ? 1 : -1));

@@ -27,6 +27,11 @@ describe('what was left half done', () => {
     const missed = { state: 'MISSED', job: false, reason: 'Its job is not there any more.' };
     expect(slots).toEqual([{ state: 'STARTED', job: true, reason: null }, missed, missed, { state: 'DUE', job: false, reason: null }]);
     expect(at.rig.logged.filter((line) => line.includes('its job is not there'))).toHaveLength(2);
+    const [notice, ...others] = await at.rig.sql<{ body: string }>('SELECT body FROM notices');
+    expect(others).toEqual([]);
+    expect(JSON.parse(notice?.body ?? '')).toMatchObject({
+      kind: 'SLOT_MISSED', instance: { id: instance.id }, message: '2 planned backups were missed: Its job is not there any more.', details: { policyId, missedSlots: 2, reason: missed.reason },
+    });
   });
 
   it('a job that the clock forgot is told again, and the log says so; one that is on its way is no news', async () => {

@@ -17,7 +17,9 @@ const OWN_PARTS: Readonly<Record<string, RegExp>> = {
   // Over a socket that dial() has opened.
   'engine/control.ts': /^ioredis Redis$/,
   // Agents that get every socket from dial().
-  'engine/store/s3-agents.ts': /^node:https? Agent$/,
+  'engine/dial-agents.ts': /^node:https? Agent$/,
+  // Through those agents.
+  'security/webhook.ts': /^node:https? request$/,
   'events/hub.ts': /^pg Client$/,
 };
 const OWN_FOLDERS: Readonly<Record<string, RegExp>> = { embedded: /^(node:(net|child_process)|ioredis|pg) /, db: /^pg /, jobs: /^(pg|mongodb) / };

@@ -1,12 +1,16 @@
 import { Agent, type ClientRequestArgs } from 'node:http';
 import { Agent as TlsAgent, type RequestOptions } from 'node:https';
 import { type Duplex } from 'node:stream';
-import { type Dial } from '../ports.js';
+import { type Dial } from './ports.js';
 
 type Done = (error: Error | null, socket: Duplex) => void;
 
-/** Idle connections kept for the next request. */
-const POOL = { keepAlive: true, maxSockets: Infinity, maxFreeSockets: 16 } as const;
+export interface DialPool {
+  /** Whether idle connections are kept for the next request. */
+  keepAlive: boolean;
+}
+
+const pool = ({ keepAlive }: DialPool) => ({ keepAlive, maxSockets: Infinity, maxFreeSockets: 16 });
 
 const open = (dial: Dial, { host, hostname, port }: ClientRequestArgs, tls: boolean, done: Done | undefined): undefined => {
   const to = { host: hostname ?? host ?? '', port: Number(port ?? (tls ? 443 : 80)), ...(tls ? { tls: {} } : {}) };
@@ -18,8 +22,8 @@ const open = (dial: Dial, { host, hostname, port }: ClientRequestArgs, tls: bool
 };
 
 class DialAgent extends Agent {
-  constructor(private readonly dial: Dial) {
-    super(POOL);
+  constructor(private readonly dial: Dial, options: DialPool) {
+    super(pool(options));
   }
 
   override createConnection(options: ClientRequestArgs, done?: Done): undefined {
@@ -28,8 +32,8 @@ class DialAgent extends Agent {
 }
 
 class DialTlsAgent extends TlsAgent {
-  constructor(private readonly dial: Dial) {
-    super(POOL);
+  constructor(private readonly dial: Dial, options: DialPool) {
+    super(pool(options));
   }
 
   override createConnection(options: RequestOptions, done?: Done): undefined {
@@ -38,4 +42,5 @@ class DialTlsAgent extends TlsAgent {
 }
 
 /** Agents of Node's HTTP client whose every connection is opened by `dial`. */
-export const dialAgents = (dial: Dial): { httpAgent: Agent; httpsAgent: TlsAgent } => ({ httpAgent: new DialAgent(dial), httpsAgent: new DialTlsAgent(dial) });
+export const dialAgents = (dial: Dial, options: DialPool): { httpAgent: Agent; httpsAgent: TlsAgent } =>
+  ({ httpAgent: new DialAgent(dial, options), httpsAgent: new DialTlsAgent(dial, options) });
