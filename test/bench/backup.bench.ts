@@ -19,10 +19,16 @@ const PAUSE_MS = 1_500;
 
 const run = promisify(execFile);
 
+/** What the last run left to be written, redis-cli's whole file for one, is not to be written during the next one. */
+const settle = async (): Promise<void> => {
+  await run('sync');
+  await sleep(PAUSE_MS);
+};
+
 /** The reference: one `redis-cli --rdb`, its process start included. */
 const measureRedisCli = async (source: RedisServer, file: string): Promise<number> => {
   await rm(file, { force: true });
-  await sleep(PAUSE_MS);
+  await settle();
   const startedAt = performance.now();
   await run(source.binary.cli, ['-h', source.host, '-p', String(source.port), '--rdb', file]);
   return performance.now() - startedAt;
@@ -38,7 +44,7 @@ interface OurRun {
 
 /** Ours: `backupNow` sent until its COMPLETED event has come. */
 const measureService = async ({ sdk, meter }: ServiceProcess, instanceId: string, name: string): Promise<OurRun> => {
-  await sleep(PAUSE_MS);
+  await settle();
   const idleRss = meter.rss;
   const cpuBefore = meter.cpuSeconds;
   meter.resetPeak();
