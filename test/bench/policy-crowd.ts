@@ -158,7 +158,7 @@ const fill = async (size: number, db: ReturnType<typeof createDatabase>, sql: <T
   await sql('DELETE FROM job_events');
   await copy('jobs', jobId, NIGHTS, { id: of('job', nightly), instance_id, backup_id: of('bak', nightly), server_run_id: `md5(g::text || 'run')`, state: `'COMPLETED'`, conclusion: `'SUCCEEDED'`, created_at: at, completed_at: at });
   await copy('backup_policies', policy.id, 1, { id: of('pol', 'g::text'), instance_id, next_run_at: `date_trunc('second', clock_timestamp()) + interval '8 hours' + g * interval '0.3 second'` });
-  await copy('instances', instance.id, 1, { id: instance_id, name: `'server ' || g`, port: '1 + g', run_id: `md5(g::text || 'run')` });
+  await copy('instances', instance.id, 1, { id: instance_id, name: `'server ' || g`, port: '1 + g', run_id: `md5(g::text || 'run')`, server: `jsonb_set(m.server, '{runId}', to_jsonb(md5(g::text || 'run')))` });
   await sql(`INSERT INTO agenda_jobs (name, next_run_at, data) SELECT '${POLICY_DUE}', next_run_at, jsonb_build_object('subject', id) FROM backup_policies`);
   await sql('VACUUM ANALYZE');
 };
