@@ -10,6 +10,7 @@ import { startRedis, type RedisServer } from '../kit/redis.js';
 import { sleep } from '../kit/wait.js';
 import { readOptions } from './options.js';
 import { median, round, runBench, tell, toMiB } from './report.js';
+import { startS3Process } from './s3-process.js';
 import { startServiceProcess, type ServiceProcess } from './service-process.js';
 
 /** The first pair warms caches and the just-in-time compiler, and is dropped. */
@@ -75,13 +76,15 @@ const checkBackup = async ({ sdk }: ServiceProcess, backupId: string, source: Re
 };
 
 await runBench(async (defer) => {
-  const { mib, data, profileDirectory } = readOptions();
+  const { mib, data, store, profileDirectory } = readOptions();
   const folder = makeTempDir('bench');
   defer(() => removeTempDir(folder));
   const source = await startRedis();
   defer(() => source.stop());
   const { keys } = await fillBytes(source, { mib: mib + Math.ceil(mib / 50), ...(data ? { unit: data } : {}) });
-  const service = await startServiceProcess({ dataDir: join(folder, 'data'), profileDirectory });
+  const s3 = store === 's3' ? await startS3Process() : undefined;
+  if (s3) defer(() => s3.stop());
+  const service = await startServiceProcess({ dataDir: join(folder, 'data'), profileDirectory, settings: s3?.settings ?? {} });
   defer(() => service.stop());
   const { id: instanceId } = await service.sdk.instances.register({ name: 'bench', host: source.host, port: source.port });
   tell(`${source.engine} ${source.version} filled with ${keys} keys; ${PAIRS} pairs, the first is dropped`);
@@ -109,6 +112,7 @@ await runBench(async (defer) => {
   return {
     bench: 'backup',
     data: data ? 'everyday' : 'blobs',
+    ...(store === 's3' ? { store } : {}),
     sizeMiB: round(toMiB(bytes), 1),
     ratioToRedisCli: round(median(ratios), 3),
     ratioMin: round(Math.min(...ratios), 3),

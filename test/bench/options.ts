@@ -7,6 +7,8 @@ export interface BenchOptions {
   mib: number;
   /** `everyday`: what an application keeps; `blobs`: most of it incompressible, 770 bytes a key. */
   data: FillUnit | undefined;
+  /** Where archives go: a folder, or an S3 server in a process of its own on this machine. */
+  store: 'folder' | 's3';
   /** Folder for a CPU profile of the service; undefined: none is taken. */
   profileDirectory: string | undefined;
 }
@@ -18,11 +20,12 @@ const SMALLEST_MIB = 100;
 export const readOptions = (args: readonly string[] = process.argv.slice(2)): BenchOptions => {
   const { values } = parseArgs({
     args: [...args],
-    options: { json: { type: 'boolean' }, size: { type: 'string', default: '100m' }, data: { type: 'string', default: 'everyday' }, 'cpu-prof': { type: 'string' } },
+    options: { json: { type: 'boolean' }, size: { type: 'string', default: '100m' }, data: { type: 'string', default: 'everyday' }, store: { type: 'string', default: 'folder' }, 'cpu-prof': { type: 'string' } },
   });
   const match = /^(\d+)([mg])$/i.exec(values.size);
   const mib = Number(match?.[1]) * (UNITS[match?.[2]?.toLowerCase() ?? ''] ?? Number.NaN);
   if (!(mib >= SMALLEST_MIB)) throw new Error(`--size takes ${SMALLEST_MIB}m or more, such as 500m or 1g, not "${values.size}"`);
   if (values.data !== 'everyday' && values.data !== 'blobs') throw new Error(`--data takes everyday or blobs, not "${values.data}"`);
-  return { mib, data: values.data === 'everyday' ? EVERYDAY_DATA : undefined, profileDirectory: values['cpu-prof'] };
+  if (values.store !== 'folder' && values.store !== 's3') throw new Error(`--store takes folder or s3, not "${values.store}"`);
+  return { mib, store: values.store, data: values.data === 'everyday' ? EVERYDAY_DATA : undefined, profileDirectory: values['cpu-prof'] };
 };

@@ -17,11 +17,13 @@ export interface ServiceProcess {
 }
 
 /** The built service in a process of its own, with embedded PostgreSQL, as `npm start` runs it but without the sample server. */
-export const startServiceProcess = async ({ dataDir, profileDirectory }: { dataDir: string; profileDirectory: string | undefined }): Promise<ServiceProcess> => {
+export const startServiceProcess = async ({ dataDir, profileDirectory, settings = {} }: {
+  dataDir: string; profileDirectory: string | undefined; settings?: Readonly<Record<string, string>>;
+}): Promise<ServiceProcess> => {
   const profiling = profileDirectory === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profileDirectory}`];
   const { DATABASE_URL: _database, MONGODB_URL: _mongo, ...inherited } = process.env;
   const child = spawn(process.execPath, [...profiling, MAIN], {
-    env: { ...inherited, DATA_DIR: dataDir, HOST: '127.0.0.1', PORT: '0', SAMPLE_REDIS: 'false', LOG_LEVEL: 'warn', NODE_ENV: 'production' },
+    env: { ...inherited, DATA_DIR: dataDir, HOST: '127.0.0.1', PORT: '0', SAMPLE_REDIS: 'false', LOG_LEVEL: 'warn', NODE_ENV: 'production', ...settings },
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   await once(child, 'spawn');
