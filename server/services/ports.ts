@@ -1,29 +1,24 @@
-import { type BackupState, type Coverage, type Engine, type Trigger, type VerificationLevel } from '../domain/backup.js';
-import { type ErrorCode } from '../domain/errors.js';
-import { type JobConclusion, type JobFailure, type JobKind, type JobProgress, type JobState, type Phase, type PhaseRecord } from '../domain/job.js';
-import { type Notice, type NoticeKind } from '../domain/notice.js';
+import { type BackupState, type Coverage, type Engine, type Trigger } from '../domain/backup.js';
 import { type Role } from '../domain/principal.js';
 import { type RecoveryFacts } from '../domain/recovery.js';
-import { type RetentionFacts, type RetentionInstance } from '../domain/retention.js';
 import { type ProbeReport } from '../domain/server-report.js';
 import { type KnownArchive } from '../engine/archive/archive.js';
 import { type Endpoint } from '../engine/ports.js';
 import { type TargetFindings } from '../engine/target/check.js';
 import { type UndoRecord } from '../engine/target/undo-record.js';
-import {
-  type BackupFilter, type BackupRecord, type InstanceFilter, type InstanceRecord, type JobEventKind, type JobEventRecord, type JobFilter,
-  type JobRecord, type PolicyRecord, type ProjectRecord, type RestoreFilter, type RestorePlanRecord, type RestoreRecord, type RetentionStatusRecord,
-  type SlotFilter, type SlotRecord,
-} from './records.js';
+import { type JobEventRepository, type JobRepository, type RunRepository } from './ports/jobs.js';
+import { type NoticeRepository } from './ports/notices.js';
+import { type PageQuery, type PageResult, type Scope } from './ports/scope.js';
+import { type LockRepository, type SettingRepository, type UpkeepRepository } from './ports/upkeep.js';
+import { type BackupFilter, type BackupRecord, type InstanceFilter, type InstanceRecord, type PolicyRecord, type ProjectRecord, type RestoreFilter, type RestorePlanRecord, type RestoreRecord, type SlotFilter, type SlotRecord } from './records.js';
 
 export type { UndoRecord } from '../engine/target/undo-record.js';
+export type * from './ports/jobs.js';
+export type * from './ports/notices.js';
+export type * from './ports/scope.js';
+export type * from './ports/upkeep.js';
 
 /* What the services need from the outside. Implemented by db/, security/, jobs/ and events/, wired in app.ts. */
-
-/** The tenant. A required argument of every read and write of tenants' rows, so that forgetting it does not compile. */
-export interface Scope {
-  readonly projectId: string;
-}
 
 export interface SecretPlace {
   projectId: string;
@@ -50,20 +45,6 @@ export interface LinkSigner {
   sign(claims: LinkClaims): string;
   /** undefined for anything forged, edited or expired, without telling which. */
   verify(token: string, now: Date): LinkClaims | undefined;
-}
-
-/** A page as the repositories take it: `limit` items, starting next to `from`, walking `forward` or backward through `order`. */
-export interface PageQuery {
-  order: 'NEWEST_FIRST' | 'OLDEST_FIRST';
-  forward: boolean;
-  limit: number;
-  from: { createdAt: Date; id: string } | null;
-}
-
-/** `items` stand in the list's order; `more` says whether the walk's direction holds further ones. */
-export interface PageResult<T> {
-  items: T[];
-  more: boolean;
 }
 
 export interface ApiKeyRow {
@@ -218,77 +199,6 @@ export interface LeaseRepository {
   isRead(scope: Scope, backupId: string): Promise<boolean>;
 }
 
-export interface NewJob {
-  id: string;
-  projectId: string;
-  kind: JobKind;
-  createdAt: Date;
-  instanceId: string | null;
-  backupId: string | null;
-  restoreId: string | null;
-  /** The server that a BACKUP or RESTORE works on: the lock. */
-  serverRunId: string | null;
-  cancellable: boolean;
-  maxAttempts: number;
-  /** Of a VERIFY. */
-  verificationLevel?: VerificationLevel | undefined;
-}
-
-export interface JobChange {
-  state?: JobState;
-  conclusion?: JobConclusion | null;
-  phase?: Phase | null;
-  phases?: readonly PhaseRecord[];
-  progress?: JobProgress | null;
-  failure?: JobFailure | null;
-  startedAt?: Date;
-  completedAt?: Date;
-  cancelRequestedAt?: Date;
-  cancellable?: boolean;
-  backupId?: string;
-}
-
-export interface JobEventDraft {
-  kind: JobEventKind;
-  at: Date;
-  notice?: { code: string; message: string };
-}
-
-export interface JobRepository {
-  get(scope: Scope, id: string): Promise<JobRecord | null>;
-  getMany(scope: Scope, ids: readonly string[]): Promise<JobRecord[]>;
-  runningByInstance(scope: Scope, instanceIds: readonly string[]): Promise<JobRecord[]>;
-  list(scope: Scope, filter: JobFilter, page: PageQuery): Promise<PageResult<JobRecord>>;
-  count(scope: Scope, filter: JobFilter): Promise<number>;
-  /** Inserts the row and its first event. null when another unfinished job holds the server's lock. */
-  insert(job: NewJob): Promise<JobRecord | null>;
-  /** The unfinished backup or restore on a server, over all tenants. */
-  runningOnServer(runId: string): Promise<JobRecord | null>;
-  /**
-   * Changes a job and appends the event that describes the change, in the caller's transaction. With `fence`, only while that run still
-   * owns the job. null when the condition does not hold: then nothing is changed.
-   */
-  change(id: string, expected: { fence?: number; states?: readonly JobState[]; cancellable?: true; uncancelled?: true; neverRun?: true }, change: JobChange, event: JobEventDraft): Promise<JobRecord | null>;
-}
-
-/** An event as it is kept; `position` is its place in the feed of all projects. */
-export interface JobEventRow extends Omit<JobEventRecord, 'cursor'> {
-  position: string;
-}
-
-export interface JobEventRepository {
-  /**
-   * Appends an event in the transaction of the change it describes, and announces it to `topics` at the commit. Appending holds one lock
-   * for all nodes until the commit: a transaction that has appended is short, and waits for no lock that another may hold who appends.
-   * Progress that has been superseded goes: of a running job at most one PROGRESS event is kept, of an ended one none.
-   */
-  append(job: JobRecord, event: JobEventDraft, topics: readonly string[]): Promise<void>;
-  ofJob(scope: Scope, jobId: string, afterSequence: number, limit: number): Promise<JobEventRow[]>;
-  ofProject(scope: Scope, filter: JobFilter, afterPosition: string, limit: number): Promise<JobEventRow[]>;
-  /** Of the project's newest event, or of a job's; `0` when there is none. */
-  lastPosition(scope: Scope, jobId?: string): Promise<string>;
-}
-
 export interface PlanRow extends RestorePlanRecord {
   /** The caller that made it: only the same key may use it. */
   keyId: string;
@@ -315,6 +225,8 @@ export interface RestoreRepository {
   insert(restore: RestoreRecord): Promise<void>;
   change(scope: Scope, id: string, change: RestoreChange): Promise<void>;
   undoRecord(scope: Scope, id: string): Promise<UndoRecord | null>;
+  /** A restore that has ended and whose target, this instance, was not settled since. */
+  unsettledInto(scope: Scope, instanceId: string): Promise<RestoreRecord | null>;
 }
 
 export interface IdempotencyRepository {
@@ -327,197 +239,6 @@ export interface IdempotencyRepository {
   claim(scope: Scope, claim: { mutation: string; key: string; inputHash: string; result: Record<string, string>; at: Date }): Promise<{ inputHash: string; result: Record<string, string> } | null>;
   /** Removes at most `limit` keys past their time. */
   forgetOld(limit: number): Promise<void>;
-}
-
-/** A job as the run that owns it sees it. */
-export interface ClaimedJob {
-  job: JobRecord;
-  fence: number;
-  /** The server whose lock the job holds. */
-  serverRunId: string | null;
-  maxAttempts: number;
-}
-
-export interface Claim {
-  worker: string;
-  leaseMs: number;
-  /** Most jobs that may run on all nodes together; null: no limit. */
-  limit: number | null;
-  at: Date;
-}
-
-export interface GivenBack {
-  /** Nobody takes it before. */
-  waitMs: number;
-  /** Whether the attempt counts against those that the job has. */
-  counts: boolean;
-}
-
-/** Who works on what: leases by the database's clock, and a fence that grows with each run. Over all tenants. */
-export interface RunRepository {
-  /**
-   * QUEUED and not to be waited for → RUNNING, with its event. null: somebody else has it, it is over, or as many run as may; then it
-   * stays QUEUED, and whoever ends a run looks for it. Comes first in its transaction.
-   */
-  claim(jobId: string, claim: Claim): Promise<ClaimedJob | null>;
-  /** null: the lease is lost. */
-  renew(jobId: string, fence: number, leaseMs: number): Promise<{ cancelRequested: boolean } | null>;
-  /** Whether that run still owns the job. */
-  owns(jobId: string, fence: number): Promise<boolean>;
-  /** As `owns`, and nobody can take the job over until the transaction ends. */
-  hold(jobId: string, fence: number): Promise<boolean>;
-  /** Moves the job's lock to another server, after its restart say; false: that one is busy, or the lease is lost. A statement of its own, not for transactions. */
-  bindServer(jobId: string, fence: number, runId: string): Promise<boolean>;
-  /** Gives a run's job back to the queue, with its event; false: the lease is lost. */
-  giveBack(jobId: string, fence: number, given: GivenBack, at: Date): Promise<boolean>;
-  /** RUNNING jobs whose lease is over, with the fences of their dead runs. */
-  expired(limit: number): Promise<{ id: string; fence: number; attempt: number }[]>;
-  /** As `giveBack`, for a run whose lease is over. */
-  takeBack(jobId: string, fence: number, waitMs: number, at: Date): Promise<boolean>;
-  /** QUEUED jobs that may run, and for how long already. */
-  waiting(limit: number): Promise<{ id: string; forMs: number }[]>;
-}
-
-/** The outbox: what the operator's webhook is told. */
-export interface NoticeRepository {
-  /** To be called in the transaction of the change it tells of. Waits for no lock. Without a webhook it does nothing. */
-  append(notice: Notice): Promise<void>;
-  /**
-   * Takes notices that are due, the longest due first, each for one caller alone until `leaseMs` are over; then it is due again. Waits for
-   * nobody: what another node is taking at this moment is left to it.
-   */
-  claim(limit: number, leaseMs: number): Promise<DueNotice[]>;
-  /** What becomes of a notice after an attempt. false: another attempt has been made since, and nothing was changed. */
-  settle(notice: Pick<DueNotice, 'id' | 'attempt'>, outcome: NoticeOutcome): Promise<boolean>;
-  /** Notices that are to be delivered, now or later. */
-  countPending(): Promise<number>;
-  /** Removes at most so many that are older than 30 days, delivered or not. */
-  forgetOld(limit: number): Promise<void>;
-}
-
-export interface DueNotice {
-  id: string;
-  kind: NoticeKind;
-  /** As it is signed and sent. */
-  body: string;
-  /** 1 for the first. */
-  attempt: number;
-}
-
-/** `PENDING`: due again after `waitMs`. */
-export type NoticeOutcome = { state: 'DELIVERED' | 'GIVEN_UP' } | { state: 'PENDING'; waitMs: number };
-
-/** The operator's receiver. */
-export interface Webhook {
-  /** Where it is, without anything that may be a secret. */
-  readonly host: string;
-  /** Resolves when the receiver has taken the notice, and otherwise rejects with a DomainError, within the time that is allowed or when `signal` fires. */
-  send(notice: DueNotice, signal: AbortSignal): Promise<void>;
-  close(): void;
-}
-
-export type SettingName =
-  | 'first-key' | 'sample-instance'
-  /** What secrets and archives are sealed under, or are being put under; and what else some may still be under, separated by commas. */
-  | 'master-key-id' | 'master-keys-retiring'
-  /** This catalogue, and the store it belongs to: sweeping and retention need both to be the store's own words too. */
-  | 'catalogue-id' | 'store-id'
-  /** How the last pass of the upkeep went, as JSON. */
-  | 'upkeep'
-  /** The project that takes adopted backups of a project which this catalogue does not know. */
-  | `adopt-into ${string}`;
-
-/** Facts about this installation; all but `upkeep` and what an operator's adoption changes are set once. */
-export interface SettingRepository {
-  /** Sets a fact unless it is set already; the answer is what stands now. A racing second call waits for the first one's commit. */
-  claim(name: SettingName, value: string): Promise<{ value: string; first: boolean }>;
-  get(name: SettingName): Promise<string | null>;
-  put(name: SettingName, value: string): Promise<void>;
-}
-
-/** Work that one node at a time does for all. Judged by the database's clock. */
-export interface LockRepository {
-  /** A fence of one's own, or null while another holds the lock. */
-  take(name: string, holder: string, leaseMs: number): Promise<number | null>;
-  /** false: the lock is lost. */
-  renew(name: string, fence: number, leaseMs: number): Promise<boolean>;
-  /** Whether that holder still has the lock; nobody can take it until the transaction ends. */
-  hold(name: string, fence: number): Promise<boolean>;
-  release(name: string, fence: number): Promise<void>;
-}
-
-/** A backup as the upkeep sees it, of whatever tenant. */
-export interface UpkeepBackup {
-  id: string;
-  projectId: string;
-  instanceId: string;
-  /** null for one that came with its store. */
-  jobId: string | null;
-  state: BackupState;
-  damageCode: ErrorCode | null;
-  completedAt: Date | null;
-  expiresAt: Date | null;
-  /** Null until it was completed, and the first also for archives that were sealed before 0.2. */
-  manifestSha256: string | null;
-  sha256: string | null;
-  /** Whether an unfinished job names it. */
-  busy: boolean;
-}
-
-/** How the last pass of the upkeep went, on whatever node. */
-export interface UpkeepStatus {
-  /** By the database's clock; null before the first one. */
-  lastPassAt: Date | null;
-  /** Passes in a row that found the clocks agreeing. */
-  agreed: number;
-  /** Why sweeping and retention stood still in that pass, for people; null when they did not. */
-  stoppedBecause: string | null;
-  /** The part of it that the clocks were the reason for: holds until the next pass, while whether the store is ours can be seen at any time. */
-  heldBecause: string | null;
-  /** When the operator was last told that they do, and what of. */
-  toldAt: Date | null;
-  toldOf: 'STORE' | 'CLOCK' | null;
-}
-
-/** What keeps catalogue and store in accord, as others see it. */
-export interface UpkeepPort {
-  status(): Promise<RetentionStatusRecord>;
-}
-
-export interface RetentionView {
-  backups: (RetentionFacts & { projectId: string })[];
-  instances: RetentionInstance[];
-}
-
-/** What the upkeep asks, over all tenants. */
-export interface UpkeepRepository {
-  backups(ids: readonly string[]): Promise<UpkeepBackup[]>;
-  /** Ids of backups that unfinished jobs name. */
-  busyBackups(): Promise<string[]>;
-  /** AVAILABLE ones in ascending order of their ids. */
-  available(afterId: string, limit: number): Promise<UpkeepBackup[]>;
-  /** In that state with no unfinished job, oldest first. */
-  abandoned(state: 'CREATING' | 'DELETING', limit: number): Promise<UpkeepBackup[]>;
-  /** Instances that have a backup past its time, in ascending order of their ids. */
-  instancesWithExpired(now: Date, afterId: string, limit: number): Promise<string[]>;
-  /** All backups of instances, but for those that are or will be gone. */
-  retention(instanceIds: readonly string[]): Promise<RetentionView>;
-  /** Locks all backups of an instance that are not gone, newest first, until the transaction ends: no reader begins meanwhile, and no state changes. */
-  lockBackups(instanceId: string): Promise<void>;
-  /** Whose the instance with this id is, removed ones too; null when there is none. */
-  projectOfInstance(id: string): Promise<string | null>;
-  projects(): Promise<ProjectRecord[]>;
-  /**
-   * Ended restores whose target was never settled: it may still follow a listener of ours that is gone. Those of registered targets, with
-   * no job under way, and after each attempt after a longer pause.
-   */
-  unsettledRestores(limit: number): Promise<{ id: string; projectId: string; instanceId: string }[]>;
-  /** Sealed secrets of instances, removed ones too, under another master key, in ascending order of the ids. */
-  secretsNotUnder(keyId: string, afterId: string, limit: number): Promise<{ id: string; projectId: string; secrets: Buffer }[]>;
-  /** false: they have been changed meanwhile. */
-  replaceSecrets(instanceId: string, from: Buffer, to: Buffer): Promise<boolean>;
-  /** Makes slots MISSED that say they were started and whose job is not there. */
-  endSlotsWithoutJob(reason: string, limit: number): Promise<SlotRecord[]>;
 }
 
 export interface Repositories {
@@ -549,20 +270,6 @@ export interface Database {
   transaction<T>(work: (tx: Repositories) => Promise<T>): Promise<T>;
   /** Whether a transaction that failed like this may succeed when it is repeated: the connection was lost, the server restarts, two waited for each other. */
   isTransient(error: unknown): boolean;
-}
-
-/** Wakes workers; called after the commit. Losing a call is harmless: the reconcile pass finds the row. */
-export interface WorkQueue {
-  enqueueJob(jobId: string): Promise<void>;
-  /** Replaces the policy's pending wake-up; null removes it. */
-  schedulePolicy(policyId: string, at: Date | null): Promise<void>;
-}
-
-/** Reads job events since a position and waits for more. */
-export interface EventFeed {
-  job(scope: Scope, jobId: string, afterSequence: number): AsyncIterableIterator<JobEventRecord>;
-  /** @param cursor null: from now on */
-  project(scope: Scope, filter: JobFilter, cursor: string | null): Promise<AsyncIterableIterator<JobEventRecord>>;
 }
 
 /** What the services ask of the engine about servers and archives. Faults are DomainErrors. */
