@@ -49,7 +49,7 @@ export interface InstanceApi {
   list(caller: Caller, filter: InstanceFilter, page: PageArgs): Promise<Page<InstanceRecord>>;
   register(caller: Caller, input: RegisterInstance): Promise<InstanceRecord>;
   update(caller: Caller, input: UpdateInstance): Promise<InstanceRecord>;
-  remove(caller: Caller, input: { instanceId: string; deleteBackups: boolean }): Promise<InstanceRecord>;
+  remove(caller: Caller, input: { instanceId: string; deleteBackups: boolean; abandonTarget: boolean }): Promise<InstanceRecord>;
   probe(caller: Caller, input: { instanceId: string }): Promise<InstanceRecord>;
 }
 

@@ -14,7 +14,7 @@ import { pageQuery, toPage } from './pagination.js';
 import { inOrder } from './order.js';
 import { type Database, type EnginePort, type Ids, type InstanceSecrets, type Repositories, type Vault, type WorkQueue } from './ports.js';
 import { lockedInstance, protectedInstance } from './protected-instance.js';
-import { type CapabilitiesRecord, type InstanceRecord, type PolicyRecord, type ServerFactsRecord } from './records.js';
+import { type CapabilitiesRecord, type InstanceRecord, type PolicyRecord, type RestoreRecord, type ServerFactsRecord } from './records.js';
 import { RETENTION_DAYS } from '../domain/retention.js';
 import { type ScheduleTime } from './schedule-time.js';
 import { type SlotPlanner } from './slots.js';
@@ -63,6 +63,13 @@ const sameServer = (other: InstanceRecord): DomainError =>
 /** Two callers at once: the second one looked at an instance that is no longer so. */
 const changedMeanwhile = (instance: InstanceRecord): DomainError =>
   new DomainError('CONFLICT', `"${instance.name}" was changed by somebody else meanwhile.`, { hint: 'Look at it again, then repeat the call.', retryable: true });
+
+/** Without its credentials nobody here could let the server go any more. */
+const unsettledTarget = (instance: InstanceRecord, restore: RestoreRecord): DomainError =>
+  new DomainError('CONFIRMATION_REQUIRED', `"${instance.name}" is the target of restore ${restore.id}, which was cut off; the server has not answered since, and may still follow a listener that is gone.`, {
+    hint: 'Bring the server back: it is settled as soon as it answers. If it is gone for good, or you send it REPLICAOF NO ONE yourself, repeat the call with abandonTarget.',
+    field: ['abandonTarget'],
+  });
 
 export const createInstanceService = (deps: InstanceServiceDeps): InstanceApi => {
   const { db, engine, vault, gate, ids, clock, queue } = deps;
@@ -157,7 +164,7 @@ export const createInstanceService = (deps: InstanceServiceDeps): InstanceApi =>
       });
     },
 
-    async remove(caller, { instanceId, deleteBackups }) {
+    async remove(caller, { instanceId, deleteBackups, abandonTarget }) {
       authorise(caller, 'operate');
       const now = clock.now();
       const { removed, jobIds, policyId } = await db.transaction(async (tx) => {
@@ -170,6 +177,8 @@ export const createInstanceService = (deps: InstanceServiceDeps): InstanceApi =>
         const instance = await lockedInstance(tx, caller, instanceId);
         const [running] = await tx.jobs.runningByInstance(caller, [instanceId]);
         if (running) throw instanceBusy(instance, running);
+        const unsettled = await tx.restores.unsettledInto(caller, instanceId);
+        if (unsettled && !abandonTarget) throw unsettledTarget(instance, unsettled);
         // Its backups stay, its credentials do not: nothing will log in there again.
         const gone = { ...instance, hasPassword: false, removedAt: now, updatedAt: now };
         await tx.instances.save(gone, null);

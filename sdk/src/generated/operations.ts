@@ -371,6 +371,8 @@ export type RemoveInstanceInput = {
   instanceId: string;
   /** Also delete its backups now, instead of letting them expire. */
   deleteBackups?: boolean;
+  /** Remove it although a restore into it was cut off and could not be settled since. Nobody will let the server go then: it may go on following a listener that is gone, until you send it `REPLICAOF NO ONE`. */
+  abandonTarget?: boolean;
 };
 
 /** What to probe. */

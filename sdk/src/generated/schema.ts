@@ -2,4 +2,4 @@
 /** Version of this package. */
 export const SDK_VERSION = '0.1.0';
 /** SHA-256 of the schema files this package was generated from, in the order of their names. */
-export const SCHEMA_SHA256 = '11f7923440d9fe9695a4d9ece086bc384a791f9e377cc59eb81c2260fefb5b9d';
+export const SCHEMA_SHA256 = '668d0baa5ca0c489e6e3efa1857c0913cf990d1a9e5cf34121db9087b5ab1066';

@@ -1,4 +1,4 @@
-import { type EntityManager, In, IsNull, type SelectQueryBuilder } from 'typeorm';
+import { type EntityManager, In, IsNull, Not, type SelectQueryBuilder } from 'typeorm';
 import { type PlanRepository, type RestoreRepository, type Scope } from '../../services/ports.js';
 import { type RestoreFilter, type RestoreRecord } from '../../services/records.js';
 import { RestorePlanEntity } from '../entities/restore-plan.entity.js';
@@ -46,6 +46,10 @@ export const createRestoreRepository = (manager: EntityManager): RestoreReposito
     async undoRecord({ projectId }, id) {
       const entity = await manager.findOneBy(RestoreEntity, { projectId, id });
       return entity?.undoRecord ?? null;
+    },
+    async unsettledInto({ projectId }, instanceId) {
+      const entity = await manager.findOneBy(RestoreEntity, { projectId, instanceId, undoRecord: Not(IsNull()), completedAt: Not(IsNull()) });
+      return entity ? toRecord(entity) : null;
     },
   };
 };

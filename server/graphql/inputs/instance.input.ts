@@ -47,6 +47,7 @@ export class UpdateInstanceInput implements UpdateInstance {
 export class RemoveInstanceInput {
   @Field(() => ID) instanceId!: string;
   @Field(() => Boolean, { defaultValue: false }) deleteBackups!: boolean;
+  @Field(() => Boolean, { defaultValue: false }) abandonTarget!: boolean;
 }
 
 @InputType()

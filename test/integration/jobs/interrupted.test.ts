@@ -123,7 +123,8 @@ describe('work that is cut off', () => {
   it('the target of an ended restore that does not answer is asked at each pass, and gets no job', async () => {
     const backup = await backUp(service, instance.id);
     const target = await startRedis();
-    const { restore, job } = await startRestore(service, backup.id, await register(service, 'gone', target));
+    const into = await register(service, 'gone', target);
+    const { restore, job } = await startRestore(service, backup.id, into);
     await service.sdk.restores.wait(restore, { timeoutMs: 25_000 });
     await target.stop();
     await sql(`UPDATE restores SET undo_record = '{"format":1}' WHERE id = $1`, [restore.id]);
@@ -131,6 +132,13 @@ describe('work that is cut off', () => {
     await service.app.upkeep.pass();
     expect(service.logs()).toContain('cannot be settled yet');
     expect(await sql('SELECT 1 FROM jobs WHERE restore_id = $1', [restore.id])).toHaveLength(1);
+
+    // Without credentials nobody could settle it later.
+    const removal = await caught(service.sdk.instances.remove(into));
+    expect(removal).toMatchObject({ code: 'CONFIRMATION_REQUIRED', userErrors: [{ field: ['abandonTarget'], message: expect.stringContaining(restore.id) as string }] });
+    expect(await service.sdk.instances.get(into.id)).toMatchObject({ removedAt: null });
+    await service.sdk.instances.remove({ instanceId: into.id, abandonTarget: true });
+    expect(await service.sdk.instances.get(into.id)).toMatchObject({ removedAt: expect.any(String) as string });
   });
 
   it('during the safety backup: nothing was touched, the safety backup is FAILED, and of it nothing is stored', async () => {
