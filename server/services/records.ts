@@ -200,6 +200,12 @@ export interface RetentionStatusRecord {
   stoppedBecause: string | null;
 }
 
+/** Something to know about a job that does not end it. */
+export interface JobNoticeRecord {
+  code: string;
+  message: string;
+}
+
 export interface JobRecord {
   id: string;
   projectId: string;
@@ -210,6 +216,8 @@ export interface JobRecord {
   phases: readonly PhaseRecord[];
   progress: (JobProgress & { fraction: number | null }) | null;
   failure: JobFailure | null;
+  /** Of its NOTICE events, oldest first. */
+  notices: readonly JobNoticeRecord[];
   attempt: number;
   sequence: number;
   createdAt: Date;
@@ -234,7 +242,7 @@ export interface JobEventRecord {
   at: Date;
   /** As it was right after the change. */
   job: JobRecord;
-  notice: { code: string; message: string } | null;
+  notice: JobNoticeRecord | null;
 }
 
 export interface BlockerRecord {

@@ -2,4 +2,4 @@
 /** Version of this package. */
 export const SDK_VERSION = '0.1.0';
 /** SHA-256 of the schema files this package was generated from, in the order of their names. */
-export const SCHEMA_SHA256 = '668d0baa5ca0c489e6e3efa1857c0913cf990d1a9e5cf34121db9087b5ab1066';
+export const SCHEMA_SHA256 = '1ac08b131a70ce335d059f1f66564ee6f6448029bce02edc4c24eab8d4e211ca';

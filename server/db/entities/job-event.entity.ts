@@ -1,6 +1,6 @@
 import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
 import { type JobKind, type JobState } from '../../domain/job.js';
-import { type JobEventKind, type JobRecord } from '../../services/records.js';
+import { type JobEventKind, type JobNoticeRecord, type JobRecord } from '../../services/records.js';
 import { richJson } from '../json.js';
 
 /** Append-only, but for PROGRESS, of which only the newest of a running job is kept. */
@@ -18,6 +18,6 @@ export class JobEventEntity {
   @Column('text') jobKind!: JobKind;
   @Column('text') jobState!: JobState;
   @Column({ type: 'timestamptz', precision: 3 }) at!: Date;
-  @Column('jsonb', { transformer: richJson }) job!: JobRecord;
-  @Column('jsonb', { nullable: true }) notice!: { code: string; message: string } | null;
+  @Column('jsonb', { transformer: richJson }) job!: Omit<JobRecord, 'notices'> & Partial<Pick<JobRecord, 'notices'>>;
+  @Column('jsonb', { nullable: true }) notice!: JobNoticeRecord | null;
 }

@@ -1,6 +1,7 @@
 import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
 import { type VerificationLevel } from '../../domain/backup.js';
 import { type JobConclusion, type JobFailure, type JobKind, type JobProgress, type JobState, type Phase, type PhaseRecord } from '../../domain/job.js';
+import { type JobNoticeRecord } from '../../services/records.js';
 import { richJson } from '../json.js';
 
 @Entity('jobs')
@@ -20,6 +21,8 @@ export class JobEntity {
   @Column('jsonb', { transformer: richJson }) phases!: PhaseRecord[];
   @Column('jsonb', { nullable: true, transformer: richJson }) progress!: JobProgress | null;
   @Column('jsonb', { nullable: true, transformer: richJson }) failure!: JobFailure | null;
+  /** Of its NOTICE events, so that lists of jobs show them without reading events. */
+  @Column('jsonb', { default: [], transformer: richJson }) notices!: JobNoticeRecord[];
   @Column('int') attempt!: number;
   @Column('int') maxAttempts!: number;
   @Column('int') sequence!: number;

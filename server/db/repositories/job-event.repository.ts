@@ -9,7 +9,8 @@ export const EVENTS_CHANNEL = 'snapback_events';
 /** Held from before a position is drawn until the commit: positions become visible in their order, so "after this cursor" skips none. */
 const FEED_LOCK = 5_277_632_002;
 
-const toRow = ({ position, sequence, kind, at, job, notice }: JobEventEntity): JobEventRow => ({ position, sequence, kind, at, job, notice });
+/** Events from before 0.2 have no notices in their jobs. */
+const toRow = ({ position, sequence, kind, at, job, notice }: JobEventEntity): JobEventRow => ({ position, sequence, kind, at, job: { ...job, notices: job.notices ?? [] }, notice });
 
 export const createJobEventRepository = (manager: EntityManager): JobEventRepository => {
   const select = (): SelectQueryBuilder<JobEventEntity> => manager.createQueryBuilder(JobEventEntity, 'e');

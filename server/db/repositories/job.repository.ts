@@ -8,6 +8,8 @@ import { fetchPage } from './page.js';
 /** Appends an event and announces it, in the transaction of the change it describes. */
 export type AppendEvent = (job: JobRecord, event: JobEventDraft) => Promise<void>;
 
+/** Of which the row of a job keeps as many; its events have all. */
+const MOST_NOTICES = 100;
 
 /** Share of the work done, from bytes where their total is known, else from keys. */
 const fractionOf = ({ bytesDone, bytesTotal, keysDone, keysTotal }: NonNullable<JobEntity['progress']>): number | null => {
@@ -86,6 +88,10 @@ export const createJobRepository = (manager: EntityManager, append: AppendEvent)
       for (const [name, value] of Object.entries(change) as [keyof JobChange, unknown][]) {
         const { column, json } = COLUMNS[name];
         if (value !== undefined) sets.push(`${column} = ${bind(json && value !== null ? JSON.stringify(richJson.to(value)) : value)}`);
+      }
+      if (event.notice) {
+        const kept = `${bind(JSON.stringify([richJson.to(event.notice)]))}::jsonb`;
+        sets.push(`notices = CASE WHEN jsonb_array_length(notices) < ${MOST_NOTICES} THEN notices || ${kept} ELSE notices END`);
       }
       // A job that is over, or that goes back into the queue, belongs to nobody: a growing fence shuts out the run that had it.
       if (change.state === 'COMPLETED' || change.state === 'QUEUED') sets.push('lease_until = NULL', 'worker = NULL', 'fence = fence + 1');

@@ -4,7 +4,7 @@ import { type ErrorCode } from '../../domain/errors.js';
 import {
   type JobConclusion, type JobFailure as JobFailureRecord, type JobKind, type JobState, type Phase, type PhaseRecord,
 } from '../../domain/job.js';
-import { type JobEventKind, type JobEventRecord, type JobRecord } from '../../services/records.js';
+import { type JobEventKind, type JobEventRecord, type JobNoticeRecord, type JobRecord } from '../../services/records.js';
 import { connectionOf } from '../connection.js';
 import { ErrorCodeEnum, JobConclusionEnum, JobEventKindEnum, JobKindEnum, JobStateEnum, PhaseEnum, VerificationLevelEnum } from '../enums.js';
 import { BigIntScalar, DateTime } from '../scalars.js';
@@ -41,6 +41,12 @@ export class JobFailure implements JobFailureRecord {
   @Field(() => DateTime) at!: Date;
 }
 
+@Plain()
+export class JobNotice implements JobNoticeRecord {
+  @Field(() => String) code!: string;
+  @Field(() => String) message!: string;
+}
+
 @PlainNode()
 export class Job extends Node implements Omit<JobRecord, 'projectId' | 'instanceId' | 'backupId' | 'restoreId'> {
   @Field(() => JobKindEnum) kind!: JobKind;
@@ -50,6 +56,7 @@ export class Job extends Node implements Omit<JobRecord, 'projectId' | 'instance
   @Field(() => [JobPhase]) phases!: readonly PhaseRecord[];
   @Field(() => JobProgress, { nullable: true }) progress!: ProgressRecord | null;
   @Field(() => JobFailure, { nullable: true }) failure!: JobFailureRecord | null;
+  @Field(() => [JobNotice]) notices!: readonly JobNotice[];
   @Field(() => Int) attempt!: number;
   @Field(() => Int) sequence!: number;
   @Field(() => DateTime) createdAt!: Date;
@@ -61,12 +68,6 @@ export class Job extends Node implements Omit<JobRecord, 'projectId' | 'instance
 }
 
 export const JobConnection = connectionOf('Job', () => Job);
-
-@Plain()
-export class JobNotice {
-  @Field(() => String) code!: string;
-  @Field(() => String) message!: string;
-}
 
 @Plain()
 export class JobEvent implements JobEventRecord {

@@ -1,7 +1,7 @@
 import { type VerificationLevel } from '../../domain/backup.js';
 import { type JobConclusion, type JobFailure, type JobKind, type JobProgress, type JobState, type Phase, type PhaseRecord } from '../../domain/job.js';
 import { type PageQuery, type PageResult, type Scope } from './scope.js';
-import { type JobEventKind, type JobEventRecord, type JobFilter, type JobRecord } from '../records.js';
+import { type JobEventKind, type JobEventRecord, type JobFilter, type JobNoticeRecord, type JobRecord } from '../records.js';
 
 export interface NewJob {
   id: string;
@@ -36,7 +36,7 @@ export interface JobChange {
 export interface JobEventDraft {
   kind: JobEventKind;
   at: Date;
-  notice?: { code: string; message: string };
+  notice?: JobNoticeRecord;
 }
 
 export interface JobRepository {
@@ -50,7 +50,7 @@ export interface JobRepository {
   /** The unfinished backup or restore on a server, over all tenants. */
   runningOnServer(runId: string): Promise<JobRecord | null>;
   /**
-   * Changes a job and appends the event that describes the change, in the caller's transaction. With `fence`, only while that run still
+   * Changes a job and appends the event that describes the change, in the caller's transaction; its notice is kept in the job's row too. With `fence`, only while that run still
    * owns the job. null when the condition does not hold: then nothing is changed.
    */
   change(id: string, expected: { fence?: number; states?: readonly JobState[]; cancellable?: true; uncancelled?: true; neverRun?: true }, change: JobChange, event: JobEventDraft): Promise<JobRecord | null>;

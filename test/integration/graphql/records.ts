@@ -34,7 +34,7 @@ export const backup = (instanceId: string, over: Partial<BackupRecord> = {}): Ba
 
 export const job = (over: Partial<JobRecord> = {}): JobRecord => ({
   id: newId('job'), projectId: PROJECT, kind: 'BACKUP', state: 'RUNNING', conclusion: null, phase: 'TRANSFERRING', phases: [{ phase: 'PREPARING', startedAt: AT, endedAt: AT }],
-  progress: { bytesDone: 5n, bytesTotal: null, keysDone: 1n, keysTotal: 3n, bytesPerSecond: 1234.5, remainingSeconds: null, fraction: 0.25 }, failure: null, attempt: 1,
+  progress: { bytesDone: 5n, bytesTotal: null, keysDone: 1n, keysTotal: 3n, bytesPerSecond: 1234.5, remainingSeconds: null, fraction: 0.25 }, failure: null, notices: [], attempt: 1,
   sequence: 4, createdAt: AT, startedAt: AT, completedAt: null, cancelRequestedAt: null, cancellable: true, instanceId: null, backupId: null, restoreId: null, verificationLevel: null, ...over,
 });
 

@@ -169,13 +169,26 @@ describe('running jobs', () => {
     expect(await rig.job(job.id)).toMatchObject({ conclusion: 'FAILED', failure: { code: 'INTERRUPTED', hint: expect.stringContaining('log') as string } });
   });
 
+  it('what is to be known about it is kept in its row, in order and to a limit, and is in each later event', async () => {
+    const job = await rig.insertJob();
+    await rig.runner(taskOf(({ onProgress }) => {
+      for (let i = 0; i < 105; i += 1) onProgress({ kind: 'notice', code: `N${i}`, message: 'to know' });
+      return Promise.resolve();
+    })).runJob(job.id);
+    const { notices } = await rig.job(job.id);
+    expect(notices.map(({ code }) => code)).toEqual(Array.from({ length: 100 }, (_, i) => `N${i}`));
+    expect(notices[0]).toEqual({ code: 'N0', message: 'to know' });
+    const counts = await rig.sql<{ count: number }>(`SELECT jsonb_array_length(job -> 'notices') AS count FROM job_events WHERE job_id = $1 ORDER BY sequence`, [job.id]);
+    expect(counts.map(({ count }) => count)).toEqual([0, 0, ...Array.from({ length: 105 }, (_, i) => Math.min(i + 1, 100)), 100]);
+  });
+
   it('texts of foreign servers that jsonb does not take are kept nearly as they are', async () => {
     const job = await rig.insertJob();
     await rig.runner(taskOf(({ onProgress }) => {
       onProgress({ kind: 'notice', code: 'ODD', message: 'a\u0000b' });
       return Promise.reject(new DomainError('PROTOCOL_ERROR', 'It said "\u0000".', { hint: 'Look there.' }));
     })).runJob(job.id);
-    expect(await rig.job(job.id)).toMatchObject({ conclusion: 'FAILED', failure: { code: 'PROTOCOL_ERROR', message: 'It said "\uFFFD".' } });
+    expect(await rig.job(job.id)).toMatchObject({ conclusion: 'FAILED', failure: { code: 'PROTOCOL_ERROR', message: 'It said "\uFFFD".' }, notices: [{ code: 'ODD', message: 'a\uFFFDb' }] });
     expect(await rig.sql('SELECT notice FROM job_events WHERE job_id = $1 AND notice IS NOT NULL', [job.id])).toEqual([{ notice: { code: 'ODD', message: 'a\uFFFDb' } }]);
   });
 });

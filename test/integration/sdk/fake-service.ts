@@ -144,7 +144,7 @@ const AT = '2026-03-01T02:00:00.000Z';
 
 /** A complete Job as resolvers give it. */
 export const makeJob = (id: string, fields: Record<string, unknown> = {}): Record<string, unknown> => ({
-  id, kind: 'BACKUP', state: 'RUNNING', conclusion: null, phase: 'TRANSFERRING', phases: [], progress: null, failure: null, attempt: 1, sequence: 1,
+  id, kind: 'BACKUP', state: 'RUNNING', conclusion: null, phase: 'TRANSFERRING', phases: [], progress: null, failure: null, notices: [], attempt: 1, sequence: 1,
   createdAt: AT, startedAt: AT, completedAt: null, cancelRequestedAt: null, cancellable: true, instance: null, backup: null, restore: null, ...fields,
 });
 
