@@ -1,20 +1,21 @@
 import { addressOf } from '../domain/address.js';
 import { type CaptureMethod, consistencyOf, type Coverage, type DatabaseCount, type Engine, type Trigger } from '../domain/backup.js';
 import { abortReason, DomainError, type ErrorCode } from '../domain/errors.js';
-import { type ArchiveWriter, createArchive, type KeyRing, type Manifest, removeAttempts } from './archive/archive.js';
+import { type HostPort, type SourceNode, type SourcePreference } from '../domain/source.js';
+import { createArchive, type KeyRing, type Manifest, removeAttempts } from './archive/archive.js';
 import { manifestKey } from './archive/layout.js';
 import { openControl } from './control.js';
-import { type Clock, type Dial, type Endpoint, type Log, type OnProgress } from './ports.js';
+import { type Clock, type Dial, type Endpoint, type Log, type OnProgress, type SyncAttempt, type SyncGate } from './ports.js';
 import { infoFacts, slotsOfMyself } from './probe/info-facts.js';
 import { optional } from './probe/optional.js';
 import { RdbReader } from './rdb/reader.js';
 import { type RdbSummary } from './rdb/summary.js';
-import { type SourceLimits } from './source/limits.js';
-import { scanRdb } from './source/scan/scan.js';
-import { receiveRdb, type Sink } from './source/replication.js';
+import { capture, type CapturePlan, type CaptureSource } from './source/capture.js';
+import { DEFAULT_SOURCE_LIMITS } from './source/limits.js';
+import { announcedReplicas, findReplica, type MasterFacts, refusedBecause } from './source/replica.js';
 import { type Store } from './store/store.js';
 
-export interface BackupPlan {
+export interface BackupPlan extends CapturePlan {
   backupId: string;
   /** Which attempt at it this is, from 1. Default 1. */
   attempt?: number | undefined;
@@ -35,15 +36,12 @@ export interface BackupPlan {
   };
   /** Of this service, for the manifest. */
   softwareVersion: string;
-  /** How to get at the data. REPLICATION (default) turns to SCAN by itself where the server refuses it before the first byte. */
-  method?: CaptureMethod | undefined;
-  /** Of a SCAN, per second. */
-  scanKeysPerSecond?: number | undefined;
-  limits?: Partial<SourceLimits> | undefined;
-  /** Default true; false makes the server save to its own disk first. */
-  acceptDiskless?: boolean | undefined;
-  /** Folder for bytes of servers before 6.2 that come faster than they can be stored. */
-  spillDirectory?: string | undefined;
+  /** Whether a replica of the server may be read in its place. Default MASTER: no. */
+  sourcePreference?: SourcePreference | undefined;
+  /** The replica that is preferred; without one, those that the server announces. */
+  replica?: HostPort | null | undefined;
+  /** Versions that are not switched off, for replicas. Default: all. */
+  allows?: ((engine: Engine, version: string) => boolean) | undefined;
 }
 
 export interface BackupDeps {
@@ -55,12 +53,16 @@ export interface BackupDeps {
   log: Log;
   /** Rejects when this work is no longer ours (the lease is lost). Awaited right before the archive is sealed, and before its manifest. */
   assertOwned?: (() => Promise<void>) | undefined;
+  /** Asked before each PSYNC. Without it every server may be asked at any time. */
+  syncs?: SyncGate | undefined;
 }
 
 export interface BackupResult {
   manifest: Manifest;
   summary: RdbSummary;
   method: CaptureMethod;
+  /** Who the data was read from. */
+  node: SourceNode;
   /** Null after a SCAN. */
   replication: { id: string; offset: bigint } | null;
   plainBytes: bigint;
@@ -69,28 +71,49 @@ export interface BackupResult {
   sha256: string;
 }
 
-const PROGRESS_EVERY_MS = 100;
-
 /**
  * Takes one backup: asks whether the server is the expected one and the store takes data, receives the RDB as a replica, walks every
  * record and computes its CRC while the bytes flow, writes the archive, and seals it only when all of it was right. Until it
  * resolves there is no archive; when it fails, nothing of it is left in the store.
  *
- * Fails as `openControl`, `receiveRdb`, `RdbReader` and `Store` do; CONFLICT when another server answers at the address;
- * CORRUPT when bytes follow the RDB's end.
+ * Where a replica is preferred it is read in the server's place once it is proven to be one and has all that the server had when this
+ * began; whatever goes wrong with it before the archive is sealed, the server itself is read instead, and a notice says why.
+ *
+ * Fails as `openControl`, `capture` and `Store` do; CONFLICT when another server answers at the address.
  */
 export const runBackup = async (plan: BackupPlan, deps: BackupDeps, signal: AbortSignal, onProgress: OnProgress): Promise<BackupResult> => {
   onProgress({ kind: 'phase', phase: 'PREPARING' });
   const startedAt = deps.clock.now();
+  const begun = performance.now();
   const server = await meetServer(plan, deps, signal);
   await checkRoom(deps.store, server.usedMemoryBytes);
   // An earlier attempt of this backup may have died between its data and its manifest.
   if ((await deps.store.stat(manifestKey(plan.backupId))) === null) await removeAttempts(deps.store, plan.backupId, plan.attempt ?? 1);
+  const replica = await replicaFor(plan, server, deps, signal, onProgress);
+  if (replica === null) return take(plan, server, { node: server.node, startedAt }, deps, signal, onProgress);
+  try {
+    return await take(plan, server, { node: replica, startedAt }, deps, signal, onProgress);
+  } catch (error) {
+    const totalMs = (plan.limits?.totalMs ?? DEFAULT_SOURCE_LIMITS.totalMs) - (performance.now() - begun);
+    if (signal.aborted || totalMs <= 0 || !isFaultOfSource(error)) throw error;
+    onProgress({ kind: 'notice', ...notUsed([error]) });
+    onProgress({ kind: 'phase', phase: 'PREPARING' });
+    return take({ ...plan, limits: { ...plan.limits, totalMs } }, server, { node: server.node, startedAt }, deps, signal, onProgress);
+  }
+};
+
+/** From one server into one archive. */
+const take = async (plan: BackupPlan, server: Met, { node, startedAt }: { node: SourceNode; startedAt: Date }, deps: BackupDeps, signal: AbortSignal, onProgress: OnProgress): Promise<BackupResult> => {
   const archive = await createArchive(deps.store, { backupId: plan.backupId, attempt: plan.attempt, keys: deps.keys, signal });
   let disconnected: Promise<void> | undefined;
+  let attempt: SyncAttempt | undefined;
+  let sealed = false;
   try {
     const reader = new RdbReader();
-    const captured = await capture(plan, deps, signal, onProgress, { reader, archive, server });
+    const onSync = (begun: SyncAttempt): void => {
+      attempt = begun;
+    };
+    const captured = await capture(plan, sourceAt(node, plan, server), { reader, archive }, { ...deps, onSync }, signal, onProgress);
     disconnected = captured.closed;
     onProgress({ kind: 'phase', phase: 'VERIFYING' });
     const summary = reader.finish();
@@ -103,17 +126,18 @@ export const runBackup = async (plan: BackupPlan, deps: BackupDeps, signal: Abor
       replication: captured.replication,
       backup: { projectId: plan.projectId, name: plan.name, trigger: plan.trigger },
       source: {
-        instanceId: plan.source.instanceId, instanceName: plan.source.instanceName, engine: plan.source.engine, version: server.version,
-        runId: plan.source.runId, address: { host: plan.endpoint.host, port: plan.endpoint.port },
+        instanceId: plan.source.instanceId, instanceName: plan.source.instanceName, engine: plan.source.engine, version: server.node.version,
+        runId: plan.source.runId, address: { host: plan.endpoint.host, port: plan.endpoint.port }, node,
       },
       capture: { method: captured.method, consistency: consistencyOf(captured.method) },
       startedAt,
       completedAt: deps.clock.now(),
       createdBy: { software: 'snapback', version: plan.softwareVersion },
     }, deps.assertOwned);
+    sealed = true;
     const [artifact] = manifest.artifacts;
     return {
-      manifest, summary, method: captured.method, replication: captured.replication,
+      manifest, summary, method: captured.method, node, replication: captured.replication,
       plainBytes: artifact.plainSize, storedBytes: artifact.storedSize, sha256: artifact.plainSha256,
     };
   } catch (error) {
@@ -124,11 +148,45 @@ export const runBackup = async (plan: BackupPlan, deps: BackupDeps, signal: Abor
     throw error;
   } finally {
     await disconnected;
+    await attempt?.end(sealed);
   }
 };
 
+/** What a source can be blamed for; another one may do better. */
+const FAULTS_OF_SOURCES: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  'CONNECT_FAILED', 'TARGET_NOT_ALLOWED', 'AUTH_FAILED', 'PERMISSION_MISSING', 'ENGINE_UNSUPPORTED', 'CONFLICT', 'SOURCE_DISCONNECTED', 'PROTOCOL_ERROR', 'TOO_SLOW',
+  'TRUNCATED', 'CORRUPT', 'UNSUPPORTED_FORMAT', 'RATE_LIMITED', 'INSTANCE_BUSY',
+]);
+const isFaultOfSource = (error: unknown): error is DomainError => error instanceof DomainError && FAULTS_OF_SOURCES.has(error.code);
+
+const notUsed = (refusals: readonly DomainError[]): { code: string; message: string } => ({
+  code: 'REPLICA_NOT_USED', message: `No replica is read, but the master itself: ${refusedBecause(refusals)}`,
+});
+
+/** The replica to read, proven; null where the server itself is to be read. */
+const replicaFor = async (plan: BackupPlan, server: Met, deps: BackupDeps, signal: AbortSignal, onProgress: OnProgress): Promise<SourceNode | null> => {
+  // A replica that was registered as such is read as it is. And what is read key by key is read where its keys are: see CaptureSource.
+  if (plan.sourcePreference !== 'PREFER_REPLICA' || server.node.role !== 'MASTER' || plan.method === 'SCAN') return null;
+  const candidates = plan.replica ? [plan.replica] : server.announced;
+  if (candidates.length === 0) return null;
+  const { replica, refusals } = await findReplica(plan.endpoint, server.master, deps, { candidates, allows: plan.allows, signal });
+  if (replica === null) onProgress({ kind: 'notice', ...notUsed(refusals) });
+  else onProgress({ kind: 'notice', code: 'REPLICA_SOURCE', message: `The replica ${addressOf(replica)} is read in place of its master; it has everything that the master had when the backup began.` });
+  return replica;
+};
+
+const sourceAt = (node: SourceNode, { endpoint, source }: BackupPlan, { master, databases, keys, node: own }: Met): CaptureSource => {
+  const what = { engine: source.engine, node, databases, keys };
+  if (node === own || master.replicationId === null) return { ...what, endpoint };
+  return { ...what, endpoint: { ...endpoint, host: node.host, port: node.port }, history: { replicationId: master.replicationId, offset: master.replicationOffset ?? 0n } };
+};
+
 interface Met {
-  version: string;
+  /** The registered server. */
+  node: SourceNode;
+  /** The same, as its replicas are measured by it. */
+  master: MasterFacts;
+  announced: readonly HostPort[];
   usedMemoryBytes: bigint;
   keys: bigint;
   databases: readonly DatabaseCount[];
@@ -140,7 +198,8 @@ const meetServer = async (plan: BackupPlan, deps: BackupDeps, signal: AbortSigna
   const address = addressOf(plan.endpoint);
   const control = await openControl(plan.endpoint, deps, { signal });
   try {
-    const facts = infoFacts(address, await control.info());
+    const info = await control.info();
+    const facts = infoFacts(address, info);
     if (facts.runId !== plan.source.runId) {
       throw new DomainError('CONFLICT', `At ${address} answers another server than expected: run_id ${facts.runId}, not ${plan.source.runId}.`, {
         hint: 'The server was restarted or replaced since it was last probed: probe the instance and try again.',
@@ -152,7 +211,9 @@ const meetServer = async (plan: BackupPlan, deps: BackupDeps, signal: AbortSigna
       const nodes = await optional(control.call('CLUSTER', 'NODES'));
       if (typeof nodes === 'string') coverage = { kind: 'SHARD', slots: slotsOfMyself(nodes) };
     }
-    return { version: facts.version, usedMemoryBytes: facts.usedMemoryBytes, keys: facts.keys, databases: facts.databases, coverage };
+    const { host, port } = plan.endpoint;
+    const { role, runId, version, usedMemoryBytes, keys, databases } = facts;
+    return { node: { host, port, role, runId, version, behindBytes: null }, master: { ...facts, address }, announced: announcedReplicas(info), usedMemoryBytes, keys, databases, coverage };
   } finally {
     control.close();
   }
@@ -170,106 +231,4 @@ const checkRoom = async (store: Store, usedMemoryBytes: bigint): Promise<void> =
       hint: 'Free some space, or delete old backups.',
     });
   }
-};
-
-interface Flow {
-  reader: RdbReader;
-  archive: ArchiveWriter;
-  server: Met;
-}
-
-interface Captured {
-  method: CaptureMethod;
-  replication: { id: string; offset: bigint } | null;
-  /** The connection is gone. */
-  closed?: Promise<void> | undefined;
-}
-
-/** What servers say that do not let themselves be replicated: they lack PSYNC, or the user lacks the right to it. */
-const REFUSALS: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['ENGINE_UNSUPPORTED', 'PERMISSION_MISSING']);
-
-const capture = async (plan: BackupPlan, deps: BackupDeps, signal: AbortSignal, onProgress: OnProgress, flow: Flow): Promise<Captured> => {
-  const progress = new FlowProgress(flow, onProgress);
-  const sink = sinkOf(plan, flow, progress);
-  const { engine } = plan.source;
-  const { version, databases } = flow.server;
-  const scan = async (): Promise<Captured> => {
-    await scanRdb(plan.endpoint, deps, { engine, version, databases, keysPerSecond: plan.scanKeysPerSecond, limits: plan.limits }, signal, sink);
-    progress.report();
-    return { method: 'SCAN', replication: null };
-  };
-  if (plan.method === 'SCAN') {
-    onProgress({ kind: 'phase', phase: 'TRANSFERRING' });
-    return scan();
-  }
-  try {
-    return await replicate(plan, deps, signal, onProgress, { progress, sink });
-  } catch (refusal) {
-    if (flow.reader.bytes > 0n || !isRefusal(refusal)) throw refusal;
-    onProgress({ kind: 'phase', phase: 'TRANSFERRING' });
-    const scanned = await scan().catch((error: unknown) => {
-      // Where that is refused too, the first refusal is the one to lift.
-      throw flow.reader.bytes === 0n && isRefusal(error) ? refusal : error;
-    });
-    onProgress({ kind: 'notice', code: 'SCAN_FALLBACK', message: `${refusal.message} Its keys were read one by one instead: the backup is no point in time, and holds functions only where FUNCTION DUMP is allowed.` });
-    return scanned;
-  }
-};
-
-const isRefusal = (error: unknown): error is DomainError => error instanceof DomainError && REFUSALS.has(error.code);
-
-const sinkOf = (plan: BackupPlan, { reader, archive }: Flow, progress: FlowProgress) => async (piece: Buffer): Promise<void> => {
-  const taken = reader.push(piece);
-  if (taken < piece.length) {
-    throw new DomainError('CORRUPT', `${addressOf(plan.endpoint)} sent bytes behind the end of its RDB (byte ${reader.bytes}).`, {
-      hint: 'Take the backup again; if it happens again, something between here and the server changes the bytes.',
-      details: { offset: Number(reader.bytes) },
-    });
-  }
-  await archive.write(piece);
-  progress.now();
-};
-
-/** Tells how far the reader is, not too often. */
-class FlowProgress {
-  bytesTotal: bigint | null = null;
-  private reportedAt = 0;
-
-  constructor(private readonly flow: Flow, private readonly onProgress: OnProgress) {}
-
-  now(): void {
-    const now = performance.now();
-    if (now - this.reportedAt < PROGRESS_EVERY_MS) return;
-    this.reportedAt = now;
-    this.report();
-  }
-
-  report(): void {
-    const { reader, server } = this.flow;
-    this.onProgress({ kind: 'amount', bytesDone: reader.bytes, bytesTotal: this.bytesTotal, keysDone: reader.keys, keysTotal: server.keys });
-  }
-}
-
-const replicate = async (
-  plan: BackupPlan, deps: BackupDeps, signal: AbortSignal, onProgress: OnProgress, { progress, sink }: { progress: FlowProgress; sink: Sink },
-): Promise<Captured> => {
-  const { engine, version } = plan.source;
-  const received = await receiveRdb(
-    plan.endpoint,
-    deps,
-    {
-      engine, version, acceptDiskless: plan.acceptDiskless, limits: plan.limits, spillDirectory: plan.spillDirectory,
-      onEvent: (event) => {
-        if (event.kind === 'snapshotting') onProgress({ kind: 'phase', phase: 'SNAPSHOTTING' });
-        else {
-          progress.bytesTotal = event.length;
-          onProgress({ kind: 'phase', phase: 'TRANSFERRING' });
-        }
-      },
-    },
-    signal,
-    sink,
-  );
-  progress.report();
-  return { method: 'REPLICATION', replication: { id: received.replicationId, offset: received.offset }, closed: received.closed };
 };

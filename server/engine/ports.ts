@@ -36,6 +36,22 @@ export interface DialOptions {
  */
 export type Dial = (to: { host: string; port: number; tls?: TlsOptions | undefined }, options?: DialOptions) => Promise<Socket>;
 
+/**
+ * Keeps a server from being asked for one full synchronisation after the other: each makes it fork. Over all nodes of this service.
+ */
+export interface SyncGate {
+  /**
+   * Awaited right before PSYNC. Rejects with RATE_LIMITED (`details.retryAt`, ISO 8601) or INSTANCE_BUSY, and then the server is not asked.
+   * What it resolves to is to be told how the attempt ended.
+   */
+  begin(server: { runId: string; address: string }): Promise<SyncAttempt>;
+}
+
+export interface SyncAttempt {
+  /** Call once the server is rid of us. Never rejects. @param good whether a backup came of it */
+  end(good: boolean): Promise<void>;
+}
+
 export interface Clock {
   now(): Date;
 }

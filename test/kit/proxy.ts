@@ -11,6 +11,9 @@ export interface Proxy {
   cut(): void;
   /** Lets nothing through any more, in either direction, and says nothing: as if a cable were pulled. New connections too. */
   silence(): void;
+  /** Lets nothing through for now; what is sent meanwhile comes with `release`. */
+  hold(): void;
+  release(): void;
   mend(): void;
   stop(): Promise<void>;
 }
@@ -19,6 +22,7 @@ export const startProxy = async (target: number): Promise<Proxy> => {
   let port = target;
   let state: 'through' | 'cut' | 'silent' = 'through';
   const sockets = new Set<Socket>();
+  const pairs = new Set<readonly [Socket, Socket]>();
   const keep = (socket: Socket): Socket => {
     sockets.add(socket);
     socket.on('error', () => socket.destroy());
@@ -38,7 +42,12 @@ export const startProxy = async (target: number): Promise<Proxy> => {
     const upstream = keep(connect(port, '127.0.0.1'));
     client.pipe(upstream);
     upstream.pipe(client);
-    client.once('close', () => upstream.destroy());
+    const pair = [client, upstream] as const;
+    pairs.add(pair);
+    client.once('close', () => {
+      pairs.delete(pair);
+      upstream.destroy();
+    });
     upstream.once('close', () => client.destroy());
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
@@ -62,6 +71,18 @@ export const startProxy = async (target: number): Promise<Proxy> => {
       for (const socket of sockets) {
         socket.unpipe();
         socket.pause();
+      }
+    },
+    hold() {
+      for (const socket of [...pairs].flat()) {
+        socket.unpipe();
+        socket.pause();
+      }
+    },
+    release() {
+      for (const [client, upstream] of pairs) {
+        client.pipe(upstream);
+        upstream.pipe(client);
       }
     },
     mend() {

@@ -4,7 +4,7 @@ export { openArchive, type ArchiveReader, type ReadRange, type VerifyProgress } 
 export { removeAttempts } from './attempts.js';
 export { listArchives, removeArchive, removeUnsealed, type ArchiveEntry } from './catalogue.js';
 export { readManifest, readManifestUnproven, type ReadManifestOptions } from './manifest-reader.js';
-export { type Artifact, type Manifest, type ManifestFacts, type SourceIdentity } from './manifest.js';
+export { writerOf, type Artifact, type Manifest, type ManifestFacts, type SourceIdentity } from './manifest.js';
 export { type CodecChoice } from './codec.js';
 export { type KnownArchive } from './known-archive.js';
 export { masterKeysAmong, rotateBackupKey, type KeyRing, type WrappingKey } from './keys.js';

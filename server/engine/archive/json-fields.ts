@@ -78,6 +78,11 @@ export class Field {
     return this.value === null ? null : read(this);
   }
 
+  /** Of a member that came later than the format: null where it is not there. */
+  orAbsent<T>(read: (field: Field) => T): T | null {
+    return this.value === undefined ? null : this.orNull(read);
+  }
+
   private not(expected: string): FieldError {
     return new FieldError(this.path === '' ? 'the manifest' : this.path, expected);
   }

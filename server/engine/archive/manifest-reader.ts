@@ -1,6 +1,7 @@
 import { timingSafeEqual } from 'node:crypto';
 import { CAPTURE_METHODS, CONSISTENCIES, ENGINES, INTEGRITIES, KEY_TYPES, TRIGGERS, type Coverage } from '../../domain/backup.js';
 import { DomainError } from '../../domain/errors.js';
+import { type SourceNode } from '../../domain/source.js';
 import { type RdbSummary } from '../rdb/summary.js';
 import { type Store } from '../store/store.js';
 import { corrupt, unsupported } from './archive-errors.js';
@@ -73,6 +74,15 @@ const readArtifact = (at: Field): Artifact => {
   return artifact;
 };
 
+const readNode = (at: Field): SourceNode => ({
+  host: at.get('host').text(),
+  port: at.get('port').integer(1, 65_535),
+  role: at.get('role').oneOf(['MASTER', 'REPLICA']),
+  runId: at.get('runId').text(),
+  version: at.get('version').text(),
+  behindBytes: at.get('behind').orNull((behind) => behind.count()),
+});
+
 const readAll = (root: Field, sha256: string): Manifest => {
   const [first, ...rest] = root.get('artifacts').list().map(readArtifact);
   if (first === undefined) throw new FieldError('artifacts', 'a list of at least one');
@@ -92,6 +102,7 @@ const readAll = (root: Field, sha256: string): Manifest => {
       version: source.get('version').text(),
       runId: source.get('runId').text(),
       address: source.get('address').orNull((address) => ({ host: address.get('host').text(), port: address.get('port').integer(0, 65_535) })),
+      node: source.get('node').orAbsent(readNode),
     },
     capture: { method: capture.get('method').oneOf(CAPTURE_METHODS), consistency: capture.get('consistency').oneOf(CONSISTENCIES) },
     artifacts: [first, ...rest],

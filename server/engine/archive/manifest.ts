@@ -1,5 +1,6 @@
 import { createHash, createHmac } from 'node:crypto';
 import { type CaptureMethod, type Consistency, type Coverage, type Engine, type Trigger } from '../../domain/backup.js';
+import { type SourceNode } from '../../domain/source.js';
 import { type RdbSummary } from '../rdb/summary.js';
 import { canonicalJson, type Json } from './canonical-json.js';
 import { FORMAT_VERSION, type BlockSize, type CipherName, type CodecName } from './layout.js';
@@ -24,7 +25,12 @@ export interface SourceIdentity {
   runId: string;
   /** Null when it is not to be written down. */
   address: { host: string; port: number } | null;
+  /** The process that the bytes came from: that server, or a replica in its place. Null: not written down, as before 0.2. */
+  node: SourceNode | null;
 }
+
+/** The server that wrote the bytes: what its version loads depends on. */
+export const writerOf = ({ engine, version, node }: Pick<SourceIdentity, 'engine' | 'version' | 'node'>): { engine: Engine; version: string } => ({ engine, version: node?.version ?? version });
 
 /** How one object of the archive is stored; measured while writing. */
 export interface StoredArtifact {
@@ -123,6 +129,10 @@ const artifactJson = (artifact: Artifact): Json => ({
   replication: artifact.replication === null ? null : { id: artifact.replication.id, offset: String(artifact.replication.offset) },
 });
 
+const nodeJson = ({ host, port, role, runId, version, behindBytes }: SourceNode): Json => ({
+  host, port, role, runId, version, behind: behindBytes === null ? null : String(behindBytes),
+});
+
 export const sha256Of = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
 
 /** The canonical JSON of all members but `authentication`, unknown ones included. */
@@ -152,6 +162,7 @@ export const encodeManifest = (backupId: string, stored: StoredArtifact, facts: 
       version: source.version,
       runId: source.runId,
       address: source.address === null ? null : { host: source.address.host, port: source.address.port },
+      ...(source.node ? { node: nodeJson(source.node) } : {}),
     },
     capture: { method: capture.method, consistency: capture.consistency },
     artifacts: [artifactJson(artifact)],

@@ -19,6 +19,10 @@ export interface ReceiveOptions {
   /** Size that the spill file may reach. Default 4 GiB. */
   spillBytes?: number | undefined;
   onEvent?: ((event: ReceiveEvent) => void) | undefined;
+  /** Awaited when all is said but PSYNC; what it rejects with ends the transfer, and the server was never asked to save. */
+  beforeSync?: (() => Promise<void>) | undefined;
+  /** Of a replica: whose data it has to send, and from when at the earliest. Anything else is CONFLICT, before its first byte. */
+  history?: { replicationId: string; offset: bigint } | undefined;
 }
 
 export type ReceiveEvent =
@@ -160,6 +164,7 @@ class Link {
       (error) => this.fail(error),
     );
     if (this.failure !== undefined) throw this.failure;
+    await this.options.beforeSync?.();
     this.watch = new TransferWatch(this.address, this.limits, () => this.heldUp, (error) => this.fail(error));
     this.asked = true;
     this.options.onEvent?.({ kind: 'snapshotting' });
@@ -237,8 +242,21 @@ class Link {
     }
     // An error line between +FULLRESYNC and the payload: the server could not save.
     if (this.psync) throw line.startsWith('-') ? replyError(this.address, 'PSYNC', line) : this.babble();
-    this.psync = readFullResync(this.address, line);
+    const psync = readFullResync(this.address, line);
+    this.checkHistory(psync);
+    this.psync = psync;
     this.parser.payloadExpected = true;
+  }
+
+  /** The id and the offset of a replica are those of its master's stream; this is the save itself, where all else was asked before it. */
+  private checkHistory({ replicationId, offset }: { replicationId: string; offset: bigint }): void {
+    const { history } = this.options;
+    if (!history || (replicationId === history.replicationId && offset >= history.offset)) return;
+    throw new DomainError('CONFLICT', replicationId === history.replicationId
+      ? `${this.address} gives its data as of offset ${offset}, from before ${history.offset}.`
+      : `${this.address} gives the data of another history (${replicationId}) than its master's (${history.replicationId}).`, {
+      hint: 'Its master has changed, or it saves for somebody else already: try again later.', retryable: true,
+    });
   }
 
   private onHeader(framing: Framing, length: bigint | null): void {

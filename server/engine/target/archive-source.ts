@@ -1,11 +1,11 @@
 import { type ArchiveReader } from '../archive/reader.js';
 import { type RdbFacts, type RdbSource } from './source.js';
-import { type Manifest } from '../archive/manifest.js';
+import { writerOf, type Manifest } from '../archive/manifest.js';
 
 /** What a manifest says of the RDB that a restore sends. */
 export const rdbFactsOf = (manifest: Manifest): RdbFacts => {
   const [{ rdb, plainSha256 }] = manifest.artifacts;
-  return { summary: rdb, sha256: plainSha256, source: { engine: manifest.source.engine, version: manifest.source.version } };
+  return { summary: rdb, sha256: plainSha256, source: writerOf(manifest.source) };
 };
 
 /** An open archive as the source of a restore. Closing the archive stays with whoever opened it. */

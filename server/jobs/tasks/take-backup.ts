@@ -1,7 +1,7 @@
 import { capabilities, type EngineGate, NOTHING_OFF } from '../../domain/capability.js';
 import { DomainError } from '../../domain/errors.js';
 import { expiresAt } from '../../domain/retention.js';
-import { removeAttempts, type Manifest } from '../../engine/archive/archive.js';
+import { removeAttempts, writerOf, type Manifest } from '../../engine/archive/archive.js';
 import { manifestKey } from '../../engine/archive/layout.js';
 import { runBackup, type BackupDeps, type BackupResult } from '../../engine/backup.js';
 import { type Endpoint } from '../../engine/ports.js';
@@ -123,7 +123,7 @@ export const availableChange = (manifest: Manifest): BackupChange => {
     databases: summary.databases,
     types: summary.types,
     functions: summary.functions,
-    loadsOn: loadsOn(summary, { engine: manifest.source.engine, version: manifest.source.version }),
+    loadsOn: loadsOn(summary, writerOf(manifest.source)),
     ...(replication ? { replicationId: replication.id, replicationOffset: replication.offset } : {}),
     startedAt: manifest.startedAt,
     completedAt: manifest.completedAt,

@@ -57,7 +57,7 @@ const throughManifest = async (rdb: RdbSummary): Promise<string | undefined> => 
     plainSize: rdb.bytes, storedSize: 1n, plainSha256: '00'.repeat(32), storedSha256: '00'.repeat(32),
   }, {
     rdb, coverage: { kind: 'INSTANCE' }, replication: null, backup: { projectId: `prj_${'0'.repeat(26)}`, name: 'x', trigger: 'MANUAL' },
-    source: { instanceId: `ins_${'0'.repeat(26)}`, instanceName: 'x', engine: 'REDIS', version: '1', runId: '0'.repeat(40), address: null },
+    source: { instanceId: `ins_${'0'.repeat(26)}`, instanceName: 'x', engine: 'REDIS', version: '1', runId: '0'.repeat(40), address: null, node: null },
     capture: { method: 'REPLICATION', consistency: 'POINT_IN_TIME' }, startedAt: new Date(0), completedAt: new Date(0), createdBy: { software: 'x', version: '1' },
   }, null);
   const kept = (await readManifest(memoryStore(new Map([[`backups/${id}/manifest`, bytes]])), id)).artifacts[0].rdb;

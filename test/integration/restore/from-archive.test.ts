@@ -33,7 +33,7 @@ it('restores what an archive in a store holds, block by block', async () => {
   await writer.write(rdb.bytes);
   await writer.seal({
     backup: { projectId: 'prj_01hzy0000000000000000000p1', name: 'one', trigger: 'MANUAL' },
-    source: { instanceId: 'ins_01hzy0000000000000000000n1', instanceName: 'orders', engine: source.engine, version: source.version, runId: '0'.repeat(40), address: null },
+    source: { instanceId: 'ins_01hzy0000000000000000000n1', instanceName: 'orders', engine: source.engine, version: source.version, runId: '0'.repeat(40), address: null, node: null },
     capture: { method: 'REPLICATION', consistency: 'POINT_IN_TIME' }, coverage: { kind: 'INSTANCE' }, replication: null, rdb: rdb.facts.summary,
     startedAt: new Date(), completedAt: new Date(), createdBy: { software: 'snapback', version: '0.1.0' },
   });

@@ -1,6 +1,6 @@
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { type EngineProgress, type Log } from '../../../server/engine/ports.js';
+import { type Dial, type EngineProgress, type Log, type SyncGate } from '../../../server/engine/ports.js';
 import { type BackupPlan, type BackupResult, runBackup } from '../../../server/engine/backup.js';
 import { openFilesystemStore } from '../../../server/engine/store/filesystem.js';
 import { type Store } from '../../../server/engine/store/store.js';
@@ -45,10 +45,13 @@ export interface Attempt {
   plan?: Partial<BackupPlan>;
   signal?: AbortSignal;
   onProgress?: (progress: EngineProgress) => void;
+  /** Default: one that allows everything. */
+  dial?: Dial;
+  syncs?: SyncGate;
 }
 
 /** One backup of a source into a shelf, with what it reported. */
-export const backUp = async (source: Source, shelf: Shelf, { plan = {}, signal, onProgress }: Attempt = {}): Promise<BackupResult & { phases: string[] }> => {
+export const backUp = async (source: Source, shelf: Shelf, { plan = {}, signal, onProgress, dial: dialled = dial, syncs }: Attempt = {}): Promise<BackupResult & { phases: string[] }> => {
   const phases: string[] = [];
   const { host, port, username, password } = source;
   const result = await runBackup(
@@ -57,7 +60,7 @@ export const backUp = async (source: Source, shelf: Shelf, { plan = {}, signal, 
       source: { instanceId: 'ins_0123456789abcdefghjkmnpqrs', instanceName: 'source', engine: 'REDIS', version: '7.0.15', runId: source.runId, coverage: { kind: 'INSTANCE' } },
       softwareVersion: '0.0.0', spillDirectory: shelf.root, ...plan,
     },
-    { dial, store: shelf.store, keys: RING, clock: { now: () => new Date() }, log: quiet },
+    { dial: dialled, syncs, store: shelf.store, keys: RING, clock: { now: () => new Date() }, log: quiet },
     signal ?? new AbortController().signal,
     (progress) => {
       if (progress.kind === 'phase') phases.push(progress.phase);

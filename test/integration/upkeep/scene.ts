@@ -57,7 +57,7 @@ export const startScene = async (): Promise<UpkeepScene> => {
       backup: { projectId: rest.projectId ?? projectId, name: `archive ${id.slice(-4)}`, trigger: 'MANUAL' },
       source: {
         instanceId: instance?.id ?? newId('instance'), instanceName: instance?.name ?? 'orders', engine: 'REDIS', version: '7.0.15',
-        runId: runId ?? randomBytes(20).toString('hex'), address: { host: '10.0.0.5', port },
+        runId: runId ?? randomBytes(20).toString('hex'), address: { host: '10.0.0.5', port }, node: null,
       },
       startedAt: new Date(completedAt.getTime() - 1000), completedAt,
     });

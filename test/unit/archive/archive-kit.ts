@@ -59,7 +59,7 @@ export const facts = (change: Partial<ManifestFacts> = {}): ManifestFacts => ({
   backup: { projectId: 'prj_01hzy0000000000000000000p1', name: 'Nightly “größe” 夜', trigger: 'MANUAL' },
   source: {
     instanceId: 'ins_01hzy0000000000000000000n1', instanceName: 'orders', engine: 'REDIS', version: '7.0.15',
-    runId: '0123456789abcdef0123456789abcdef01234567', address: { host: '10.0.0.5', port: 6379 },
+    runId: '0123456789abcdef0123456789abcdef01234567', address: { host: '10.0.0.5', port: 6379 }, node: null,
   },
   coverage: { kind: 'INSTANCE' },
   capture: { method: 'REPLICATION', consistency: 'POINT_IN_TIME' },

@@ -1,0 +1,152 @@
+import { addressOf } from '../../domain/address.js';
+import { type CaptureMethod, type DatabaseCount, type Engine } from '../../domain/backup.js';
+import { DomainError, type ErrorCode } from '../../domain/errors.js';
+import { type SourceNode } from '../../domain/source.js';
+import { type ArchiveWriter } from '../archive/archive.js';
+import { type Dial, type Endpoint, type Log, type OnProgress, type SyncAttempt, type SyncGate } from '../ports.js';
+import { type RdbReader } from '../rdb/reader.js';
+import { type SourceLimits } from './limits.js';
+import { receiveRdb, type Sink } from './replication.js';
+import { scanRdb } from './scan/scan.js';
+
+export interface CapturePlan {
+  /** How to get at the data. REPLICATION (default) turns to SCAN by itself where the server refuses it before the first byte. */
+  method?: CaptureMethod | undefined;
+  /** Of a SCAN, per second. */
+  scanKeysPerSecond?: number | undefined;
+  limits?: Partial<SourceLimits> | undefined;
+  /** Default true; false makes the server save to its own disk first. */
+  acceptDiskless?: boolean | undefined;
+  /** Folder for bytes of servers before 6.2 that come faster than they can be stored. */
+  spillDirectory?: string | undefined;
+}
+
+/** Where the bytes come from. */
+export interface CaptureSource {
+  endpoint: Endpoint;
+  engine: Engine;
+  node: SourceNode;
+  /** Of a replica: what it has to be in step with. It is never read key by key: in the middle of that, its master may replace all it has. */
+  history?: { replicationId: string; offset: bigint } | undefined;
+  databases: readonly DatabaseCount[];
+  keys: bigint;
+}
+
+/** Where they go to. */
+export interface CaptureFlow {
+  reader: RdbReader;
+  archive: ArchiveWriter;
+}
+
+export interface Captured {
+  method: CaptureMethod;
+  /** Null after a SCAN. */
+  replication: { id: string; offset: bigint } | null;
+  /** The connection is gone. */
+  closed?: Promise<void> | undefined;
+}
+
+export interface CaptureDeps {
+  dial: Dial;
+  log: Log;
+  syncs?: SyncGate | undefined;
+  /** Handed what the gate let begin, also when the capture fails then; whoever takes it ends it. */
+  onSync: (attempt: SyncAttempt) => void;
+}
+
+const PROGRESS_EVERY_MS = 100;
+
+/** What servers say that do not let themselves be replicated: they lack PSYNC, or the user lacks the right to it. */
+const REFUSALS: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['ENGINE_UNSUPPORTED', 'PERMISSION_MISSING']);
+
+/**
+ * Takes the RDB of a server: each piece is walked and goes into the archive before the next one comes. Fails as `receiveRdb`, `scanRdb`,
+ * the reader and the archive do, as `syncs` refuses, and with CORRUPT when bytes follow the RDB's end.
+ */
+export const capture = async (plan: CapturePlan, source: CaptureSource, flow: CaptureFlow, deps: CaptureDeps, signal: AbortSignal, onProgress: OnProgress): Promise<Captured> => {
+  const progress = new FlowProgress(source, flow, onProgress);
+  const sink = sinkOf(source, flow, progress);
+  const { engine, node: { version }, databases } = source;
+  const scan = async (): Promise<Captured> => {
+    await scanRdb(source.endpoint, deps, { engine, version, databases, keysPerSecond: plan.scanKeysPerSecond, limits: plan.limits }, signal, sink);
+    progress.report();
+    return { method: 'SCAN', replication: null };
+  };
+  if (plan.method === 'SCAN') {
+    onProgress({ kind: 'phase', phase: 'TRANSFERRING' });
+    return scan();
+  }
+  try {
+    return await replicate(plan, source, { progress, sink }, deps, signal, onProgress);
+  } catch (refusal) {
+    if (source.history || flow.reader.bytes > 0n || !isRefusal(refusal)) throw refusal;
+    onProgress({ kind: 'phase', phase: 'TRANSFERRING' });
+    const scanned = await scan().catch((error: unknown) => {
+      // Where that is refused too, the first refusal is the one to lift.
+      throw flow.reader.bytes === 0n && isRefusal(error) ? refusal : error;
+    });
+    onProgress({ kind: 'notice', code: 'SCAN_FALLBACK', message: `${refusal.message} Its keys were read one by one instead: the backup is no point in time, and holds functions only where FUNCTION DUMP is allowed.` });
+    return scanned;
+  }
+};
+
+const isRefusal = (error: unknown): error is DomainError => error instanceof DomainError && REFUSALS.has(error.code);
+
+const sinkOf = (source: CaptureSource, { reader, archive }: CaptureFlow, progress: FlowProgress) => async (piece: Buffer): Promise<void> => {
+  const taken = reader.push(piece);
+  if (taken < piece.length) {
+    throw new DomainError('CORRUPT', `${addressOf(source.node)} sent bytes behind the end of its RDB (byte ${reader.bytes}).`, {
+      hint: 'Take the backup again; if it happens again, something between here and the server changes the bytes.',
+      details: { offset: Number(reader.bytes) },
+    });
+  }
+  await archive.write(piece);
+  progress.now();
+};
+
+/** Tells how far the reader is, not too often. */
+class FlowProgress {
+  bytesTotal: bigint | null = null;
+  private reportedAt = 0;
+
+  constructor(private readonly source: Pick<CaptureSource, 'keys'>, private readonly flow: CaptureFlow, private readonly onProgress: OnProgress) {}
+
+  now(): void {
+    const now = performance.now();
+    if (now - this.reportedAt < PROGRESS_EVERY_MS) return;
+    this.reportedAt = now;
+    this.report();
+  }
+
+  report(): void {
+    const { reader } = this.flow;
+    this.onProgress({ kind: 'amount', bytesDone: reader.bytes, bytesTotal: this.bytesTotal, keysDone: reader.keys, keysTotal: this.source.keys });
+  }
+}
+
+const replicate = async (
+  plan: CapturePlan, { endpoint, engine, node, history }: CaptureSource, { progress, sink }: { progress: FlowProgress; sink: Sink }, deps: CaptureDeps, signal: AbortSignal, onProgress: OnProgress,
+): Promise<Captured> => {
+  const received = await receiveRdb(
+    endpoint,
+    deps,
+    {
+      engine, version: node.version, history, acceptDiskless: plan.acceptDiskless, limits: plan.limits, spillDirectory: plan.spillDirectory,
+      beforeSync: async () => {
+        const attempt = await deps.syncs?.begin({ runId: node.runId, address: addressOf(node) });
+        if (attempt) deps.onSync(attempt);
+      },
+      onEvent: (event) => {
+        if (event.kind === 'snapshotting') onProgress({ kind: 'phase', phase: 'SNAPSHOTTING' });
+        else {
+          progress.bytesTotal = event.length;
+          onProgress({ kind: 'phase', phase: 'TRANSFERRING' });
+        }
+      },
+    },
+    signal,
+    sink,
+  );
+  progress.report();
+  return { method: 'REPLICATION', replication: { id: received.replicationId, offset: received.offset }, closed: received.closed };
+};
