@@ -8,13 +8,15 @@ import { startDatabaseClock } from './db/database-clock.js';
 import { openDataSource } from './db/data-source.js';
 import { migrate } from './db/migrate.js';
 import { EVENTS_CHANNEL } from './db/repositories/job-event.repository.js';
-import { engineGate } from './domain/capability.js';
+import { addressOf } from './domain/address.js';
+import { type EngineGate, engineGate } from './domain/capability.js';
 import { makeId } from './domain/ids.js';
 import { openArchive, readManifest, type KeyRing } from './engine/archive/archive.js';
 import { openControl } from './engine/control.js';
 import { dialAgents } from './engine/dial-agents.js';
 import { type Clock, type Dial } from './engine/ports.js';
 import { probe } from './engine/probe/probe.js';
+import { proveReplica } from './engine/source/replica.js';
 import { type Store } from './engine/store/store.js';
 import { rdbFactsOf } from './engine/target/archive-source.js';
 import { inspectTarget, type LinkPlace } from './engine/target/check.js';
@@ -28,7 +30,7 @@ import { AgendaClock } from './jobs/agenda-clock.js';
 import { type WorkClock } from './jobs/clock.js';
 import { createLastingQueue } from './jobs/lasting-queue.js';
 import { createOutbox, type Outbox } from './jobs/outbox.js';
-import { everyStep, forgetOld, startCollecting, together, wakeWaiting } from './jobs/reconcile.js';
+import { createWaker, everyStep, forgetOld, startCollecting, together, wakeWaiting } from './jobs/reconcile.js';
 import { createRunner } from './jobs/runner.js';
 import { createBackupTask } from './jobs/tasks/backup.task.js';
 import { createDeleteTask } from './jobs/tasks/delete.task.js';
@@ -121,8 +123,11 @@ const openStore = async (config: Config, db: Database, deps: { dial: Dial; log: 
   return openStoreAt(config, { create: (await db.read.settings.get('store-id')) === null, catalogueId }, deps);
 };
 
-const createEnginePort = (deps: { dial: ReturnType<typeof createDial>; log: Logger; store: Store; keys: KeyRing; link: LinkPlace }): EnginePort => ({
+const createEnginePort = (deps: { dial: ReturnType<typeof createDial>; log: Logger; store: Store; keys: KeyRing; link: LinkPlace; gate: EngineGate }): EnginePort => ({
   probe: (endpoint) => probe(endpoint, deps),
+  async proveReplica(endpoint, replica, master) {
+    await proveReplica({ ...endpoint, ...replica }, { ...master, address: addressOf(endpoint) }, deps, { allows: (engine, version) => !deps.gate.isOff(engine, version) });
+  },
   async inspectTarget(endpoint, { backupId, known }, options) {
     const manifest = await readManifest(deps.store, backupId, { keys: deps.keys, known });
     const control = await openControl(endpoint, deps);
@@ -241,7 +246,7 @@ const build = async ({ config, databaseUrl, log, clock: given, keepFirstKey, pro
   const vault = createVault(keys);
   const links = createLinkSigner(keys);
   const link: LinkPlace = { advertisedHost: config.replication.advertiseHost ?? undefined, ports: config.replication.ports ?? undefined };
-  const engine = createEnginePort({ dial, log, store, keys, link });
+  const engine = createEnginePort({ dial, log, store, keys, link, gate });
   const starter = createBackupStarter(ids, gate);
   const time = scheduleTime(given);
   const slots = createSlotPlanner({ ids, log });
@@ -258,7 +263,7 @@ const build = async ({ config, databaseUrl, log, clock: given, keepFirstKey, pro
     recovery: createRecoveryService({ db, time, catchUpMs: config.catchUpMs }),
     backups: createBackupService({ db, ids, clock, queue, starter, links, publicUrl: () => config.publicUrl ?? url }),
     restores: createRestoreService({ db, engine, vault, gate, ids, clock, log, queue }),
-    jobs: createJobService({ db, feed, clock }),
+    jobs: createJobService({ db, feed, clock, queue }),
     retention: createRetentionService({ db, upkeep }),
     service: createServiceService({ db, engine, gate, version: VERSION, defaultTimeZone: config.defaultTimeZone, concurrentJobs: config.concurrentJobs }),
   };
@@ -266,11 +271,13 @@ const build = async ({ config, databaseUrl, log, clock: given, keepFirstKey, pro
   const taskDeps = {
     db, vault, gate, engine, ids, link, spillDirectory, softwareVersion: VERSION, backupDeps: { dial, store, keys, clock, log },
     limits: { maxBytes: config.limits.maxBackupBytes, totalMs: config.limits.maxBackupMs, idleMs: config.limits.sourceIdleMs },
-    scanKeysPerSecond: config.limits.scanKeysPerSecond,
+    scanKeysPerSecond: config.limits.scanKeysPerSecond, syncLimits: config.limits.syncs, catchUpMs: config.catchUpMs,
     captured: (bytes: number) => metrics.bytesCaptured(bytes), sent: (bytes: number) => metrics.bytesRestored(bytes),
   };
+  const waker = createWaker({ queue, log });
+  started.push(() => Promise.resolve(waker.stop()));
   const runner = createRunner({
-    db, clock, log, worker, lease: config.lease, totalLimit: config.concurrentJobsTotal, requeue: (jobId) => queue.enqueueJob(jobId), observe: (run) => metrics.jobEnded(run),
+    db, clock, log, worker, lease: config.lease, totalLimit: config.concurrentJobsTotal, requeue: async (jobId, waitMs = 0) => (waitMs > 0 ? waker.wakeLater(jobId, waitMs) : queue.enqueueJob(jobId)), observe: (run) => metrics.jobEnded(run),
     onJobEvent: (jobId, wake) => hub.onEvent(stateTopic(jobId), wake),
     onRunOver: async (job) => {
       if (job.instanceId !== null && (job.kind === 'BACKUP' || job.kind === 'RESTORE')) await dispatcher.serverFree(job, job.instanceId);
@@ -316,7 +323,7 @@ const build = async ({ config, databaseUrl, log, clock: given, keepFirstKey, pro
       tick: () => everyStep(() => dispatcher.dispatchDue(), () => dispatcher.remind(), () => recoveryWatch.look(), () => wakeWaiting({ db, log, queue: agenda, limited }), () => forgetOld({ db })),
     });
     for (const { id, nextRunAt } of await db.read.policies.planned()) await queue.schedulePolicy(id, nextRunAt);
-    collecting = startCollecting({ db, clock, log, queue, limited }, config.lease.collectMs);
+    collecting = startCollecting({ db, clock, log, queue, limited, waker }, config.lease.collectMs);
     upkeep.start();
     outbox?.start();
   }
@@ -335,6 +342,7 @@ const build = async ({ config, databaseUrl, log, clock: given, keepFirstKey, pro
       // After the last job: what is under way is broken off, and sent by the next node.
       async () => outbox?.stop(),
       async () => {
+        waker.stop();
         queue.stop();
         databaseClock.stop();
       },

@@ -55,6 +55,8 @@ export interface Config extends ArchiveSettings {
     readonly sourceIdleMs: number;
     /** Of servers that are read key by key. */
     readonly scanKeysPerSecond: number;
+    /** How often one server may be asked for a full synchronisation. */
+    readonly syncs: { readonly windowMs: number; readonly most: number; readonly mostFailed: number };
   };
 }
 
@@ -206,6 +208,11 @@ export const readConfig = (env: Readonly<Record<string, string | undefined>> = p
       maxBackupMs: settings.integer('MAX_BACKUP_MINUTES', 720, 1, 100_000) * 60_000,
       sourceIdleMs: settings.integer('SOURCE_IDLE_SECONDS', 120, 5, 3600) * 1000,
       scanKeysPerSecond: settings.integer('SCAN_KEYS_PER_SECOND', 20_000, 10, 10_000_000),
+      syncs: {
+        windowMs: settings.integer('SOURCE_SYNC_MINUTES', 10, 1, 24 * 60) * 60_000,
+        most: settings.integer('SOURCE_SYNCS', 60, 1, 100_000),
+        mostFailed: settings.integer('SOURCE_FAILED_SYNCS', 6, 1, 100_000),
+      },
     },
   };
   if (settings.mistakes.length > 0) throw new ConfigError(settings.mistakes);

@@ -15,6 +15,7 @@ import { createRunRepository } from './repositories/run.repository.js';
 import { createLockRepository, createUpkeepRepository } from './repositories/upkeep.repository.js';
 import { createPlanRepository, createRestoreRepository } from './repositories/restore.repository.js';
 import { createSlotRepository } from './repositories/slot.repository.js';
+import { createSyncRepository } from './repositories/source-sync.repository.js';
 
 /** Whom an event is announced to. */
 export type TopicsOf = (job: JobRecord, event: JobEventDraft) => readonly string[];
@@ -57,6 +58,7 @@ const createRepositories = (manager: EntityManager, topicsOf: TopicsOf, { notice
     restores: createRestoreRepository(manager),
     idempotency: createIdempotencyRepository(manager),
     notices,
+    syncs: createSyncRepository(manager),
   };
 };
 

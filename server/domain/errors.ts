@@ -58,6 +58,9 @@ const USER_ERRORS: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
 export const isUserError = (error: unknown): error is DomainError =>
   error instanceof DomainError && USER_ERRORS.has(error.code);
 
+/** From when on the same may work (`details.retryAt`, ISO 8601); null where the error does not say. */
+export const retryAtOf = ({ details: { retryAt } }: DomainError): Date | null => (typeof retryAt === 'string' ? new Date(retryAt) : null);
+
 /** The reason an AbortSignal was aborted, as an error; a signal aborted without a DomainError gives INTERRUPTED. */
 export const abortReason = (signal: AbortSignal): DomainError =>
   signal.reason instanceof DomainError

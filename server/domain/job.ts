@@ -45,6 +45,8 @@ export interface JobFailure {
   message: string;
   hint: string | null;
   retryable: boolean;
+  /** From when on the same may work, where that is known. */
+  retryAt?: Date | null | undefined;
   phase: Phase | null;
   at: Date;
 }

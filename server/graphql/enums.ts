@@ -4,6 +4,7 @@ import { ERROR_CODES } from '../domain/errors.js';
 import { JOB_CONCLUSIONS, JOB_KINDS, JOB_STATES, PHASES } from '../domain/job.js';
 import { RECOVERY_STATUSES } from '../domain/recovery.js';
 import { SLOT_STARTERS, SLOT_STATES } from '../domain/slot.js';
+import { SOURCE_PREFERENCES } from '../domain/source.js';
 
 /** An enum whose values are their own names, as everywhere in this service. Descriptions are the SDL's. */
 const enumeration = <T extends string>(name: string, values: readonly T[]): Readonly<Record<T, T>> => {
@@ -22,6 +23,7 @@ export const ServerRoleEnum = enumeration('ServerRole', ['MASTER', 'REPLICA']);
 export const ServerModeEnum = enumeration('ServerMode', ['STANDALONE', 'CLUSTER', 'SENTINEL']);
 export const CaptureMethodEnum = enumeration('CaptureMethod', CAPTURE_METHODS);
 export const ConsistencyEnum = enumeration('Consistency', CONSISTENCIES);
+export const SourcePreferenceEnum = enumeration('SourcePreference', SOURCE_PREFERENCES);
 export const RestoreMethodEnum = enumeration('RestoreMethod', ['REPLICATION_LINK']);
 
 export const WeekdayEnum = enumeration('Weekday', ['MONDAY', 'TUESDAY', 'WEDNESDAY', 'THURSDAY', 'FRIDAY', 'SATURDAY', 'SUNDAY']);

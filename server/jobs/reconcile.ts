@@ -16,6 +16,30 @@ export interface ReconcileDeps {
   limited?: boolean;
 }
 
+/** Tells the queue of jobs that nobody may take yet, when somebody may. */
+export interface Waker {
+  wakeLater(jobId: string, ms: number): void;
+  stop(): void;
+}
+
+/** A wake-up that is lost with this process is made good by the recurring pass of any. */
+export const createWaker = ({ queue, log }: Pick<ReconcileDeps, 'queue' | 'log'>): Waker => {
+  const waits = new Set<NodeJS.Timeout>();
+  return {
+    wakeLater(jobId, ms) {
+      // A little later than the job may be claimed: a wake-up that comes too early is lost.
+      const wait = setTimeout(() => {
+        waits.delete(wait);
+        queue.enqueueJob(jobId).catch((error: unknown) => log.warn('A job could not be put into the queue; the next pass does it.', { jobId, error: String(error) }));
+      }, ms + 50);
+      waits.add(wait);
+    },
+    stop() {
+      for (const wait of waits) clearTimeout(wait);
+    },
+  };
+};
+
 /** Gives jobs of dead workers back to the queue. Their fence grows, so that a worker that only slept can change nothing any more. */
 export const collectExpired = async ({ db, clock, log, queue, limited }: ReconcileDeps, wakeLater: (jobId: string, ms: number) => void): Promise<void> => {
   const expired = await db.read.runs.expired(BATCH);
@@ -30,20 +54,11 @@ export const collectExpired = async ({ db, clock, log, queue, limited }: Reconci
 };
 
 /** Looks for expired leases every so often, one pass at a time. `stop` resolves when no pass is under way. */
-export const startCollecting = (deps: ReconcileDeps, everyMs: number): { stop(): Promise<void> } => {
-  const { log, queue } = deps;
-  const waits = new Set<NodeJS.Timeout>();
+export const startCollecting = (deps: ReconcileDeps & { waker: Waker }, everyMs: number): { stop(): Promise<void> } => {
+  const { log, waker } = deps;
   let pass: Promise<void> | undefined;
-  const wakeLater = (jobId: string, ms: number): void => {
-    // A little later than the job may be claimed: a wake-up that comes too early is lost.
-    const wait = setTimeout(() => {
-      waits.delete(wait);
-      queue.enqueueJob(jobId).catch((error: unknown) => log.warn('A job could not be put into the queue; the next pass does it.', { jobId, error: String(error) }));
-    }, ms + 50);
-    waits.add(wait);
-  };
   const timer = setInterval(() => {
-    pass ??= collectExpired(deps, wakeLater)
+    pass ??= collectExpired(deps, (jobId, ms) => waker.wakeLater(jobId, ms))
       .catch((error: unknown) => log.warn('Expired leases could not be looked for; they are at the next pass.', { error: String(error) }))
       .finally(() => {
         pass = undefined;
@@ -53,7 +68,6 @@ export const startCollecting = (deps: ReconcileDeps, everyMs: number): { stop():
     async stop() {
       clearInterval(timer);
       await pass;
-      for (const wait of waits) clearTimeout(wait);
     },
   };
 };
@@ -72,11 +86,12 @@ export const wakeWaiting = async ({ db, log, queue, limited }: Pick<ReconcileDep
   }
 };
 
-/** Removes what is over: idempotency keys past their time, leases whose readers died, and notices that are long delivered. */
+/** Removes what is over: idempotency keys past their time, leases whose readers died, notices that are long delivered, and old attempts at synchronisations. */
 export const forgetOld = async ({ db }: Pick<ReconcileDeps, 'db'>): Promise<void> => {
   await db.read.idempotency.forgetOld(FORGET);
   await db.read.leases.forgetOld(FORGET);
   await db.read.notices.forgetOld(FORGET);
+  await db.read.syncs.forgetOld(FORGET);
 };
 
 /** All at once, whatever becomes of the others; what they failed with is thrown at the end. */

@@ -1,4 +1,4 @@
-import { DomainError } from '../domain/errors.js';
+import { DomainError, retryAtOf } from '../domain/errors.js';
 import { type JobFailure, type JobKind, type Phase } from '../domain/job.js';
 import { type Clock, type Log } from '../engine/ports.js';
 import { type ClaimedJob, type Database, type GivenBack, type JobChange } from '../services/ports.js';
@@ -17,8 +17,8 @@ export interface RunnerDeps {
   lease: LeaseTimes;
   /** Most jobs that may run on all nodes together. Default: no limit. */
   totalLimit?: number | null;
-  /** Puts a job that was given back into the queue, for another node or the next start. */
-  requeue(jobId: string): Promise<void>;
+  /** Puts a job that was given back into the queue, for another node or the next start; after `waitMs` nobody refuses it any more. */
+  requeue(jobId: string, waitMs?: number): Promise<void>;
   /** Wakes when something about the job happened, such as a request to cancel it. Returns the way to stop. */
   onJobEvent(jobId: string, wake: () => void): () => void;
   /** Called after a run that has ended, or given back, its job: what waited for that may begin. Its failure is logged. */
@@ -229,6 +229,8 @@ class Run {
     const drained = this.stopped === 'drained' && error.code === 'INTERRUPTED';
     // A stop says nothing about the job: however often nodes are restarted, it keeps its attempts.
     if (drained || this.isDatabaseFault(error)) return this.giveBack(error, { waitMs: 0, counts: !drained });
+    const waitMs = this.stopped ? null : ((await task.postpone?.(claimed, error)) ?? null);
+    if (waitMs !== null) return this.postpone(error, waitMs);
     if (error.code === 'INTERNAL') deps.log.error('A job failed by a fault of this service.', { jobId: job.id, kind: job.kind, error: describe(cause) });
     const cancelled = this.stopped === 'cancelled' && error.code === 'INTERRUPTED';
     const at = deps.clock.now();
@@ -243,12 +245,19 @@ class Run {
     return error.code === 'INTERNAL' && this.deps.db.isTransient(error.cause);
   }
 
+  /** What stood in the way passes by itself. Whoever follows the job is told what it waits for. */
+  private async postpone(reason: DomainError, waitMs: number): Promise<string> {
+    this.journal.onProgress({ kind: 'notice', code: 'POSTPONED', message: `${reason.message} The job waits, and goes on in ${Math.ceil(waitMs / 1_000)} seconds.` });
+    await this.journal.flush();
+    return this.giveBack(reason, { waitMs, counts: false });
+  }
+
   /** Nothing is wrong with the job: whoever is there next takes it up at once. */
   private async giveBack(reason: DomainError, given: GivenBack): Promise<string> {
     const { deps, lease, claimed: { job, fence } } = this;
     await lease.transaction((tx) => tx.runs.giveBack(job.id, fence, given, deps.clock.now()));
     deps.log.info('A job goes back to the queue.', { jobId: job.id, kind: job.kind, error: describe(reason.cause ?? reason) });
-    await deps.requeue(job.id);
+    await deps.requeue(job.id, given.waitMs);
     return 'HANDED_OVER';
   }
 
@@ -273,5 +282,5 @@ const asDomainError = (error: unknown): DomainError =>
     : new DomainError('INTERNAL', 'The job failed by a fault of this service.', { hint: 'Its log tells more; look for the job\'s id.', cause: error });
 
 const failureOf = (error: DomainError, phase: Phase | null, at: Date): JobFailure => ({
-  code: error.code, message: error.message, hint: error.hint ?? null, retryable: error.retryable, phase, at,
+  code: error.code, message: error.message, hint: error.hint ?? null, retryable: error.retryable, retryAt: retryAtOf(error), phase, at,
 });

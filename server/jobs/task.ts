@@ -19,6 +19,11 @@ export type Finish = (tx: Repositories) => Promise<void>;
 export interface Task {
   /** Does the work. A second and later attempt (`job.attempt > 1`) follows a run that died or was handed over. */
   run(context: TaskContext): Promise<Finish>;
+  /**
+   * How long a job is to wait that met `error`, in ms, instead of being over; null: it is over. Asked before `fail`, and not of jobs that were
+   * stopped. A job that waits keeps its server and its attempts.
+   */
+  postpone?(job: ClaimedJob, error: DomainError): Promise<number | null>;
   /** What a failed or cancelled job leaves in other rows. */
   fail(job: ClaimedJob, error: DomainError, cancelled: boolean): Finish;
 }

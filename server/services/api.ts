@@ -1,4 +1,5 @@
 import { type VerificationLevel } from '../domain/backup.js';
+import { type HostPort, type SourcePreference } from '../domain/source.js';
 import { type Principal } from '../domain/principal.js';
 import {
   type BackupFilter, type BackupRecord, type DownloadLinkRecord, type InstanceFilter, type InstanceRecord, type JobEventRecord,
@@ -29,6 +30,8 @@ export interface RegisterInstance {
   password?: string | null | undefined;
   tls?: TlsChange | null | undefined;
   acceptPartial: boolean;
+  sourcePreference: SourcePreference;
+  replica?: HostPort | null | undefined;
 }
 
 /** `undefined` leaves a field as it is; `null` removes it where that is possible. */
@@ -41,6 +44,8 @@ export interface UpdateInstance {
   password?: string | null | undefined;
   tls?: TlsChange | null | undefined;
   acceptPartial?: boolean | null | undefined;
+  sourcePreference?: SourcePreference | null | undefined;
+  replica?: HostPort | null | undefined;
 }
 
 export interface InstanceApi {

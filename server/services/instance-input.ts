@@ -2,7 +2,9 @@ import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { isIP } from 'node:net';
 import { createSecureContext } from 'node:tls';
 import { domainToASCII } from 'node:url';
+import { isDeepStrictEqual } from 'node:util';
 import { DomainError } from '../domain/errors.js';
+import { type HostPort } from '../domain/source.js';
 import { type RegisterInstance, type TlsChange, type UpdateInstance } from './api.js';
 import { checkName, checkText } from './names.js';
 import { type InstanceSecrets } from './ports.js';
@@ -35,8 +37,8 @@ const checkHost = (host: string, field: readonly string[]): void => {
   });
 };
 
-const checkPort = (port: number): void => {
-  if (port < 1 || port > 65_535) throw new DomainError('BAD_INPUT', 'A port is from 1 to 65535.', { field: ['port'] });
+const checkPort = (port: number, field: readonly string[] = ['port']): void => {
+  if (port < 1 || port > 65_535) throw new DomainError('BAD_INPUT', 'A port is from 1 to 65535.', { field });
 };
 
 const checkCredential = (username: string | null | undefined, password: string | null | undefined): void => {
@@ -76,12 +78,20 @@ const checkTls = ({ ca, cert, key, serverName }: TlsChange): void => {
   if (serverName != null) checkHost(serverName, ['tls', 'serverName']);
 };
 
+const checkReplica = ({ host, port }: HostPort): void => {
+  checkHost(host, ['replica', 'host']);
+  checkPort(port, ['replica', 'port']);
+};
+
+export const addressAlone = (replica: HostPort | null | undefined): HostPort | null => (replica ? { host: replica.host, port: replica.port } : null);
+
 export const checkRegistration = (input: RegisterInstance): void => {
   checkName(input.name);
   checkHost(input.host, ['host']);
   checkPort(input.port);
   checkCredential(input.username, input.password);
   if (input.tls) checkTls(input.tls);
+  if (input.replica) checkReplica(input.replica);
 };
 
 export interface Merged {
@@ -89,6 +99,8 @@ export interface Merged {
   secrets: InstanceSecrets;
   /** What we connect with changes, or what the last probe was judged by. */
   redial: boolean;
+  /** A replica is named that was not before. */
+  proof: boolean;
 }
 
 /** The instance as it is to be. Fails with BAD_INPUT for what it cannot be. */
@@ -105,6 +117,8 @@ export const mergeChange = (known: InstanceRecord, secrets: InstanceSecrets, inp
     username: input.username === undefined ? known.username : input.username,
     hasPassword: merged.password !== null,
     acceptPartial: input.acceptPartial ?? known.acceptPartial,
+    sourcePreference: input.sourcePreference ?? known.sourcePreference,
+    replica: input.replica === undefined ? known.replica : addressAlone(input.replica),
     tls: input.tls === undefined ? known.tls : input.tls && tlsRecord(input.tls),
   };
   checkName(instance.name);
@@ -112,7 +126,8 @@ export const mergeChange = (known: InstanceRecord, secrets: InstanceSecrets, inp
   checkPort(instance.port);
   checkCredential(instance.username, merged.password);
   if (input.tls) checkTls(input.tls);
+  if (input.replica) checkReplica(input.replica);
   const redial =
     input.host != null || input.port != null || [input.username, input.password, input.tls].some((value) => value !== undefined) || instance.acceptPartial !== known.acceptPartial;
-  return { instance, secrets: merged, redial };
+  return { instance, secrets: merged, redial, proof: instance.replica !== null && !isDeepStrictEqual(instance.replica, known.replica) };
 };

@@ -4,11 +4,12 @@ import { DomainError } from '../domain/errors.js';
 import { authorise } from '../domain/principal.js';
 import { DEFAULT_POLICY, nextRun } from '../domain/schedule.js';
 import { type ProbeReport } from '../domain/server-report.js';
-import { type Clock } from '../engine/ports.js';
+import { type HostPort } from '../domain/source.js';
+import { type Clock, type Endpoint } from '../engine/ports.js';
 import { type InstanceApi } from './api.js';
 import { type BackupStarter, instanceBusy } from './backup-start.js';
 import { endpointOf, openEndpoint, openSecrets, sealSecrets } from './endpoint.js';
-import { checkRegistration, mergeChange, tlsRecord, tlsSecrets } from './instance-input.js';
+import { addressAlone, checkRegistration, mergeChange, tlsRecord, tlsSecrets } from './instance-input.js';
 import { checkFilter } from './lookup.js';
 import { pageQuery, toPage } from './pagination.js';
 import { inOrder } from './order.js';
@@ -77,6 +78,16 @@ export const createInstanceService = (deps: InstanceServiceDeps): InstanceApi =>
   const judge = (report: ProbeReport, acceptPartial: boolean): CapabilitiesRecord => capabilities(report, NOTHING_OFF, { acceptPartial });
   const shown = (instance: InstanceRecord): InstanceRecord => ({ ...instance, capabilities: underGate(instance.capabilities, instance.server, gate) });
 
+  /** What can be told of a replica when it is named is said then, not night after night in the jobs. */
+  const prove = async (endpoint: Endpoint, replica: HostPort, master: ProbeReport): Promise<void> => {
+    if (master.role === 'REPLICA') throw new DomainError('BAD_INPUT', 'This server is a replica itself, and is read as it is.', { hint: 'Leave "replica" out, or register its master.', field: ['replica'] });
+    await engine.proveReplica(endpoint, replica, master).catch((error: unknown) => {
+      if (!(error instanceof DomainError)) throw error;
+      const { code, message, hint, retryable, details } = error;
+      throw new DomainError(code, message, { ...(hint === undefined ? {} : { hint }), retryable, details, field: ['replica'], cause: error });
+    });
+  };
+
   return {
     async get(caller, id) {
       authorise(caller, 'read');
@@ -103,7 +114,10 @@ export const createInstanceService = (deps: InstanceServiceDeps): InstanceApi =>
       const address = { host: input.host, port: input.port, username: input.username ?? null, tls: input.tls ? tlsRecord(input.tls) : null };
       // Looked up first so that a taken name is said without dialling anything; the transaction decides.
       if (await db.read.instances.findProtectedByName(caller, input.name)) throw nameTaken(input.name);
-      const report = await engine.probe(endpointOf(address, secrets));
+      const endpoint = endpointOf(address, secrets);
+      const replica = addressAlone(input.replica);
+      const report = await engine.probe(endpoint);
+      if (replica) await prove(endpoint, replica, report);
       const now = clock.now();
       const instance: InstanceRecord = {
         ...address,
@@ -112,6 +126,8 @@ export const createInstanceService = (deps: InstanceServiceDeps): InstanceApi =>
         name: input.name,
         hasPassword: secrets.password !== null,
         acceptPartial: input.acceptPartial,
+        sourcePreference: input.sourcePreference,
+        replica,
         createdAt: now,
         updatedAt: now,
         removedAt: null,
@@ -139,14 +155,15 @@ export const createInstanceService = (deps: InstanceServiceDeps): InstanceApi =>
       const known = await protectedInstance(db.read, caller, input.instanceId);
       const planned = mergeChange(known, await openSecrets(vault, db.read, known), input);
       const dialled = endpointOf(planned.instance, planned.secrets);
-      const report = planned.redial ? await engine.probe(dialled) : undefined;
+      const report = planned.redial || planned.proof ? await engine.probe(dialled) : undefined;
+      if (report && planned.proof && planned.instance.replica) await prove(dialled, planned.instance.replica, report);
       const now = clock.now();
       return db.transaction(async (tx) => {
         await tx.instances.lockProject(caller);
         const current = await lockedInstance(tx, caller, input.instanceId);
         // Anew, over what may have been changed during the probe; what was probed must still be what is stored.
-        const { instance, secrets, redial } = mergeChange(current, await openSecrets(vault, tx, current), input);
-        if (redial !== planned.redial || (report && !isDeepStrictEqual(endpointOf(instance, secrets), dialled))) throw changedMeanwhile(current);
+        const { instance, secrets, redial, proof } = mergeChange(current, await openSecrets(vault, tx, current), input);
+        if (redial !== planned.redial || proof !== planned.proof || (report && !isDeepStrictEqual(endpointOf(instance, secrets), dialled))) throw changedMeanwhile(current);
         const sameName = await tx.instances.findProtectedByName(caller, instance.name);
         if (sameName && sameName.id !== instance.id) throw nameTaken(instance.name);
         const saved: InstanceRecord = {

@@ -6,12 +6,12 @@ import { feedCursor, parseFeedCursor } from '../domain/cursor.js';
 import { checkFilter, lookUp, shownId } from './lookup.js';
 import { inOrder } from './order.js';
 import { pageQuery, toPage } from './pagination.js';
-import { type Database, type EventFeed, type Repositories } from './ports.js';
+import { type Database, type EventFeed, type Repositories, type WorkQueue } from './ports.js';
 import { type JobEventRecord, type JobRecord } from './records.js';
 
 const missing = (id: string): DomainError => new DomainError('NOT_FOUND', `There is no job ${shownId(id)}.`, { field: ['jobId'] });
 
-export const createJobService = ({ db, feed, clock }: { db: Database; feed: EventFeed; clock: Clock }): JobApi => ({
+export const createJobService = ({ db, feed, clock, queue }: { db: Database; feed: EventFeed; clock: Clock; queue: WorkQueue }): JobApi => ({
   async get(caller, id) {
     authorise(caller, 'read');
     return db.read.jobs.get(caller, id);
@@ -36,7 +36,7 @@ export const createJobService = ({ db, feed, clock }: { db: Database; feed: Even
   async cancel(caller, { jobId }) {
     authorise(caller, 'operate');
     const at = clock.now();
-    return db.transaction(async (tx) => {
+    const cancelled = await db.transaction(async (tx) => {
       const job = await lookUp('job', jobId, (id) => tx.jobs.get(caller, id));
       if (!job) throw missing(jobId);
       if (job.state === 'COMPLETED' || job.cancelRequestedAt !== null) return job;
@@ -53,6 +53,9 @@ export const createJobService = ({ db, feed, clock }: { db: Database; feed: Even
         field: ['jobId'],
       });
     });
+    // One that waits is put in order by a worker now, whatever it waits for.
+    if (cancelled.state === 'QUEUED') await queue.enqueueJob(cancelled.id);
+    return cancelled;
   },
 
   async progress(caller, { jobId, afterSequence }) {

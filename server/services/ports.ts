@@ -2,6 +2,7 @@ import { type BackupState, type Coverage, type Engine, type Trigger } from '../d
 import { type Role } from '../domain/principal.js';
 import { type RecoveryFacts } from '../domain/recovery.js';
 import { type ProbeReport } from '../domain/server-report.js';
+import { type HostPort } from '../domain/source.js';
 import { type KnownArchive } from '../engine/archive/archive.js';
 import { type Endpoint } from '../engine/ports.js';
 import { type TargetFindings } from '../engine/target/check.js';
@@ -9,6 +10,7 @@ import { type UndoRecord } from '../engine/target/undo-record.js';
 import { type JobEventRepository, type JobRepository, type RunRepository } from './ports/jobs.js';
 import { type NoticeRepository } from './ports/notices.js';
 import { type PageQuery, type PageResult, type Scope } from './ports/scope.js';
+import { type SyncRepository } from './ports/syncs.js';
 import { type LockRepository, type SettingRepository, type UpkeepRepository } from './ports/upkeep.js';
 import { type BackupFilter, type BackupRecord, type InstanceFilter, type InstanceRecord, type PolicyRecord, type ProjectRecord, type RestoreFilter, type RestorePlanRecord, type RestoreRecord, type SlotFilter, type SlotRecord } from './records.js';
 
@@ -16,6 +18,7 @@ export type { UndoRecord } from '../engine/target/undo-record.js';
 export type * from './ports/jobs.js';
 export type * from './ports/notices.js';
 export type * from './ports/scope.js';
+export type * from './ports/syncs.js';
 export type * from './ports/upkeep.js';
 
 /* What the services need from the outside. Implemented by db/, security/, jobs/ and events/, wired in app.ts. */
@@ -262,6 +265,7 @@ export interface Repositories {
   restores: RestoreRepository;
   idempotency: IdempotencyRepository;
   notices: NoticeRepository;
+  syncs: SyncRepository;
 }
 
 export interface Database {
@@ -275,6 +279,8 @@ export interface Database {
 /** What the services ask of the engine about servers and archives. Faults are DomainErrors. */
 export interface EnginePort {
   probe(endpoint: Endpoint): Promise<ProbeReport>;
+  /** Proves that a server is a replica of the one that was just probed, and in step with it; rejects with the reason. */
+  proveReplica(endpoint: Endpoint, replica: HostPort, master: ProbeReport): Promise<void>;
   /** Opens a control connection, looks, and closes it again. */
   inspectTarget(endpoint: Endpoint, archive: ArchiveRef, options: { safetyBackup: boolean; pauseWrites: boolean }): Promise<TargetFindings>;
   storeHealth(): Promise<{ kind: 'FILE_SYSTEM' | 'S3'; location: string; writable: boolean; freeBytes: bigint | null }>;

@@ -6,6 +6,7 @@ import { type ErrorCode } from '../domain/errors.js';
 import { type JobConclusion, type JobFailure, type JobKind, type JobProgress, type JobState, type Phase, type PhaseRecord } from '../domain/job.js';
 import { type Role } from '../domain/principal.js';
 import { type RecoveryStatus } from '../domain/recovery.js';
+import { type HostPort, type SourceNode, type SourcePreference } from '../domain/source.js';
 import { type Weekday } from '../domain/schedule.js';
 import { type SlotStarter, type SlotState } from '../domain/slot.js';
 
@@ -68,6 +69,9 @@ export interface InstanceRecord {
   hasPassword: boolean;
   tls: InstanceTlsRecord | null;
   acceptPartial: boolean;
+  sourcePreference: SourcePreference;
+  /** The replica that is preferred; null: those that the server announces. */
+  replica: HostPort | null;
   createdAt: Date;
   updatedAt: Date;
   removedAt: Date | null;
@@ -156,6 +160,8 @@ export interface BackupRecord {
   trigger: Trigger;
   captureMethod: CaptureMethod;
   coverage: Coverage;
+  /** Who it was read from; null until then, and for those from before 0.2. */
+  source: SourceNode | null;
   engine: Engine;
   engineVersion: string;
   integrity: Integrity | null;

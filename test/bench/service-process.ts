@@ -23,7 +23,7 @@ export const startServiceProcess = async ({ dataDir, profileDirectory, settings 
   const profiling = profileDirectory === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profileDirectory}`];
   const { DATABASE_URL: _database, MONGODB_URL: _mongo, ...inherited } = process.env;
   const child = spawn(process.execPath, [...profiling, MAIN], {
-    env: { ...inherited, DATA_DIR: dataDir, HOST: '127.0.0.1', PORT: '0', SAMPLE_REDIS: 'false', LOG_LEVEL: 'warn', NODE_ENV: 'production', ...settings },
+    env: { ...inherited, DATA_DIR: dataDir, HOST: '127.0.0.1', PORT: '0', SAMPLE_REDIS: 'false', LOG_LEVEL: 'warn', NODE_ENV: 'production', SOURCE_SYNCS: '10000', ...settings },
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   await once(child, 'spawn');

@@ -8,7 +8,7 @@ import { createTestDatabase } from './postgres.js';
 import { makeTempDir, removeTempDir } from './processes.js';
 
 export interface TestServiceOptions {
-  /** Settings as an operator would give them. */
+  /** Settings as an operator would give them. Without others, a server may be asked for its data as often as tests do. */
   env?: Readonly<Record<string, string>>;
   clock?: Clock;
 }
@@ -37,7 +37,7 @@ export const startService = async ({ env = {}, clock }: TestServiceOptions = {})
   const dataDir = await makeTempDir('service');
   const lines: string[] = [];
   const log = createLogger({ level: 'debug', format: 'json', write: (line) => void lines.push(line) });
-  const config = readConfig({ DATA_DIR: dataDir, DATABASE_URL: database.url, PORT: '0', DRAIN_SECONDS: '5', ...env });
+  const config = readConfig({ DATA_DIR: dataDir, DATABASE_URL: database.url, PORT: '0', DRAIN_SECONDS: '5', SOURCE_SYNCS: '10000', SOURCE_FAILED_SYNCS: '10000', ...env });
   let key = '';
   const start = (): Promise<App> =>
     startApp({

@@ -2,6 +2,7 @@ import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
 import {
   type BackupState, type CaptureMethod, type Coverage, type DatabaseCount, type Engine, type Integrity, type Trigger, type TypeCount,
 } from '../../domain/backup.js';
+import { type SourceNode } from '../../domain/source.js';
 import { type DamageRecord, type LoadTargetRecord, type VerificationRecord } from '../../services/records.js';
 import { bigintColumn, richJson } from '../json.js';
 
@@ -21,6 +22,8 @@ export class BackupEntity {
   @Column('text') trigger!: Trigger;
   @Column('text') captureMethod!: CaptureMethod;
   @Column('jsonb') coverage!: Coverage;
+  /** Null until it has been read, and for those from before 0.2. */
+  @Column('jsonb', { nullable: true, transformer: richJson }) source!: SourceNode | null;
   @Column('text') engine!: Engine;
   @Column('text') engineVersion!: string;
   @Column('text', { nullable: true }) integrity!: Integrity | null;

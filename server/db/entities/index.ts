@@ -13,8 +13,9 @@ import { RestoreEntity } from './restore.entity.js';
 import { ServiceLockEntity } from './service-lock.entity.js';
 import { ServiceSettingEntity } from './service-setting.entity.js';
 import { SlotEntity } from './slot.entity.js';
+import { SourceSyncEntity } from './source-sync.entity.js';
 
 export const ENTITIES = [
   ApiKeyEntity, BackupEntity, BackupLeaseEntity, IdempotencyKeyEntity, InstanceEntity, JobEntity, JobEventEntity, NoticeEntity, PolicyEntity,
-  ProjectEntity, RestoreEntity, RestorePlanEntity, ServiceLockEntity, ServiceSettingEntity, SlotEntity,
+  ProjectEntity, RestoreEntity, RestorePlanEntity, ServiceLockEntity, ServiceSettingEntity, SlotEntity, SourceSyncEntity,
 ];

@@ -1,4 +1,5 @@
 import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
+import { type HostPort, type SourcePreference } from '../../domain/source.js';
 import { type CapabilitiesRecord, type InstanceTlsRecord, type ServerFactsRecord } from '../../services/records.js';
 import { richJson } from '../json.js';
 
@@ -18,6 +19,8 @@ export class InstanceEntity {
   @Column('jsonb', { nullable: true }) tls!: InstanceTlsRecord | null;
   @Column('bytea', { nullable: true, select: false }) secrets!: Buffer | null;
   @Column('boolean') acceptPartial!: boolean;
+  @Column('text') sourcePreference!: SourcePreference;
+  @Column('jsonb', { nullable: true }) replica!: HostPort | null;
   /** As the last probe found it; a restart of the server changes it. */
   @Column('text') runId!: string;
   @Column('jsonb', { transformer: richJson }) server!: ServerFactsRecord;

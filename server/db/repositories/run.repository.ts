@@ -7,6 +7,8 @@ import { type AppendEvent, toJobRecord } from './job.repository.js';
 const OWNED = `id = $1 AND fence = $2 AND state = 'RUNNING' AND lease_until > clock_timestamp()`;
 /** Claims under a limit for all nodes come one after the other, or two could take the last place. Taken before every other lock. */
 const LIMIT_LOCK = 5_277_632_003;
+/** What is to be cancelled waits for nothing any more. */
+const MAY_RUN = '(not_before IS NULL OR not_before <= clock_timestamp() OR cancel_requested_at IS NOT NULL)';
 const MILLIS = `interval '1 millisecond'`;
 
 /** Writes that bring an event belong into a transaction; the others are one statement each. */
@@ -36,7 +38,7 @@ export const createRunRepository = (manager: EntityManager, append: AppendEvent)
       const rows = await update(
         `UPDATE jobs SET state = 'RUNNING', fence = fence + 1, attempt = attempt + 1, sequence = sequence + 1, worker = $2,
            lease_until = clock_timestamp() + $3 * ${MILLIS}, started_at = coalesce(started_at, $4)
-         WHERE id = $1 AND state = 'QUEUED' AND (not_before IS NULL OR not_before <= clock_timestamp())
+         WHERE id = $1 AND state = 'QUEUED' AND ${MAY_RUN}
            AND ($5::integer IS NULL OR $5 > (SELECT count(*) FROM jobs r WHERE r.state = 'RUNNING' AND r.lease_until > clock_timestamp()))
          RETURNING id`,
         [jobId, worker, leaseMs, at, limit],
@@ -81,7 +83,7 @@ export const createRunRepository = (manager: EntityManager, append: AppendEvent)
     async waiting(limit) {
       return manager.query(
         `SELECT id, extract(epoch FROM clock_timestamp() - coalesce(not_before, created_at))::float8 * 1000 AS "forMs" FROM jobs
-         WHERE state = 'QUEUED' AND (not_before IS NULL OR not_before <= clock_timestamp()) ORDER BY created_at LIMIT $1`,
+         WHERE state = 'QUEUED' AND ${MAY_RUN} ORDER BY created_at LIMIT $1`,
         [limit],
       );
     },

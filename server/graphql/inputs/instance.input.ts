@@ -2,7 +2,8 @@ import { Field, ID, InputType, Int } from 'type-graphql';
 import { type Engine } from '../../domain/backup.js';
 import { type RegisterInstance, type TlsChange, type UpdateInstance } from '../../services/api.js';
 import { type InstanceFilter as InstanceFilterRecord } from '../../services/records.js';
-import { EngineEnum } from '../enums.js';
+import { type HostPort, type SourcePreference } from '../../domain/source.js';
+import { EngineEnum, SourcePreferenceEnum } from '../enums.js';
 
 @InputType()
 export class InstanceFilter implements InstanceFilterRecord {
@@ -20,6 +21,12 @@ export class TlsInput implements TlsChange {
 }
 
 @InputType()
+export class ReplicaInput implements HostPort {
+  @Field(() => String) host!: string;
+  @Field(() => Int, { defaultValue: 6379 }) port!: number;
+}
+
+@InputType()
 export class RegisterInstanceInput implements RegisterInstance {
   @Field(() => String) name!: string;
   @Field(() => String) host!: string;
@@ -28,6 +35,8 @@ export class RegisterInstanceInput implements RegisterInstance {
   @Field(() => String, { nullable: true }) password?: string | null;
   @Field(() => TlsInput, { nullable: true }) tls?: TlsChange | null;
   @Field(() => Boolean, { defaultValue: false }) acceptPartial!: boolean;
+  @Field(() => SourcePreferenceEnum, { defaultValue: 'PREFER_REPLICA' }) sourcePreference!: SourcePreference;
+  @Field(() => ReplicaInput, { nullable: true }) replica?: HostPort | null;
 }
 
 /** A field that was not sent is absent here too, so that the service can tell it from `null`. */
@@ -41,6 +50,8 @@ export class UpdateInstanceInput implements UpdateInstance {
   @Field(() => String, { nullable: true }) password?: string | null;
   @Field(() => TlsInput, { nullable: true }) tls?: TlsChange | null;
   @Field(() => Boolean, { nullable: true }) acceptPartial?: boolean | null;
+  @Field(() => SourcePreferenceEnum, { nullable: true }) sourcePreference?: SourcePreference | null;
+  @Field(() => ReplicaInput, { nullable: true }) replica?: HostPort | null;
 }
 
 @InputType()

@@ -4,10 +4,11 @@ import {
   type Trigger, type TypeCount, type VerificationLevel, type VerificationResult,
 } from '../../domain/backup.js';
 import { type ErrorCode } from '../../domain/errors.js';
+import { type SourceNode } from '../../domain/source.js';
 import { type BackupRecord, type DamageRecord, type DownloadLinkRecord, type JobRecord, type LoadTargetRecord, type VerificationRecord } from '../../services/records.js';
 import { connectionOf } from '../connection.js';
 import {
-  BackupStateEnum, BackupTriggerEnum, CaptureMethodEnum, CoverageKindEnum, EngineEnum, ErrorCodeEnum, IntegrityEnum, KeyTypeEnum, RetainedBecauseEnum,
+  BackupStateEnum, BackupTriggerEnum, CaptureMethodEnum, CoverageKindEnum, EngineEnum, ErrorCodeEnum, IntegrityEnum, KeyTypeEnum, RetainedBecauseEnum, ServerRoleEnum,
   VerificationLevelEnum, VerificationResultEnum,
 } from '../enums.js';
 import { BigIntScalar, DateTime } from '../scalars.js';
@@ -42,6 +43,16 @@ export class UnknownContent {
 }
 
 @Plain()
+export class BackupSource implements SourceNode {
+  @Field(() => String) host!: string;
+  @Field(() => Int) port!: number;
+  @Field(() => ServerRoleEnum) role!: 'MASTER' | 'REPLICA';
+  @Field(() => String) runId!: string;
+  @Field(() => String) version!: string;
+  @Field(() => BigIntScalar, { nullable: true }) behindBytes!: bigint | null;
+}
+
+@Plain()
 export class BackupDamage implements DamageRecord {
   @Field(() => ErrorCodeEnum) code!: ErrorCode;
   @Field(() => String) message!: string;
@@ -63,6 +74,7 @@ export class Backup extends Node implements Omit<BackupRecord, 'projectId' | 'in
   @Field(() => IntegrityEnum, { nullable: true }) integrity!: Integrity | null;
   @Field(() => UnknownContent, { nullable: true }) unknownContent!: UnknownContent | null;
   @Field(() => CaptureMethodEnum) captureMethod!: CaptureMethod;
+  @Field(() => BackupSource, { nullable: true }) source!: SourceNode | null;
   @Field(() => EngineEnum) engine!: Engine;
   @Field(() => String) engineVersion!: string;
   @Field(() => Int, { nullable: true }) rdbVersion!: number | null;

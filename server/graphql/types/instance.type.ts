@@ -1,8 +1,9 @@
 import { Field, Int } from 'type-graphql';
 import { type CaptureMethod } from '../../domain/backup.js';
+import { type HostPort, type SourcePreference } from '../../domain/source.js';
 import { type CapabilitiesRecord, type InstanceRecord, type InstanceTlsRecord, type ServerFactsRecord } from '../../services/records.js';
 import { connectionOf } from '../connection.js';
-import { CaptureMethodEnum, RestoreMethodEnum } from '../enums.js';
+import { CaptureMethodEnum, RestoreMethodEnum, SourcePreferenceEnum } from '../enums.js';
 import { DateTime } from '../scalars.js';
 import { UserError } from './error.type.js';
 import { Node, Plain, PlainNode } from './node.type.js';
@@ -36,6 +37,12 @@ export class InstanceTls implements InstanceTlsRecord {
   @Field(() => Boolean) insecureSkipVerify!: boolean;
 }
 
+@Plain()
+export class ReplicaAddress implements HostPort {
+  @Field(() => String) host!: string;
+  @Field(() => Int) port!: number;
+}
+
 @PlainNode()
 export class Instance extends Node implements Omit<InstanceRecord, 'projectId'> {
   @Field(() => String) name!: string;
@@ -45,6 +52,8 @@ export class Instance extends Node implements Omit<InstanceRecord, 'projectId'> 
   @Field(() => Boolean) hasPassword!: boolean;
   @Field(() => InstanceTls, { nullable: true }) tls!: InstanceTlsRecord | null;
   @Field(() => Boolean) acceptPartial!: boolean;
+  @Field(() => SourcePreferenceEnum) sourcePreference!: SourcePreference;
+  @Field(() => ReplicaAddress, { nullable: true }) replica!: HostPort | null;
   @Field(() => DateTime) createdAt!: Date;
   @Field(() => DateTime) updatedAt!: Date;
   @Field(() => DateTime, { nullable: true }) removedAt!: Date | null;

@@ -37,6 +37,7 @@ export class JobFailure implements JobFailureRecord {
   @Field(() => String) message!: string;
   @Field(() => String, { nullable: true }) hint!: string | null;
   @Field(() => Boolean) retryable!: boolean;
+  @Field(() => DateTime, { nullable: true }) retryAt?: Date | null | undefined;
   @Field(() => PhaseEnum, { nullable: true }) phase!: Phase | null;
   @Field(() => DateTime) at!: Date;
 }

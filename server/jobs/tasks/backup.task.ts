@@ -1,8 +1,13 @@
-import { DomainError } from '../../domain/errors.js';
+import { DomainError, retryAtOf } from '../../domain/errors.js';
 import { expiresAt } from '../../domain/retention.js';
 import { type BackupChange } from '../../services/ports.js';
 import { type Task } from '../task.js';
 import { meetServer, sealedEarlier, takeBackup, type TakeBackupDeps } from './take-backup.js';
+
+/** Until when nobody knows, a busy server is asked again this often. */
+const BUSY_WAIT_MS = 15_000;
+
+const isBusy = ({ code }: DomainError): boolean => code === 'RATE_LIMITED' || code === 'INSTANCE_BUSY';
 
 /** What a backup that did not come to be says: FAILED and kept as long as others, or, when somebody cancelled it, gone. */
 export const endedBackup = (cancelled: boolean, at: Date): BackupChange =>
@@ -22,6 +27,16 @@ export const createBackupTask = (deps: TakeBackupDeps): Task => ({
         throw new DomainError('CONFLICT', `Backup ${backup.id} is no longer being taken.`);
       }
     };
+  },
+
+  postpone: async ({ job }, error) => {
+    if (!isBusy(error)) return null;
+    const backup = job.backupId === null ? null : await deps.db.read.backups.get(job, job.backupId);
+    const now = (await deps.db.read.now()).getTime();
+    const retryAt = retryAtOf(error);
+    const waitMs = retryAt === null ? BUSY_WAIT_MS : Math.max(1_000, retryAt.getTime() - now);
+    // As a planned run waits whose server is busy when its instant comes. Whoever asks for one now is told at once.
+    return backup?.trigger === 'SCHEDULED' && now + waitMs <= job.createdAt.getTime() + deps.catchUpMs ? waitMs : null;
   },
 
   fail: ({ job }, _error, cancelled) => async (tx) => {

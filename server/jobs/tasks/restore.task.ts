@@ -84,7 +84,7 @@ export const createRestoreTask = (deps: RestoreTaskDeps): Task => {
       const backup = await db.read.backups.get(job, id);
       if (!backup) throw new Error(`Safety backup ${id} is not there right after its insertion`);
       try {
-        const { change, result } = await takeBackup(deps, { job, assertOwned: context.assertOwned, onProgress, signal }, met, backup);
+        const { change, result } = await takeBackup(deps, { ...context, onProgress, signal }, met, backup);
         await context.write((tx) => tx.backups.change(job, id, ['CREATING'], change));
         return { replicationOffset: result.replication?.offset ?? null };
       } catch (error) {

@@ -1,6 +1,7 @@
 import { capabilities, type EngineGate, NOTHING_OFF } from '../../domain/capability.js';
 import { DomainError } from '../../domain/errors.js';
 import { expiresAt } from '../../domain/retention.js';
+import { type SyncLimits } from '../../domain/source-sync.js';
 import { removeAttempts, writerOf, type Manifest } from '../../engine/archive/archive.js';
 import { manifestKey } from '../../engine/archive/layout.js';
 import { runBackup, type BackupDeps, type BackupResult } from '../../engine/backup.js';
@@ -15,6 +16,7 @@ import { openEndpoint } from '../../services/endpoint.js';
 import { serverFacts } from '../../services/instance.service.js';
 import { type BackupChange, type Database, type EnginePort, type Vault } from '../../services/ports.js';
 import { type BackupRecord, type InstanceRecord } from '../../services/records.js';
+import { createSyncGate } from '../../services/source-syncs.js';
 import { type TaskContext } from '../task.js';
 
 export interface TakeBackupDeps {
@@ -27,6 +29,10 @@ export interface TakeBackupDeps {
   limits: Partial<SourceLimits>;
   /** Of servers that are read key by key. */
   scanKeysPerSecond: number;
+  /** How often one server may be asked for a full synchronisation. */
+  syncLimits: SyncLimits;
+  /** How long a planned backup may wait for its server, in ms. */
+  catchUpMs: number;
   /** Folder for what old servers send faster than it can be stored. */
   spillDirectory: string;
   /** Told the size of every RDB that was captured, in bytes. */
@@ -67,17 +73,22 @@ export const meetServer = async (deps: TakeBackupDeps, context: TaskContext, ins
 
 /** Takes the backup that `backup` announces and returns what its row is to say then. */
 export const takeBackup = async (
-  deps: TakeBackupDeps, { job, assertOwned, onProgress, signal }: Pick<TaskContext, 'job' | 'assertOwned' | 'onProgress' | 'signal'>, { instance, endpoint }: Met, backup: BackupRecord,
+  deps: TakeBackupDeps, context: TaskContext, { instance, endpoint }: Met, backup: BackupRecord,
 ): Promise<{ change: BackupChange; result: BackupResult }> => {
   refuseWhereImpossible(instance);
+  const { job, assertOwned, onProgress, signal } = context;
   const { engine, version, runId } = instance.server;
+  // A safety copy is of exactly what is going to be replaced, and an emergency waits for no limit.
+  const isSafetyCopy = backup.trigger === 'PRE_RESTORE';
+  const syncs = createSyncGate({ db: deps.db, log: deps.backupDeps.log, limits: deps.syncLimits }, context, { always: isSafetyCopy });
   const result = await runBackup(
     {
       backupId: backup.id, attempt: job.attempt, projectId: backup.projectId, name: backup.name, trigger: backup.trigger, endpoint,
       source: { instanceId: instance.id, instanceName: instance.name, engine, version, runId, coverage: coverageOf(instance) },
       softwareVersion: deps.softwareVersion, method: instance.capabilities.backup.method ?? undefined, scanKeysPerSecond: deps.scanKeysPerSecond, limits: deps.limits, spillDirectory: deps.spillDirectory,
+      sourcePreference: isSafetyCopy ? 'MASTER' : instance.sourcePreference, replica: instance.replica, allows: (of, at) => !deps.gate.isOff(of, at),
     },
-    { ...deps.backupDeps, assertOwned }, signal, onProgress,
+    { ...deps.backupDeps, assertOwned, syncs }, signal, onProgress,
   );
   deps.captured?.(Number(result.plainBytes));
   return { result, change: availableChange(result.manifest) };
@@ -124,6 +135,7 @@ export const availableChange = (manifest: Manifest): BackupChange => {
     types: summary.types,
     functions: summary.functions,
     loadsOn: loadsOn(summary, writerOf(manifest.source)),
+    source: manifest.source.node,
     ...(replication ? { replicationId: replication.id, replicationOffset: replication.offset } : {}),
     startedAt: manifest.startedAt,
     completedAt: manifest.completedAt,

@@ -31,7 +31,7 @@ const instanceFrom = (manifest: Manifest, scope: Scope, name: string, at: Date):
   const { source, artifacts: [{ rdb, coverage }] } = manifest;
   return {
     ...(source.address ?? NO_ADDRESS),
-    id: source.instanceId, projectId: scope.projectId, name, username: null, hasPassword: false, tls: null, acceptPartial: coverage.kind === 'SHARD',
+    id: source.instanceId, projectId: scope.projectId, name, username: null, hasPassword: false, tls: null, acceptPartial: coverage.kind === 'SHARD', sourcePreference: 'PREFER_REPLICA', replica: null,
     createdAt: at, updatedAt: at, removedAt: null,
     server: {
       probedAt: manifest.startedAt, engine: source.engine, version: source.version, runId: source.runId, role: 'MASTER',

@@ -7,7 +7,7 @@ export const newId = (kind: IdKind): string => makeId(kind, new Date(), randomBy
 const AT = new Date('2026-03-01T02:00:00.000Z');
 
 export const instance = (over: Partial<InstanceRecord> = {}): InstanceRecord => ({
-  id: newId('instance'), projectId: PROJECT, name: 'orders', host: '10.0.0.5', port: 6379, username: null, hasPassword: true, tls: null, acceptPartial: false,
+  id: newId('instance'), projectId: PROJECT, name: 'orders', host: '10.0.0.5', port: 6379, username: null, hasPassword: true, tls: null, acceptPartial: false, sourcePreference: 'PREFER_REPLICA', replica: null,
   createdAt: AT, updatedAt: AT, removedAt: null,
   server: {
     probedAt: AT, engine: 'REDIS', version: '7.0.15', runId: 'a'.repeat(40), role: 'MASTER', mode: 'STANDALONE', usedMemoryBytes: 1_099_511_627_776n,
@@ -25,7 +25,7 @@ export const policy = (instanceId: string): PolicyRecord => ({
 
 export const backup = (instanceId: string, over: Partial<BackupRecord> = {}): BackupRecord => ({
   id: newId('backup'), projectId: PROJECT, instanceId, jobId: null, name: 'before the upgrade', state: 'AVAILABLE', trigger: 'MANUAL', captureMethod: 'REPLICATION',
-  coverage: { kind: 'INSTANCE' }, engine: 'REDIS', engineVersion: '7.0.15', integrity: 'STRUCTURE_AND_CHECKSUM', unknownContent: null, rdbVersion: 10,
+  coverage: { kind: 'INSTANCE' }, source: { host: '10.0.0.6', port: 6380, role: 'REPLICA', runId: 'c'.repeat(40), version: '7.0.15', behindBytes: 0n }, engine: 'REDIS', engineVersion: '7.0.15', integrity: 'STRUCTURE_AND_CHECKSUM', unknownContent: null, rdbVersion: 10,
   sizeBytes: 9_007_199_254_740_993n, storedBytes: 10n, sha256: 'ab'.repeat(32), keys: 3n, expiringKeys: 1n, databases: [{ database: 0, keys: 3n, expiring: 1n }],
   types: [{ type: 'SORTED_SET', keys: 3n }], functions: 0, loadsOn: [{ engine: 'REDIS', minVersion: '7.0', maxVersion: null }], createdAt: AT, startedAt: AT,
   completedAt: AT, durationMs: 12, expiresAt: AT, retainedBecause: 'NEWEST_GOOD', damage: null, manifestSha256: null,

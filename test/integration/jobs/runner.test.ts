@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { DomainError } from '../../../server/domain/errors.js';
-import { startCollecting } from '../../../server/jobs/reconcile.js';
+import { createWaker, startCollecting } from '../../../server/jobs/reconcile.js';
 import { type TaskContext } from '../../../server/jobs/task.js';
 import { createEventFeed } from '../../../server/events/feed.js';
 import { createJobService } from '../../../server/services/job.service.js';
@@ -18,7 +18,7 @@ describe('running jobs', () => {
   afterAll(() => rig?.stop());
 
   const cancel = (jobId: string) =>
-    createJobService({ db: rig.db, feed: createEventFeed(rig.db.read.events, rig.hub, () => false), clock }).cancel(rig.caller, { jobId });
+    createJobService({ db: rig.db, feed: createEventFeed(rig.db.read.events, rig.hub, () => false), clock, queue: { enqueueJob: () => Promise.resolve(), schedulePolicy: () => Promise.resolve() } }).cancel(rig.caller, { jobId });
 
   it('ten workers that are told of one job: one runs it', async () => {
     const job = await rig.insertJob();
@@ -47,11 +47,14 @@ describe('running jobs', () => {
     await waitFor(async () => (await rig.job(job.id)).phase === 'TRANSFERRING');
     await rig.expire(job.id);
     const queued: string[] = [];
-    const collecting = startCollecting({ db: rig.db, clock, log: rig.log, queue: { enqueueJob: (id) => Promise.resolve(void queued.push(id)), schedulePolicy: () => Promise.resolve() } }, 20);
+    const queue = { enqueueJob: (id: string) => Promise.resolve(void queued.push(id)), schedulePolicy: () => Promise.resolve() };
+    const waker = createWaker({ queue, log: rig.log });
+    const collecting = startCollecting({ db: rig.db, clock, log: rig.log, queue, waker }, 20);
     try {
       await waitFor(() => queued.includes(job.id), { message: 'the job to be queued again after its wait' });
     } finally {
       await collecting.stop();
+      waker.stop();
     }
     expect(await rig.job(job.id)).toMatchObject({ state: 'QUEUED', attempt: 1 });
     await rig.runner(taskOf(() => Promise.resolve())).runJob(job.id);
