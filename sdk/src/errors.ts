@@ -104,6 +104,7 @@ export class JobFailedError extends SnapbackError {
       jobId: job.id,
       hint: failure?.hint ?? undefined,
       retryable: failure?.retryable ?? false,
+      retryAfterMs: failure?.retryAt ? Math.max(0, Date.parse(failure.retryAt) - Date.now()) : undefined,
     });
     this.name = 'JobFailedError';
     this.job = job;

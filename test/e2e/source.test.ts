@@ -1,7 +1,7 @@
 import { rmSync } from 'node:fs';
 import { Client } from 'pg';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { type Backup, type Instance, type Job } from '@snapback/sdk';
+import { type Backup, type Instance, type Job, type JobEvent } from '@snapback/sdk';
 import { digest } from '../kit/digest.js';
 import { startFakeServer } from '../kit/fake-server.js';
 import { freePort } from '../kit/processes.js';
@@ -9,7 +9,7 @@ import { type RedisServer, startRedis } from '../kit/redis.js';
 import { inStep, startReplica, syncsOf } from '../kit/replicas.js';
 import { startService, type TestService } from '../kit/service.js';
 import { waitFor } from '../kit/wait.js';
-import { backUp, caught, firstEvent, flows, infoOf, populate, register, refusal, saveSlowly, startRestore } from './scene.js';
+import { backUp, caught, firstEvent, infoOf, populate, register, refusal, saveSlowly, startRestore } from './scene.js';
 
 const PASSWORD = 'canary-of-the-pair';
 const LIMITS = { SOURCE_FAILED_SYNCS: '2', SOURCE_SYNCS: '4', SOURCE_SYNC_MINUTES: '10' };
@@ -27,6 +27,9 @@ afterEach(async () => {
 afterAll(async () => {
   await service?.stop();
 });
+
+/** The server has been asked for its data. */
+const isRead = ({ job }: JobEvent): boolean => job.phase === 'SNAPSHOTTING';
 
 const noticesOf = async (backup: Backup): Promise<string[]> => (await service.sdk.jobs.get(backup.job?.id ?? ''))?.notices.map(({ code }) => code) ?? [];
 
@@ -135,14 +138,14 @@ describe('which server a backup is read from', () => {
     await saveSlowly(slow, 1_000);
     // The replica is being read as an instance of its own: the backup of its master goes to the master.
     const first = await sdk.backups.create({ instanceId: own.id, name: 'first' });
-    await firstEvent(service, first.job, flows);
+    await firstEvent(service, first.job, isRead);
     const second = await backUp(service, instance.id, 'second');
     expect(second).toMatchObject({ source: { role: 'MASTER' } });
     expect((await sdk.jobs.get(second.job?.id ?? ''))?.notices.at(-1)).toMatchObject({ code: 'REPLICA_NOT_USED', message: expect.stringContaining('being read by another backup') as string });
     expect(await sdk.backups.wait(first)).toMatchObject({ state: 'AVAILABLE', source: { role: 'REPLICA', port: slow.port } });
     // And the other way round: whoever asks for a backup of the replica is told at once.
     const third = await sdk.backups.create({ instanceId: instance.id, name: 'third' });
-    await firstEvent(service, third.job, flows);
+    await firstEvent(service, third.job, isRead);
     const fourth = await sdk.backups.create({ instanceId: own.id, name: 'fourth' });
     expect(await caught(sdk.jobs.wait(fourth.job.id))).toMatchObject({ code: 'INSTANCE_BUSY', retryable: true });
     expect(await sdk.backups.wait(third)).toMatchObject({ state: 'AVAILABLE', source: { role: 'REPLICA', port: slow.port } });

@@ -3,6 +3,8 @@ import { type AddressInfo } from 'node:net';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { type SourceLimits } from '../../../server/engine/source/limits.js';
 import { type ReceivedRdb, type ReceiveOptions, receiveRdb, type Sink } from '../../../server/engine/source/replication.js';
+import { type StoreHealth } from '../../../server/engine/store/store.js';
+import { WrappedStore } from '../../../server/engine/store/wrapped.js';
 import { type FakeServer, type FakeServerOptions, startFakeServer } from '../../kit/fake-server.js';
 import { HOSTILE, LIMITS } from '../../kit/hostile/cases.js';
 import { fullResync, mark, type Psync, sendInPieces, silentAfter, soundRdb, withLength, withMark } from '../../kit/hostile/sources.js';
@@ -128,6 +130,22 @@ test('another server than the one that is locked is CONFLICT before it is asked 
   expect(shelf.files()).toEqual([]);
 });
 
+test('a store with too little room is STORAGE_FULL before the server is asked for anything', async () => {
+  const fake = await start({ psync: withMark(sound), info: { used_memory: 4_000_000 } });
+  const withRoom = (freeBytes: bigint): Shelf => {
+    class Tight extends WrappedStore {
+      override async check(): Promise<StoreHealth> {
+        return { ...(await super.check()), freeBytes };
+      }
+    }
+    return { ...shelf, store: new Tight(shelf.store) };
+  };
+  await expect(backUp(fake, withRoom(999_999n))).rejects.toMatchObject({ code: 'STORAGE_FULL', message: expect.stringContaining('999999 bytes free') as string });
+  expect(fake.commands.map(([name]) => name)).toEqual(['PING', 'INFO']);
+  expect(shelf.files()).toEqual([]);
+  expect(await backUp(fake, withRoom(1_000_000n))).toMatchObject({ method: 'REPLICATION' });
+});
+
 test('a cancelled backup ends at once and leaves nothing', async () => {
   const fake = await start({ psync: silentAfter(5_000) });
   const cancel = new AbortController();
@@ -182,5 +200,13 @@ describe('a source that cannot be made to wait', () => {
     const fake = await start(options);
     const taking = take(fake, {}, async () => { await waitFor(() => fake.openConnections === 0, { message: 'the connection to be given up' }); });
     await expect(taking).rejects.toMatchObject({ code: 'SOURCE_BUFFER_LIMIT' });
+  });
+
+  test('fills no more of the disk than it may', async () => {
+    const { options } = eager();
+    const fake = await start(options);
+    const taking = take(fake, { spillDirectory: shelf.root, spillBytes: 2 * 1024 * 1024 }, async () => { await waitFor(() => fake.openConnections === 0, { message: 'the connection to be given up' }); });
+    await expect(taking).rejects.toMatchObject({ code: 'SOURCE_BUFFER_LIMIT' });
+    expect(shelf.files()).toEqual([]);
   });
 });

@@ -96,7 +96,7 @@ describe('archive round trip', () => {
     const given = facts({
       coverage: { kind: 'SHARD', slots: [{ start: 0, end: 100 }, { start: 16_383, end: 16_383 }] },
       rdb: { ...facts().rdb, aux: { ['__proto__']: 'x', 'bad\u0000': '\ud83d\ude00' }, unknown: { kind: 'TYPE', code: 99, offset: 2n ** 40n }, integrity: 'CHECKSUM_ONLY' },
-      source: { ...facts().source, address: null },
+      source: { ...facts().source, address: null, node: { host: '::1', port: 6380, role: 'REPLICA', runId: 'f'.repeat(40), version: '7.0.16', behindBytes: 2n ** 60n } },
       replication: null,
     });
     const writer = await createArchive(at.store, { keys: RING, backupId: BACKUP_ID });
@@ -107,6 +107,12 @@ describe('archive round trip', () => {
     expect(read.artifacts[0]).toMatchObject({ rdb: given.rdb, coverage: given.coverage, replication: null });
     expect(read.backup).toEqual({ id: BACKUP_ID, ...given.backup });
     expect(read).toMatchObject({ source: given.source, capture: given.capture, startedAt: given.startedAt, completedAt: given.completedAt, createdBy: given.createdBy });
+  });
+
+  it('reads archives that do not say which server their bytes came from, and writes them as they were', async () => {
+    await writeArchive(at.store, Buffer.from('x'));
+    expect((await at.get(`backups/${BACKUP_ID}/manifest`)).toString()).not.toContain('"node"');
+    expect((await readManifest(at.store, BACKUP_ID, { keys: RING })).source).toEqual(facts().source);
   });
 
   it('stops reading and verifying at a signal or when closed, and lets a reader leave early', async () => {
