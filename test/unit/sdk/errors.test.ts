@@ -38,6 +38,17 @@ describe('JobFailedError', () => {
     expect(error.message).toContain('Ended at byte 7.');
   });
 
+  it('says how long to wait where the failure says until when', () => {
+    const failedWith = (retryAt: string | null) => new JobFailedError({
+      id: 'job_1', kind: 'BACKUP', conclusion: 'FAILED', failure: { code: 'RATE_LIMITED', message: 'Spared.', hint: null, retryable: true, retryAt, phase: 'PREPARING', at: '' },
+    } as JobFragment);
+    const { retryAfterMs } = failedWith(new Date(Date.now() + 60_000).toISOString());
+    expect(retryAfterMs).toBeGreaterThan(50_000);
+    expect(retryAfterMs).toBeLessThanOrEqual(60_000);
+    expect(failedWith(new Date(0).toISOString()).retryAfterMs).toBe(0);
+    expect(failedWith(null).retryAfterMs).toBeUndefined();
+  });
+
   it('takes the conclusion as code where there is no failure', () => {
     expect(new JobFailedError({ id: 'job_1', kind: 'BACKUP', conclusion: 'CANCELLED', failure: null } as JobFragment).code).toBe('CANCELLED');
   });
