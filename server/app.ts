@@ -11,7 +11,7 @@ import { EVENTS_CHANNEL } from './db/repositories/job-event.repository.js';
 import { addressOf } from './domain/address.js';
 import { type EngineGate, engineGate } from './domain/capability.js';
 import { makeId } from './domain/ids.js';
-import { openArchive, readManifest, type KeyRing } from './engine/archive/archive.js';
+import { canCompress, openArchive, readManifest, type KeyRing } from './engine/archive/archive.js';
 import { openControl } from './engine/control.js';
 import { dialAgents } from './engine/dial-agents.js';
 import { type Clock, type Dial } from './engine/ports.js';
@@ -268,8 +268,10 @@ const build = async ({ config, databaseUrl, log, clock: given, keepFirstKey, pro
     service: createServiceService({ db, engine, gate, version: VERSION, defaultTimeZone: config.defaultTimeZone, concurrentJobs: config.concurrentJobs }),
   };
 
+  const compression = canCompress(config.compression) ? config.compression : 'brotli';
+  if (compression !== config.compression) log.warn('this machine cannot compress as it should; archives are compressed otherwise', { wanted: config.compression, instead: compression });
   const taskDeps = {
-    db, vault, gate, engine, ids, link, spillDirectory, softwareVersion: VERSION, backupDeps: { dial, store, keys, clock, log },
+    db, vault, gate, engine, ids, link, spillDirectory, softwareVersion: VERSION, backupDeps: { dial, store, keys, codec: { name: compression }, clock, log },
     limits: { maxBytes: config.limits.maxBackupBytes, totalMs: config.limits.maxBackupMs, idleMs: config.limits.sourceIdleMs },
     scanKeysPerSecond: config.limits.scanKeysPerSecond, syncLimits: config.limits.syncs, catchUpMs: config.catchUpMs,
     captured: (bytes: number) => metrics.bytesCaptured(bytes), sent: (bytes: number) => metrics.bytesRestored(bytes),

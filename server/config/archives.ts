@@ -13,6 +13,8 @@ export interface ArchiveSettings {
     readonly writeBytesPerSecond: number | null;
     readonly readBytesPerSecond: number | null;
   };
+  /** How new archives are compressed. */
+  readonly compression: 'lz4' | 'brotli' | 'none';
   /** Keys of 64 hexadecimal digits, separated by commas, the current one first; null: the file. */
   readonly masterKey: string | null;
   readonly masterKeyFile: string;
@@ -33,6 +35,7 @@ export const archiveSettings = (settings: SettingsReader, dataDir: string): Arch
       writeBytesPerSecond: mibPerSecond(settings, 'STORE_WRITE_MIB_PER_SECOND'),
       readBytesPerSecond: mibPerSecond(settings, 'STORE_READ_MIB_PER_SECOND'),
     },
+    compression: settings.choice('COMPRESSION', ['lz4', 'brotli', 'none'], 'lz4'),
     masterKey,
     masterKeyFile: resolve(settings.text('MASTER_KEY_FILE') ?? `${dataDir}/master.key`),
   };

@@ -2,7 +2,7 @@ import { addressOf } from '../domain/address.js';
 import { type CaptureMethod, consistencyOf, type Coverage, type DatabaseCount, type Engine, type Trigger } from '../domain/backup.js';
 import { abortReason, DomainError, type ErrorCode } from '../domain/errors.js';
 import { type HostPort, type SourceNode, type SourcePreference } from '../domain/source.js';
-import { createArchive, type KeyRing, type Manifest, removeAttempts } from './archive/archive.js';
+import { type CodecChoice, createArchive, type KeyRing, type Manifest, removeAttempts } from './archive/archive.js';
 import { manifestKey } from './archive/layout.js';
 import { openControl } from './control.js';
 import { type Clock, type Dial, type Endpoint, type Log, type OnProgress, type SyncAttempt, type SyncGate } from './ports.js';
@@ -49,6 +49,8 @@ export interface BackupDeps {
   store: Store;
   /** Archives are written under a key of their own, wrapped by the current master key. */
   keys: KeyRing;
+  /** How they are compressed. Default LZ4, where it can be had. */
+  codec?: CodecChoice | undefined;
   clock: Clock;
   log: Log;
   /** Rejects when this work is no longer ours (the lease is lost). Awaited right before the archive is sealed, and before its manifest. */
@@ -104,7 +106,7 @@ export const runBackup = async (plan: BackupPlan, deps: BackupDeps, signal: Abor
 
 /** From one server into one archive. */
 const take = async (plan: BackupPlan, server: Met, { node, startedAt }: { node: SourceNode; startedAt: Date }, deps: BackupDeps, signal: AbortSignal, onProgress: OnProgress): Promise<BackupResult> => {
-  const archive = await createArchive(deps.store, { backupId: plan.backupId, attempt: plan.attempt, keys: deps.keys, signal });
+  const archive = await createArchive(deps.store, { backupId: plan.backupId, attempt: plan.attempt, keys: deps.keys, codec: deps.codec, signal });
   let disconnected: Promise<void> | undefined;
   let attempt: SyncAttempt | undefined;
   let sealed = false;

@@ -34,22 +34,25 @@ const measureNativeLoad = async (file: string, folder: string, expected: string)
   }
 };
 
-/** What a restore into a fresh, empty server reports: `REPLICAOF` sent until the load was acknowledged, in milliseconds. */
-const measureRestore = async ({ sdk }: ServiceProcess, backupId: string, name: string, expected: string): Promise<number> => {
+/** What a restore into a fresh, empty server reports, `REPLICAOF` sent until the load was acknowledged, in milliseconds; and what it added to the memory. */
+const measureRestore = async ({ sdk, meter }: ServiceProcess, backupId: string, name: string, expected: string): Promise<{ ms: number; rssGrowth: number }> => {
   const target = await startRedis();
   try {
     const instance = await sdk.instances.register({ name, host: target.host, port: target.port });
     const plan = await sdk.restores.plan({ backupId, instanceId: instance.id, safetyBackup: false, pauseWrites: false });
     if (plan.blockers.length > 0) throw new Error(`The restore is blocked: ${JSON.stringify(plan.blockers)}`);
     await sleep(PAUSE_MS);
+    const idleRss = meter.rss;
+    meter.resetPeak();
     const { restore } = await sdk.restores.run({
       planId: plan.id, confirmation: name, acceptedWarnings: plan.warnings.filter((warning) => warning.mustAccept).map((warning) => warning.name),
     });
     const { report } = await sdk.restores.wait(restore);
     if (typeof report?.loadMs !== 'number') throw new Error('The restore reports no time of its load');
+    const rssGrowth = meter.peakRss - idleRss;
     await expectDigest(target, expected);
     await sdk.instances.remove({ instanceId: instance.id });
-    return report.loadMs;
+    return { ms: report.loadMs, rssGrowth };
   } finally {
     await target.stop();
   }
@@ -81,11 +84,13 @@ await runBench(async (defer) => {
   tell(`${source.engine} ${source.version}, ${keys} keys, ${toMiB(size).toFixed(0)} MiB; ${ROUNDS} rounds`);
 
   const ratios: number[] = [];
+  const growths: number[] = [];
   for (let at = 0; at < ROUNDS; at += 1) {
     const native = await measureNativeLoad(file, folder, expected);
-    const ours = await measureRestore(service, created.backup.id, `target ${at}`, expected);
-    ratios.push(ours / native);
-    tell(`round ${at}: start-up load ${native.toFixed(0)} ms, ours ${ours} ms, ratio ${(ours / native).toFixed(3)}; digests equal`);
+    const { ms, rssGrowth } = await measureRestore(service, created.backup.id, `target ${at}`, expected);
+    ratios.push(ms / native);
+    growths.push(toMiB(rssGrowth));
+    tell(`round ${at}: start-up load ${native.toFixed(0)} ms, ours ${ms} ms, ratio ${(ms / native).toFixed(3)}, RSS +${toMiB(rssGrowth).toFixed(0)} MiB; digests equal`);
   }
   return {
     bench: 'restore',
@@ -94,5 +99,6 @@ await runBench(async (defer) => {
     ratioToNativeLoad: round(median(ratios), 3),
     ratioMin: round(Math.min(...ratios), 3),
     ratioMax: round(Math.max(...ratios), 3),
+    rssGrowthMiB: round(Math.max(...growths), 1),
   };
 });

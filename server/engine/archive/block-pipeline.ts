@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { type ObjectWriter } from '../store/store.js';
-import { type Codec } from './codec.js';
+import { type Codec } from './codec/codec.js';
 import { BLOCK_HEADER_BYTES, FRAME_OVERHEAD, TAG_BYTES, encodeBlockHeader, type BlockSize } from './layout.js';
 import { type Seal } from './seal.js';
 

@@ -4,6 +4,7 @@ import { corrupt } from './archive-errors.js';
 export class ObjectCursor {
   private readonly chunks: AsyncIterator<Uint8Array>;
   private held: Buffer = Buffer.alloc(0);
+  private joined: Buffer = Buffer.alloc(0);
 
   /**
    * @param position where the stream begins in the object, for messages
@@ -21,23 +22,17 @@ export class ObjectCursor {
   /** A copy of the next `length` bytes. CORRUPT when the stream ends before. */
   async take(length: number, part: string): Promise<Buffer> {
     const out = Buffer.allocUnsafeSlow(length);
-    let filled = 0;
-    await this.pass(length, part, (slice) => {
-      filled += slice.copy(out, filled);
-    });
+    await this.fill(out, part);
     return out;
   }
 
-  /** Hands over the next `length` bytes in slices, which are gone when `onSlice` has returned. CORRUPT when the stream ends before. */
-  async pass(length: number, part: string, onSlice: (slice: Buffer) => void): Promise<void> {
-    for (let left = length; left > 0; ) {
-      if (this.held.length === 0 && !(await this.pull())) throw corrupt(this.key, part, this.position, 'the object ends here');
-      const slice = this.held.subarray(0, left);
-      onSlice(slice);
-      this.held = this.held.subarray(slice.length);
-      this.position += slice.length;
-      left -= slice.length;
-    }
+  /** The next `length` bytes in one piece, which is gone with the next call of anything. CORRUPT when the stream ends before. */
+  async borrow(length: number, part: string): Promise<Buffer> {
+    if (this.held.length >= length) return this.advance(length);
+    if (this.joined.length < length) this.joined = Buffer.allocUnsafeSlow(length);
+    const out = this.joined.subarray(0, length);
+    await this.fill(out, part);
+    return out;
   }
 
   /** CORRUPT when anything follows. */
@@ -48,6 +43,20 @@ export class ObjectCursor {
 
   async close(): Promise<void> {
     await this.chunks.return?.();
+  }
+
+  private async fill(out: Buffer, part: string): Promise<void> {
+    for (let filled = 0; filled < out.length; ) {
+      if (this.held.length === 0 && !(await this.pull())) throw corrupt(this.key, part, this.position, 'the object ends here');
+      filled += this.advance(Math.min(this.held.length, out.length - filled)).copy(out, filled);
+    }
+  }
+
+  private advance(length: number): Buffer {
+    const slice = this.held.subarray(0, length);
+    this.held = this.held.subarray(length);
+    this.position += length;
+    return slice;
   }
 
   private async pull(): Promise<boolean> {

@@ -45,7 +45,7 @@ export interface ArchiveReader {
 /** Blocks being expanded ahead of the consumer. */
 const AHEAD = 3;
 
-type Outcome = { plain: readonly Uint8Array[] } | { error: unknown };
+type Outcome = { plain: Uint8Array } | { error: unknown };
 
 /**
  * Opens a sealed archive and checks manifest, header, index and sizes. NOT_FOUND without manifest; CORRUPT; UNSUPPORTED_FORMAT
@@ -117,7 +117,7 @@ class StoreArchiveReader implements ArchiveReader {
     return Promise.resolve();
   }
 
-  /** Blocks in order, each in one piece or a few; some of them are expanded ahead. Reading is sequential, expanding is parallel. */
+  /** Blocks in order, some of them expanded ahead. Reading is sequential, expanding is parallel. */
   private async *expanded(cursor: ObjectCursor, first: number, last: number, signal: AbortSignal | undefined): AsyncGenerator<Uint8Array, void, undefined> {
     const ahead: Promise<Outcome>[] = [];
     let next = first;
@@ -138,10 +138,8 @@ class StoreArchiveReader implements ArchiveReader {
       if (outcome === undefined) return;
       this.assertUsable(signal);
       if ('error' in outcome) throw outcome.error;
-      for (const piece of outcome.plain) {
-        yield piece;
-        this.assertUsable(signal);
-      }
+      yield outcome.plain;
+      this.assertUsable(signal);
     }
   }
 

@@ -8,19 +8,12 @@ export interface Sealed {
   tag: Uint8Array;
 }
 
-/** Takes a block's stored bytes as they come. */
-export interface Opening {
-  /** The slice may be used again at once. */
-  update(slice: Uint8Array): void;
-  /** The content, in pieces of its own; null when the tag is wrong: nothing of such a block is released. */
-  finish(tag: Uint8Array): Buffer[] | null;
-}
-
 /** Binds a block's bytes to its header and to the object's header. Plain and stored bytes have the same length. */
 export interface Seal {
   readonly cipher: CipherName;
   seal(blockHeader: Uint8Array, payload: Uint8Array): Sealed;
-  open(blockHeader: Uint8Array): Opening;
+  /** A copy of the content, decrypted; null when the tag is wrong: nothing of such a block is released. */
+  open(blockHeader: Uint8Array, payload: Uint8Array, tag: Uint8Array): Buffer | null;
 }
 
 /** cipher none: the tag finds damage, not an attacker, who can compute it too. */
@@ -30,16 +23,9 @@ const unencrypted = (header: Uint8Array): Seal => {
   return {
     cipher: 'none',
     seal: (blockHeader, payload) => ({ bytes: payload, tag: tagOf(tagged(blockHeader).update(payload)) }),
-    open(blockHeader) {
-      const hash = tagged(blockHeader);
-      const content: Buffer[] = [];
-      return {
-        update(slice) {
-          hash.update(slice);
-          content.push(Buffer.from(slice));
-        },
-        finish: (tag) => (tag.length === TAG_BYTES && timingSafeEqual(tagOf(hash), tag) ? content : null),
-      };
+    open(blockHeader, payload, tag) {
+      const right = tag.length === TAG_BYTES && timingSafeEqual(tagOf(tagged(blockHeader).update(payload)), tag);
+      return right ? Buffer.from(payload) : null;
     },
   };
 };
@@ -64,26 +50,19 @@ const encrypted = (header: Uint8Array, backupKey: Uint8Array): Seal => {
       cipher.final();
       return { bytes, tag: cipher.getAuthTag() };
     },
-    open(blockHeader) {
+    open(blockHeader, payload, tag) {
+      if (tag.length !== TAG_BYTES) return null;
       const decipher = createDecipheriv('aes-256-gcm', key, nonceOf(blockHeader), { authTagLength: TAG_BYTES });
       decipher.setAAD(bound(blockHeader));
-      const content: Buffer[] = [];
-      return {
-        update(slice) {
-          content.push(decipher.update(slice));
-        },
-        finish(tag) {
-          if (tag.length !== TAG_BYTES) return null;
-          decipher.setAuthTag(tag);
-          try {
-            decipher.final();
-          } catch {
-            // The one way in which GCM says that the tag is wrong.
-            return null;
-          }
-          return content;
-        },
-      };
+      decipher.setAuthTag(tag);
+      const content = decipher.update(payload);
+      try {
+        decipher.final();
+      } catch {
+        // The one way in which GCM says that the tag is wrong.
+        return null;
+      }
+      return content;
     },
   };
 };

@@ -1,6 +1,6 @@
 import { type Store } from '../store/store.js';
 import { corrupt } from './archive-errors.js';
-import { codecFor, type Codec } from './codec.js';
+import { codecFor, type Codec } from './codec/codec.js';
 import {
   BLOCK_HEADER_BYTES, FOOTER_BYTES, FRAME_OVERHEAD, HEADER_BYTES, TAG_BYTES, decodeIndex, encodeBlockHeader, encodeFooter, encodeHeader,
   indexPlainBytes, objectKey,
@@ -76,10 +76,8 @@ export class StoredObject {
       kind: 'index', storedLength: indexBytes, plainLength: indexBytes, counter: blockCount, last: true, raw: true,
     });
     if (!trailer.subarray(0, BLOCK_HEADER_BYTES).equals(indexHeader)) throw corrupt(key, 'index', trailerAt, 'its header is wrong');
-    const opening = seal.open(indexHeader);
-    opening.update(trailer.subarray(BLOCK_HEADER_BYTES, footerAt - TAG_BYTES));
-    const [index] = opening.finish(trailer.subarray(footerAt - TAG_BYTES, footerAt)) ?? [];
-    if (index === undefined) throw corrupt(key, 'index', trailerAt, 'its tag is wrong');
+    const index = seal.open(indexHeader, trailer.subarray(BLOCK_HEADER_BYTES, footerAt - TAG_BYTES), trailer.subarray(footerAt - TAG_BYTES, footerAt));
+    if (index === null) throw corrupt(key, 'index', trailerAt, 'its tag is wrong');
     const { plainSize, storedLengths } = decodeIndex(index);
     if (plainSize !== artifact.plainSize || index.readUInt32LE(8) !== blockCount) {
       throw corrupt(key, 'index', trailerAt, 'it does not agree with the manifest');
@@ -121,27 +119,24 @@ export class StoredObject {
    * Reads block `number` from the cursor and checks it; what is returned expands it. Nothing of a block is released before its
    * tag has been checked.
    */
-  async nextBlock(cursor: ObjectCursor, number: number): Promise<() => Promise<readonly Uint8Array[]>> {
+  async nextBlock(cursor: ObjectCursor, number: number): Promise<() => Promise<Uint8Array>> {
     const { storedLength, plainLength, last } = this.placeOf(number);
     const at = cursor.position;
     const part = `block ${String(number)}`;
     const raw = storedLength === plainLength;
     if (storedLength > plainLength) throw corrupt(this.key, 'index', this.offsetOf(this.blockCount), `${part} is longer than its content`);
     const header = encodeBlockHeader({ kind: 'data', storedLength, plainLength, counter: number, last, raw });
-    if (!(await cursor.take(BLOCK_HEADER_BYTES, part)).equals(header)) throw corrupt(this.key, part, at, 'its header is not the one expected here');
-    const opening = this.seal.open(header);
-    await cursor.pass(storedLength, part, (slice) => opening.update(slice));
-    const content = opening.finish(await cursor.take(TAG_BYTES, part));
+    if (!(await cursor.borrow(BLOCK_HEADER_BYTES, part)).equals(header)) throw corrupt(this.key, part, at, 'its header is not the one expected here');
+    const sealed = await cursor.borrow(storedLength + TAG_BYTES, part);
+    const content = this.seal.open(header, sealed.subarray(0, storedLength), sealed.subarray(storedLength));
     if (content === null) throw corrupt(this.key, part, at, 'its tag is wrong');
     return async () => {
-      // An empty block is a block too.
-      if (raw) return content.length > 0 ? content : [Buffer.alloc(0)];
-      const [only] = content;
-      const plain = await this.codec.expand(content.length === 1 && only ? only : Buffer.concat(content), plainLength).catch((error: unknown) => {
+      if (raw) return content;
+      const plain = await this.codec.expand(content, plainLength).catch((error: unknown) => {
         throw corrupt(this.key, part, at, 'it cannot be expanded', error);
       });
       if (plain.length !== plainLength) throw corrupt(this.key, part, at, `it expands to ${String(plain.length)} bytes instead of ${String(plainLength)}`);
-      return [plain];
+      return plain;
     };
   }
 

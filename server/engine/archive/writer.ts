@@ -3,7 +3,7 @@ import { DomainError, abortReason } from '../../domain/errors.js';
 import { type ObjectWriter, type Store } from '../store/store.js';
 import { removeManifestOf } from './attempts.js';
 import { BlockPipeline, type Frame } from './block-pipeline.js';
-import { DEFAULT_CODEC, codecFor, type CodecChoice } from './codec.js';
+import { DEFAULT_CODEC, codecFor, type CodecChoice } from './codec/codec.js';
 import {
   BLOCK_SIZES, DEFAULT_BLOCK_SIZE, FOOTER_BYTES, SALT_BYTES, archivePrefix, attemptOf, encodeBlockHeader, encodeFooter, encodeHeader, encodeIndex,
   manifestKey, objectKey, parseArchiveKey, rdbObject, type BlockSize, type CipherName,

@@ -15,7 +15,7 @@ const HELD_BACK = 16;
  * So much is ready before the target is told to follow: it takes no writes from then on, and takes bytes faster than they can be read, decrypted
  * and expanded.
  */
-const READ_AHEAD = 64 * 1024 * 1024;
+const READ_AHEAD = 76 * 1024 * 1024;
 const READY_MS = 1_000;
 
 /** A source that has been opened and has given its first piece: whatever cannot be read at all shows before the target is touched. */

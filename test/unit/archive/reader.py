@@ -87,7 +87,7 @@ need(os.path.basename(os.path.abspath(folder)) == backup_id, "manifest: of anoth
 artifact = manifest["artifacts"][0]
 plain_size, block_size, count = int(artifact["plainSize"]), artifact["blockSize"], artifact["blockCount"]
 need(count == max(1, -(-plain_size // block_size)), "manifest: wrong number of blocks")
-need(artifact["codec"] in ("none", "brotli") and artifact["cipher"] in ("none", "aes-256-gcm"), "unsupported codec or cipher")
+need(artifact["codec"] in ("none", "brotli", "lz4") and artifact["cipher"] in ("none", "aes-256-gcm"), "unsupported codec or cipher")
 encrypted = artifact["cipher"] != "none"
 need(encrypted == (manifest["authentication"]["hmac"] is not None), "manifest: HMAC without cipher, or cipher without HMAC")
 
@@ -118,7 +118,7 @@ need(data is not None, "object: missing")
 need(len(data) == int(artifact["storedSize"]), "object: wrong size")
 header = data[:64]
 expected = struct.pack(
-    "<8sHBBBBH32s16s", b"SNAPBACK", 1, {"none": 0, "brotli": 1}[artifact["codec"]], 1 if encrypted else 0, block_size.bit_length() - 1, 1, 0,
+    "<8sHBBBBH32s16s", b"SNAPBACK", 1, {"none": 0, "brotli": 1, "lz4": 3}[artifact["codec"]], 1 if encrypted else 0, block_size.bit_length() - 1, 1, 0,
     backup_id.encode(), bytes.fromhex(artifact["salt"]))
 need(header == expected, "header: disagrees with the manifest")
 open_sealed = gcm_opener(hkdf(backup_key, header[48:], b"snapback v1 data")) if encrypted else None
@@ -135,6 +135,41 @@ def open_frame(at, frame_header, what):
         return content
     need(hashlib.sha256(header + frame_header + sealed[:-16]).digest()[:16] == sealed[-16:], what + ": wrong tag")
     return sealed[:-16]
+
+
+def expand_lz4(block, size, what):
+    """The LZ4 block behind its length."""
+    need(struct.unpack("<I", block[:4])[0] == size, what + ": another length than it should have")
+    out, at = bytearray(), 4
+
+    def length(nibble):
+        nonlocal at
+        total = nibble
+        while nibble == 15:
+            total += block[at]
+            at += 1
+            if block[at - 1] != 255:
+                break
+        return total
+
+    while at < len(block):
+        token = block[at]
+        at += 1
+        literals = length(token >> 4)
+        out += block[at:at + literals]
+        at += literals
+        if at == len(block):
+            break
+        distance = block[at] | block[at + 1] << 8
+        at += 2
+        match = length(token & 15) + 4
+        need(0 < distance <= len(out), what + ": copies from before its beginning")
+        while match > 0:
+            piece = out[-distance:][:match]
+            out += piece
+            match -= len(piece)
+    need(len(out) == size, what + ": expands wrongly")
+    return bytes(out)
 
 
 index_size = 12 + 4 * count
@@ -154,7 +189,9 @@ for number, stored in enumerate(lengths):
     raw = stored == plain
     payload = open_frame(at, struct.pack("<IIIBBH", stored, plain, number, (1 if last else 0) | (2 if raw else 0), 0, 0), what)
     at += 32 + stored
-    if not raw:
+    if not raw and artifact["codec"] == "lz4":
+        payload = expand_lz4(payload, plain, what)
+    elif not raw:
         if brotli is None:
             expanded = False
             continue

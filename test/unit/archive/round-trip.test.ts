@@ -12,7 +12,7 @@ describe('archive round trip', () => {
   beforeEach(async () => { at = await scratchStore(); });
   afterEach(() => at.dispose());
 
-  const codecs: CodecChoice[] = [{ name: 'none' }, { name: 'brotli' }, { name: 'brotli', quality: 1 }];
+  const codecs: CodecChoice[] = [{ name: 'none' }, { name: 'brotli' }, { name: 'brotli', quality: 1 }, { name: 'lz4' }];
   for (const codec of codecs) {
     for (const size of [0, 1, B - 1, B, B + 1, 2 * B, 2 * B + 1, 5 * B + 12_345]) {
       it(`${codec.name} ${String(codec.quality ?? '')} ${String(size)} bytes: equal, verified, sizes and digests right`, async () => {
@@ -23,7 +23,7 @@ describe('archive round trip', () => {
           plainSize: BigInt(size), storedSize: BigInt(stored.length), plainSha256: sha256(plain), storedSha256: sha256(stored),
           codec: codec.name, cipher: 'aes-256-gcm', blockSize: B, blockCount: Math.max(1, Math.ceil(size / B)),
         });
-        if (codec.name === 'brotli' && size > B) expect(stored.length).toBeLessThan(size / 2);
+        if (codec.name !== 'none' && size > B) expect(stored.length).toBeLessThan(size / 2);
         expect((await readPlain(at.store)).equals(plain)).toBe(true);
         const reader = await openArchive(at.store, BACKUP_ID, { keys: RING });
         const seen: bigint[] = [];
@@ -141,8 +141,6 @@ describe('archive round trip', () => {
       await expect(openArchive(at.store, backupId, { keys: RING })).rejects.toMatchObject({ code: 'BAD_INPUT' });
     }
     await expect(createArchive(at.store, { keys: RING, backupId: BACKUP_ID, blockSize: 1000 as BlockSize })).rejects.toMatchObject({ code: 'BAD_INPUT' });
-    for (const name of ['zstd', 'lz4'] as const) {
-      await expect(createArchive(at.store, { keys: RING, backupId: BACKUP_ID, codec: { name } })).rejects.toMatchObject({ code: 'UNSUPPORTED_FORMAT' });
-    }
+    await expect(createArchive(at.store, { keys: RING, backupId: BACKUP_ID, codec: { name: 'zstd' } })).rejects.toMatchObject({ code: 'UNSUPPORTED_FORMAT' });
   });
 });

@@ -77,7 +77,7 @@ describe('format document', () => {
 
   it('archives of earlier releases stay readable', async () => {
     const plain = hex((await fences())['plain']!);
-    for (const [name, content] of [['none', plain], ['brotli', brotliPlain()], ['encrypted', plain], ['encrypted-brotli', brotliPlain()]] as const) {
+    for (const [name, content] of [['none', plain], ['brotli', brotliPlain()], ['encrypted', plain], ['encrypted-brotli', brotliPlain()], ['encrypted-lz4', brotliPlain()]] as const) {
       await place(name);
       await (await openArchive(at.store, BACKUP_ID, { keys: RING })).verify();
       expect((await readPlain(at.store)).equals(content), name).toBe(true);
@@ -97,18 +97,18 @@ describe('format document', () => {
 
     it('agrees about the vectors', async ({ annotate }) => {
       if (await without(annotate)) return;
-      for (const name of ['none', 'brotli', 'encrypted', 'encrypted-brotli']) {
+      for (const name of ['none', 'brotli', 'encrypted', 'encrypted-brotli', 'encrypted-lz4']) {
         await place(name);
-        const size = name.endsWith('brotli') ? 600_000 : 18;
-        expect(read()).toMatchObject({ plainSize: size, encrypted: name.startsWith('encrypted'), gcm: !name.startsWith('encrypted') ? null : option === '-S' ? 'aes_gcm.py' : expect.any(String) as string });
+        const size = name.endsWith('brotli') || name.endsWith('lz4') ? 600_000 : 18;
+        expect(read()).toMatchObject({ plainSize: size, ...(name.endsWith('brotli') ? {} : { expanded: true }), encrypted: name.startsWith('encrypted'), gcm: !name.startsWith('encrypted') ? null : option === '-S' ? 'aes_gcm.py' : expect.any(String) as string });
         for (const object of ['manifest', 'rdb', `key.${MASTER.id}`]) await at.store.remove(`backups/${BACKUP_ID}/${object}`);
       }
     });
 
-    it.each([true, false])('agrees about an archive of today (encrypted: %s), and gives its content', async (encrypted) => {
+    it.each([[true, 'none'], [false, 'none'], [true, 'lz4'], [false, 'lz4']] as const)('agrees about an archive of today (encrypted: %s, codec %s), and gives its content', async (encrypted, codec) => {
       if (!here) return;
       const plain = Buffer.concat([textOf(250 * KIB, 1), randomBytesOf(30 * KIB, 2)]);
-      await writeArchive(at.store, plain, { keys: encrypted ? RING : undefined, attempt: 2, codec: { name: 'none' }, blockSize: 256 * KIB as 262144 });
+      await writeArchive(at.store, plain, { keys: encrypted ? RING : undefined, attempt: 2, codec: { name: codec }, blockSize: 256 * KIB as 262144 });
       const out = join(at.root, '..', 'out.rdb');
       expect(read([out])).toMatchObject({ plainSize: plain.length, plainSha256: createHash('sha256').update(plain).digest('hex'), expanded: true, encrypted });
       expect((await readFile(out)).equals(plain)).toBe(true);

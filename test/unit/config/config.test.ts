@@ -20,7 +20,7 @@ const WRONG: Readonly<Record<string, string>> = {
   REPLICATION_ADVERTISE_HOST: 'host:6379', REPLICATION_PORTS: '7009-7000', ALLOWED_ORIGINS: 'https://example.com/', INTROSPECTION: 'perhaps', SAMPLE_REDIS: '2',
   LOG_LEVEL: 'loud', LOG_FORMAT: 'xml', LEASE_SECONDS: '0.5', LEASE_RENEW_SECONDS: '0.0001', LEASE_COLLECT_SECONDS: 'often', CONCURRENT_JOBS_TOTAL: '0', ROLE: 'boss', CATCH_UP_MINUTES: '1.5', NET_SECONDS: '61', DRAIN_SECONDS: '-1', MAX_BACKUP_GIB: 'all', MAX_BACKUP_MINUTES: '', SOURCE_IDLE_SECONDS: '1e9', SCAN_KEYS_PER_SECOND: '0', SOURCE_SYNCS: '0', SOURCE_FAILED_SYNCS: 'none', SOURCE_SYNC_MINUTES: '1441',
   WEBHOOK_URL: 'ftp://canary-5.example', WEBHOOK_SECRET: 'canary-6',
-  STORE_TIMEOUT_SECONDS: '0', STORE_WRITE_MIB_PER_SECOND: '0', STORE_READ_MIB_PER_SECOND: 'fast',
+  STORE_TIMEOUT_SECONDS: '0', STORE_WRITE_MIB_PER_SECOND: '0', STORE_READ_MIB_PER_SECOND: 'fast', COMPRESSION: 'gzip',
   S3_ACCESS_KEY_ID: 'canary 7', S3_SECRET_ACCESS_KEY: 'canary 8', S3_SESSION_TOKEN: 'canary 9',
 };
 
@@ -29,7 +29,7 @@ describe('the configuration', () => {
     const config = readConfig({});
     expect(config).toMatchObject({
       host: '127.0.0.1', port: 4000, publicUrl: null, dataDir: resolve('data'), databaseUrl: null, mongodbUrl: null, store: { kind: 'FILE_SYSTEM', root: resolve('data/store') }, s3Credentials: null,
-      masterKey: null, masterKeyFile: resolve('data/master.key'), defaultTimeZone: 'UTC', disabledEngines: [], allowedOrigins: [], introspection: true,
+      compression: 'lz4', masterKey: null, masterKeyFile: resolve('data/master.key'), defaultTimeZone: 'UTC', disabledEngines: [], allowedOrigins: [], introspection: true,
       sampleRedis: true, replication: { advertiseHost: null, ports: null },
     });
     expect(readConfig(Object.fromEntries(Object.keys(WRONG).map((name) => [name, ' '])))).toEqual(config);

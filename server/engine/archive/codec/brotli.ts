@@ -1,16 +1,6 @@
 import { promisify } from 'node:util';
 import { brotliCompress, brotliDecompress, constants } from 'node:zlib';
-import { DomainError } from '../../domain/errors.js';
-import { type CodecName } from './layout.js';
-
-/** Compresses blocks on their own. Runs off the main thread; several calls may run at once. */
-export interface Codec {
-  readonly name: CodecName;
-  /** The result may be longer than `block`: the caller then stores the block raw. Null: not worth trying. */
-  compress(block: Uint8Array): Promise<Uint8Array | null>;
-  /** Never yields more than `plainLength` bytes; rejects on anything malformed. */
-  expand(stored: Uint8Array, plainLength: number): Promise<Uint8Array>;
-}
+import { type Codec } from './codec.js';
 
 const compressBrotli = promisify(brotliCompress);
 const expandBrotli = promisify(brotliDecompress);
@@ -25,6 +15,8 @@ const SAMPLED_FROM = 4 * SAMPLES * SAMPLE_BYTES;
  * server) cost brotli twice as much as others: five CPU seconds per GiB for a few per cent.
  */
 const WORTH_SAVING = 1 / 8;
+/** Takes about a third less CPU than quality 1 for files 5 to 10 % larger. */
+const DEFAULT_QUALITY = 0;
 
 /** Pieces from all over the block: what they compress to differs by a few per cent from what the whole does. */
 const sampleOf = (block: Uint8Array): Uint8Array => {
@@ -38,7 +30,7 @@ const sampleOf = (block: Uint8Array): Uint8Array => {
  * The output buffer is as large as the input, so that one block costs one trip to the thread pool; Node's default of 16 KiB
  * makes dozens and halves the speed. A window no larger than the input saves memory and loses nothing.
  */
-const packBrotli = (bytes: Uint8Array, quality: number): Promise<Uint8Array> => compressBrotli(bytes, {
+const pack = (bytes: Uint8Array, quality: number): Promise<Uint8Array> => compressBrotli(bytes, {
   chunkSize: Math.max(bytes.length, 64),
   params: {
     [constants.BROTLI_PARAM_QUALITY]: quality,
@@ -47,45 +39,17 @@ const packBrotli = (bytes: Uint8Array, quality: number): Promise<Uint8Array> => 
   },
 });
 
-const brotli = (quality: number): Codec => ({
+/** @param quality 0 to 11. Any quality reads the same. */
+export const brotli = (quality: number = DEFAULT_QUALITY): Codec => ({
   name: 'brotli',
   compress: async (block) => {
     if (block.length >= SAMPLED_FROM) {
       const sample = sampleOf(block);
-      const packed = await packBrotli(sample, quality);
+      const packed = await pack(sample, quality);
       if (packed.length > sample.length * (1 - WORTH_SAVING)) return null;
     }
-    return packBrotli(block, quality);
+    return pack(block, quality);
   },
   // One byte more than needed: an output that fills the buffer exactly would make a second trip to learn that it has ended.
   expand: (stored, plainLength) => expandBrotli(stored, { chunkSize: Math.max(plainLength + 1, 64), maxOutputLength: plainLength }),
 });
-
-const none: Codec = {
-  name: 'none',
-  compress: () => Promise.resolve(null),
-  expand: () => Promise.reject(new RangeError('A compressed block in an archive without compression.')),
-};
-
-export interface CodecChoice {
-  name: CodecName;
-  /** brotli: 0 to 11, default 0. Not recorded: any quality reads the same. */
-  quality?: number | undefined;
-}
-
-/** The codec of that name; UNSUPPORTED_FORMAT for those whose ids are reserved. */
-export const codecFor = ({ name, quality }: CodecChoice): Codec => {
-  switch (name) {
-    case 'none':
-      return none;
-    case 'brotli':
-      return brotli(quality ?? DEFAULT_QUALITY);
-    case 'zstd':
-    case 'lz4':
-      throw new DomainError('UNSUPPORTED_FORMAT', `Codec ${name} is not part of this version.`, { hint: 'Use brotli or none.' });
-  }
-};
-
-/** Quality 0 takes about a third less CPU than 1 for files 5 to 10 % larger, and keeps ahead of a server that sends 250 MB/s. */
-const DEFAULT_QUALITY = 0;
-export const DEFAULT_CODEC: CodecChoice = { name: 'brotli' };
