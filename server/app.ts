@@ -37,6 +37,7 @@ import { createDeleteTask } from './jobs/tasks/delete.task.js';
 import { createRestoreTask } from './jobs/tasks/restore.task.js';
 import { createVerifyTask } from './jobs/tasks/verify.task.js';
 import { attachStore, catalogueIdOf } from './jobs/upkeep/attachment.js';
+import { createSyncDelaySettler } from './jobs/upkeep/settle-sync-delays.js';
 import { createUpkeep, type Upkeep } from './jobs/upkeep/upkeep.js';
 import { createAuthenticator } from './security/api-keys.js';
 import { ALLOW_EVERYTHING, createDial } from './security/dial.js';
@@ -270,10 +271,12 @@ const build = async ({ config, databaseUrl, log, clock: given, keepFirstKey, pro
 
   const compression = canCompress(config.compression) ? config.compression : 'brotli';
   if (compression !== config.compression) log.warn('this machine cannot compress as it should; archives are compressed otherwise', { wanted: config.compression, instead: compression });
+  const syncDelays = createSyncDelaySettler({ db, vault, dial, clock, log, worker });
   const taskDeps = {
     db, vault, gate, engine, ids, link, spillDirectory, softwareVersion: VERSION, backupDeps: { dial, store, keys, codec: { name: compression }, clock, log },
     limits: { maxBytes: config.limits.maxBackupBytes, totalMs: config.limits.maxBackupMs, idleMs: config.limits.sourceIdleMs },
     scanKeysPerSecond: config.limits.scanKeysPerSecond, syncLimits: config.limits.syncs, catchUpMs: config.catchUpMs,
+    settleSyncDelays: (instanceId: string) => syncDelays.settleOn(instanceId),
     captured: (bytes: number) => metrics.bytesCaptured(bytes), sent: (bytes: number) => metrics.bytesRestored(bytes),
   };
   const waker = createWaker({ queue, log });
@@ -322,7 +325,7 @@ const build = async ({ config, databaseUrl, log, clock: given, keepFirstKey, pro
     await agenda.start({
       runJob: (jobId) => runner.runJob(jobId),
       policyDue: (policyId) => dispatcher.policyDue(policyId),
-      tick: () => everyStep(() => dispatcher.dispatchDue(), () => dispatcher.remind(), () => recoveryWatch.look(), () => wakeWaiting({ db, log, queue: agenda, limited }), () => forgetOld({ db })),
+      tick: () => everyStep(() => dispatcher.dispatchDue(), () => dispatcher.remind(), () => recoveryWatch.look(), () => wakeWaiting({ db, log, queue: agenda, limited }), () => forgetOld({ db }), () => syncDelays.settleDue()),
     });
     for (const { id, nextRunAt } of await db.read.policies.planned()) await queue.schedulePolicy(id, nextRunAt);
     collecting = startCollecting({ db, clock, log, queue, limited, waker }, config.lease.collectMs);

@@ -55,7 +55,7 @@ const sampleOwner = async (app: App, known: string | null): Promise<Principal | 
 };
 
 const registerSample = async (app: App, owner: Principal, sample: SampleRedis): Promise<void> => {
-  const { id } = await app.services.instances.register(owner, { name: SAMPLE_NAME, host: sample.host, port: sample.port, password: sample.password, acceptPartial: false, sourcePreference: 'PREFER_REPLICA' });
+  const { id } = await app.services.instances.register(owner, { name: SAMPLE_NAME, host: sample.host, port: sample.port, password: sample.password, acceptPartial: false, sourcePreference: 'PREFER_REPLICA', skipSyncDelay: false });
   await app.db.transaction((tx) => tx.settings.claim('sample-instance', `${owner.projectId} ${id}`));
 };
 

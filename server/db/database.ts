@@ -16,6 +16,7 @@ import { createLockRepository, createUpkeepRepository } from './repositories/upk
 import { createPlanRepository, createRestoreRepository } from './repositories/restore.repository.js';
 import { createSlotRepository } from './repositories/slot.repository.js';
 import { createSyncRepository } from './repositories/source-sync.repository.js';
+import { createSyncDelayRepository } from './repositories/sync-delay.repository.js';
 
 /** Whom an event is announced to. */
 export type TopicsOf = (job: JobRecord, event: JobEventDraft) => readonly string[];
@@ -59,6 +60,7 @@ const createRepositories = (manager: EntityManager, topicsOf: TopicsOf, { notice
     idempotency: createIdempotencyRepository(manager),
     notices,
     syncs: createSyncRepository(manager),
+    syncDelays: createSyncDelayRepository(manager),
   };
 };
 

@@ -13,6 +13,7 @@ import { type RdbSummary } from './rdb/summary.js';
 import { capture, type CapturePlan, type CaptureSource } from './source/capture.js';
 import { DEFAULT_SOURCE_LIMITS } from './source/limits.js';
 import { announcedReplicas, findReplica, type MasterFacts, refusedBecause } from './source/replica.js';
+import { type SyncDelayRecorder } from './source/sync-delay/hold.js';
 import { type Store } from './store/store.js';
 
 export interface BackupPlan extends CapturePlan {
@@ -57,6 +58,8 @@ export interface BackupDeps {
   assertOwned?: (() => Promise<void>) | undefined;
   /** Asked before each PSYNC. Without it every server may be asked at any time. */
   syncs?: SyncGate | undefined;
+  /** Where it is given, the server's wait before a diskless save is skipped, and kept in mind here meanwhile. Default: the server waits. */
+  syncDelay?: SyncDelayRecorder | undefined;
 }
 
 export interface BackupResult {

@@ -32,6 +32,7 @@ export interface RegisterInstance {
   acceptPartial: boolean;
   sourcePreference: SourcePreference;
   replica?: HostPort | null | undefined;
+  skipSyncDelay: boolean;
 }
 
 /** `undefined` leaves a field as it is; `null` removes it where that is possible. */
@@ -46,6 +47,7 @@ export interface UpdateInstance {
   acceptPartial?: boolean | null | undefined;
   sourcePreference?: SourcePreference | null | undefined;
   replica?: HostPort | null | undefined;
+  skipSyncDelay?: boolean | null | undefined;
 }
 
 export interface InstanceApi {

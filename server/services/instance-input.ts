@@ -119,6 +119,7 @@ export const mergeChange = (known: InstanceRecord, secrets: InstanceSecrets, inp
     acceptPartial: input.acceptPartial ?? known.acceptPartial,
     sourcePreference: input.sourcePreference ?? known.sourcePreference,
     replica: input.replica === undefined ? known.replica : addressAlone(input.replica),
+    skipSyncDelay: input.skipSyncDelay ?? known.skipSyncDelay,
     tls: input.tls === undefined ? known.tls : input.tls && tlsRecord(input.tls),
   };
   checkName(instance.name);

@@ -13,7 +13,7 @@ import { addressAlone, checkRegistration, mergeChange, tlsRecord, tlsSecrets } f
 import { checkFilter } from './lookup.js';
 import { pageQuery, toPage } from './pagination.js';
 import { inOrder } from './order.js';
-import { type Database, type EnginePort, type Ids, type InstanceSecrets, type Repositories, type Vault, type WorkQueue } from './ports.js';
+import { type Database, type EnginePort, type Ids, type InstanceSecrets, type Repositories, type SyncDelayHoldRow, type Vault, type WorkQueue } from './ports.js';
 import { lockedInstance, protectedInstance } from './protected-instance.js';
 import { type CapabilitiesRecord, type InstanceRecord, type PolicyRecord, type RestoreRecord, type ServerFactsRecord } from './records.js';
 import { RETENTION_DAYS } from '../domain/retention.js';
@@ -64,6 +64,13 @@ const sameServer = (other: InstanceRecord): DomainError =>
 /** Two callers at once: the second one looked at an instance that is no longer so. */
 const changedMeanwhile = (instance: InstanceRecord): DomainError =>
   new DomainError('CONFLICT', `"${instance.name}" was changed by somebody else meanwhile.`, { hint: 'Look at it again, then repeat the call.', retryable: true });
+
+/** As for a target: without its credentials nobody here could put it back. */
+const unsettledDelay = (instance: InstanceRecord, { host, port, before, ours }: SyncDelayHoldRow): DomainError =>
+  new DomainError('CONFIRMATION_REQUIRED', `A backup of "${instance.name}" was cut off while ${host}:${port} had a repl-diskless-sync-delay of ${ours} instead of ${before}; the server has not answered since, and may still have it.`, {
+    hint: `Bring the server back: it is settled as soon as it answers. If it is gone for good, or you run CONFIG SET repl-diskless-sync-delay ${before} there yourself, repeat the call with abandonTarget.`,
+    field: ['abandonTarget'],
+  });
 
 /** Without its credentials nobody here could let the server go any more. */
 const unsettledTarget = (instance: InstanceRecord, restore: RestoreRecord): DomainError =>
@@ -128,6 +135,7 @@ export const createInstanceService = (deps: InstanceServiceDeps): InstanceApi =>
         acceptPartial: input.acceptPartial,
         sourcePreference: input.sourcePreference,
         replica,
+        skipSyncDelay: input.skipSyncDelay,
         createdAt: now,
         updatedAt: now,
         removedAt: null,
@@ -196,6 +204,9 @@ export const createInstanceService = (deps: InstanceServiceDeps): InstanceApi =>
         if (running) throw instanceBusy(instance, running);
         const unsettled = await tx.restores.unsettledInto(caller, instanceId);
         if (unsettled && !abandonTarget) throw unsettledTarget(instance, unsettled);
+        const held = await tx.syncDelays.leftOn(caller, instanceId);
+        if (held && !abandonTarget) throw unsettledDelay(instance, held);
+        await tx.syncDelays.abandon(caller, instanceId);
         // Its backups stay, its credentials do not: nothing will log in there again.
         const gone = { ...instance, hasPassword: false, removedAt: now, updatedAt: now };
         await tx.instances.save(gone, null);
@@ -231,4 +242,9 @@ const refuseMoveAtWork = async (tx: Repositories, from: InstanceRecord, to: Inst
   if ((from.host === to.host && from.port === to.port) || from.server.runId === to.server.runId) return;
   const [running] = await tx.jobs.runningByInstance(from, [from.id]);
   if (running) throw instanceBusy(from, running);
+  const held = await tx.syncDelays.leftOn(from, from.id);
+  if (!held) return;
+  throw new DomainError('CONFLICT', `${held.host}:${held.port} may still have a repl-diskless-sync-delay of ${held.ours} instead of ${held.before}, which a backup that was cut off could not put back; from elsewhere it cannot be reached any more.`, {
+    hint: 'Bring that server back: it is settled as soon as it answers. If it is gone for good, remove the instance with abandonTarget, and register the new server.',
+  });
 };

@@ -11,6 +11,7 @@ import { type JobEventRepository, type JobRepository, type RunRepository } from 
 import { type NoticeRepository } from './ports/notices.js';
 import { type PageQuery, type PageResult, type Scope } from './ports/scope.js';
 import { type SyncRepository } from './ports/syncs.js';
+import { type SyncDelayRepository } from './ports/sync-delay.js';
 import { type LockRepository, type SettingRepository, type UpkeepRepository } from './ports/upkeep.js';
 import { type BackupFilter, type BackupRecord, type InstanceFilter, type InstanceRecord, type PolicyRecord, type ProjectRecord, type RestoreFilter, type RestorePlanRecord, type RestoreRecord, type SlotFilter, type SlotRecord } from './records.js';
 
@@ -19,6 +20,7 @@ export type * from './ports/jobs.js';
 export type * from './ports/notices.js';
 export type * from './ports/scope.js';
 export type * from './ports/syncs.js';
+export type * from './ports/sync-delay.js';
 export type * from './ports/upkeep.js';
 
 /* What the services need from the outside. Implemented by db/, security/, jobs/ and events/, wired in app.ts. */
@@ -266,6 +268,7 @@ export interface Repositories {
   idempotency: IdempotencyRepository;
   notices: NoticeRepository;
   syncs: SyncRepository;
+  syncDelays: SyncDelayRepository;
 }
 
 export interface Database {

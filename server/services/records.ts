@@ -72,6 +72,7 @@ export interface InstanceRecord {
   sourcePreference: SourcePreference;
   /** The replica that is preferred; null: those that the server announces. */
   replica: HostPort | null;
+  skipSyncDelay: boolean;
   createdAt: Date;
   updatedAt: Date;
   removedAt: Date | null;

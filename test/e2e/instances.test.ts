@@ -49,7 +49,7 @@ describe('instances', () => {
     const instance = await register(service, 'facts', server, { password: PASSWORD });
     const info = await infoOf(server);
     expect(instance).toMatchObject({
-      name: 'facts', host: server.host, port: server.port, username: null, hasPassword: true, tls: null, acceptPartial: false, removedAt: null, runningJob: null, latestBackup: null,
+      name: 'facts', host: server.host, port: server.port, username: null, hasPassword: true, tls: null, acceptPartial: false, skipSyncDelay: false, removedAt: null, runningJob: null, latestBackup: null,
       server: {
         engine: server.engine, version: server.version, runId: info['run_id'], role: 'MASTER', mode: 'STANDALONE', maxMemoryBytes: '104857600', maxMemoryPolicy: 'allkeys-lru',
         keys: '4', databases: [{ database: 0, keys: '3', expiring: '1' }, { database: 3, keys: '1', expiring: '0' }],

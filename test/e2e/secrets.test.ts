@@ -22,7 +22,7 @@ const PASSWORD = 'canary-secret-8d4e';
 const METHODS: { readonly [Noun in keyof Services]: { readonly [Method in keyof Services[Noun]]: { verb: 'read' | 'operate'; args: unknown[] } } } = {
   instances: {
     get: { verb: 'read', args: ['ins_1'] }, getMany: { verb: 'read', args: [['ins_1']] }, list: { verb: 'read', args: [{}, {}] },
-    register: { verb: 'operate', args: [{ name: 'x', host: '127.0.0.1', port: 1, acceptPartial: false }] }, update: { verb: 'operate', args: [{ instanceId: 'ins_1' }] },
+    register: { verb: 'operate', args: [{ name: 'x', host: '127.0.0.1', port: 1, acceptPartial: false, skipSyncDelay: false }] }, update: { verb: 'operate', args: [{ instanceId: 'ins_1' }] },
     remove: { verb: 'operate', args: [{ instanceId: 'ins_1', deleteBackups: true }] }, probe: { verb: 'operate', args: [{ instanceId: 'ins_1' }] },
   },
   policies: {

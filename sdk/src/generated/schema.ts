@@ -2,4 +2,4 @@
 /** Version of this package. */
 export const SDK_VERSION = '0.1.0';
 /** SHA-256 of the schema files this package was generated from, in the order of their names. */
-export const SCHEMA_SHA256 = 'da966b5465688f029f059ce9003c48cec2f098d7859bff6142765a9db5d75ca7';
+export const SCHEMA_SHA256 = '26bb90171cd088fa356b4db82e3e354c7561a89cd0ae8599225769417f7da95d';

@@ -14,8 +14,9 @@ import { ServiceLockEntity } from './service-lock.entity.js';
 import { ServiceSettingEntity } from './service-setting.entity.js';
 import { SlotEntity } from './slot.entity.js';
 import { SourceSyncEntity } from './source-sync.entity.js';
+import { SyncDelayHoldEntity } from './sync-delay-hold.entity.js';
 
 export const ENTITIES = [
   ApiKeyEntity, BackupEntity, BackupLeaseEntity, IdempotencyKeyEntity, InstanceEntity, JobEntity, JobEventEntity, NoticeEntity, PolicyEntity,
-  ProjectEntity, RestoreEntity, RestorePlanEntity, ServiceLockEntity, ServiceSettingEntity, SlotEntity, SourceSyncEntity,
+  ProjectEntity, RestoreEntity, RestorePlanEntity, ServiceLockEntity, ServiceSettingEntity, SlotEntity, SourceSyncEntity, SyncDelayHoldEntity,
 ];

@@ -21,6 +21,7 @@ export class InstanceEntity {
   @Column('boolean') acceptPartial!: boolean;
   @Column('text') sourcePreference!: SourcePreference;
   @Column('jsonb', { nullable: true }) replica!: HostPort | null;
+  @Column('boolean', { default: false }) skipSyncDelay!: boolean;
   /** As the last probe found it; a restart of the server changes it. */
   @Column('text') runId!: string;
   @Column('jsonb', { transformer: richJson }) server!: ServerFactsRecord;

@@ -8,6 +8,8 @@ import { type RdbReader } from '../rdb/reader.js';
 import { type SourceLimits } from './limits.js';
 import { receiveRdb, type Sink } from './replication.js';
 import { scanRdb } from './scan/scan.js';
+import { type SyncDelayRecorder } from './sync-delay/hold.js';
+import { SyncDelaySkip } from './sync-delay/skip.js';
 
 export interface CapturePlan {
   /** How to get at the data. REPLICATION (default) turns to SCAN by itself where the server refuses it before the first byte. */
@@ -50,6 +52,8 @@ export interface CaptureDeps {
   dial: Dial;
   log: Log;
   syncs?: SyncGate | undefined;
+  /** Where it is given, the server's wait before a diskless save is skipped, and kept in mind here meanwhile. */
+  syncDelay?: SyncDelayRecorder | undefined;
   /** Handed what the gate let begin, also when the capture fails then; whoever takes it ends it. */
   onSync: (attempt: SyncAttempt) => void;
 }
@@ -127,6 +131,8 @@ class FlowProgress {
 const replicate = async (
   plan: CapturePlan, { endpoint, engine, node, history }: CaptureSource, { progress, sink }: { progress: FlowProgress; sink: Sink }, deps: CaptureDeps, signal: AbortSignal, onProgress: OnProgress,
 ): Promise<Captured> => {
+  // Without `capa eof` the server saves to its disk, and at once.
+  const skip = deps.syncDelay && plan.acceptDiskless !== false ? new SyncDelaySkip(endpoint, node.runId, { ...deps, recorder: deps.syncDelay, onProgress }) : undefined;
   const received = await receiveRdb(
     endpoint,
     deps,
@@ -135,9 +141,11 @@ const replicate = async (
       beforeSync: async () => {
         const attempt = await deps.syncs?.begin({ runId: node.runId, address: addressOf(node) });
         if (attempt) deps.onSync(attempt);
+        await skip?.begin(signal);
       },
       onEvent: (event) => {
         if (event.kind === 'snapshotting') onProgress({ kind: 'phase', phase: 'SNAPSHOTTING' });
+        else if (event.kind === 'saving') skip?.saving();
         else {
           progress.bytesTotal = event.length;
           onProgress({ kind: 'phase', phase: 'TRANSFERRING' });
@@ -146,7 +154,7 @@ const replicate = async (
     },
     signal,
     sink,
-  );
+  ).finally(() => skip?.end());
   progress.report();
   return { method: 'REPLICATION', replication: { id: received.replicationId, offset: received.offset }, closed: received.closed };
 };

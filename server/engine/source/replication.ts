@@ -28,6 +28,8 @@ export interface ReceiveOptions {
 export type ReceiveEvent =
   /** PSYNC was sent: the server forks and saves. */
   | { kind: 'snapshotting' }
+  /** The payload's header came: the server has begun to save, or, where it saves to its disk first, has saved. */
+  | { kind: 'saving' }
   /** The payload's first byte came. `length` is null where the server does not say how much it will send. */
   | { kind: 'transferring'; framing: Framing; length: bigint | null };
 
@@ -163,8 +165,8 @@ class Link {
         : { memoryBytes: SPILL_MEMORY, fileBytes: this.options.spillBytes ?? 4 * 1024 ** 3, directory: this.options.spillDirectory },
       (error) => this.fail(error),
     );
-    if (this.failure !== undefined) throw this.failure;
     await this.options.beforeSync?.();
+    if (this.failure !== undefined) throw this.failure;
     this.watch = new TransferWatch(this.address, this.limits, () => this.heldUp, (error) => this.fail(error));
     this.asked = true;
     this.options.onEvent?.({ kind: 'snapshotting' });
@@ -262,6 +264,7 @@ class Link {
   private onHeader(framing: Framing, length: bigint | null): void {
     this.framing = framing;
     this.length = length;
+    this.options.onEvent?.({ kind: 'saving' });
     if (length !== null) checkSize(this.address, length, this.limits);
   }
 

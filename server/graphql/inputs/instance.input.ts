@@ -37,6 +37,7 @@ export class RegisterInstanceInput implements RegisterInstance {
   @Field(() => Boolean, { defaultValue: false }) acceptPartial!: boolean;
   @Field(() => SourcePreferenceEnum, { defaultValue: 'PREFER_REPLICA' }) sourcePreference!: SourcePreference;
   @Field(() => ReplicaInput, { nullable: true }) replica?: HostPort | null;
+  @Field(() => Boolean, { defaultValue: false }) skipSyncDelay!: boolean;
 }
 
 /** A field that was not sent is absent here too, so that the service can tell it from `null`. */
@@ -52,6 +53,7 @@ export class UpdateInstanceInput implements UpdateInstance {
   @Field(() => Boolean, { nullable: true }) acceptPartial?: boolean | null;
   @Field(() => SourcePreferenceEnum, { nullable: true }) sourcePreference?: SourcePreference | null;
   @Field(() => ReplicaInput, { nullable: true }) replica?: HostPort | null;
+  @Field(() => Boolean, { nullable: true }) skipSyncDelay?: boolean | null;
 }
 
 @InputType()

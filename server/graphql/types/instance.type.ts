@@ -54,6 +54,7 @@ export class Instance extends Node implements Omit<InstanceRecord, 'projectId'> 
   @Field(() => Boolean) acceptPartial!: boolean;
   @Field(() => SourcePreferenceEnum) sourcePreference!: SourcePreference;
   @Field(() => ReplicaAddress, { nullable: true }) replica!: HostPort | null;
+  @Field(() => Boolean) skipSyncDelay!: boolean;
   @Field(() => DateTime) createdAt!: Date;
   @Field(() => DateTime) updatedAt!: Date;
   @Field(() => DateTime, { nullable: true }) removedAt!: Date | null;

@@ -19,6 +19,7 @@ export const createBackupTask = (deps: TakeBackupDeps): Task => ({
     const backup = job.backupId === null ? null : await deps.db.read.backups.get(job, job.backupId);
     if (!backup) throw new DomainError('NOT_FOUND', `Job ${job.id} has no backup.`);
     context.onProgress({ kind: 'phase', phase: 'PREPARING' });
+    await deps.settleSyncDelays(backup.instanceId);
     // An earlier attempt may have ended between its seal and its row.
     const earlier = job.attempt > 1 ? await sealedEarlier(deps, context, backup) : null;
     const change = earlier ?? (await takeBackup(deps, context, await meetServer(deps, context, backup.instanceId), backup)).change;

@@ -197,6 +197,7 @@ export const createRestoreTask = (deps: RestoreTaskDeps): Task => {
   return {
     async run(context) {
       const { restore, plan } = await load(context);
+      await deps.settleSyncDelays(restore.instanceId);
       if (restore.jobId !== context.job.id) return settleLate(context, restore);
       return context.job.attempt > 1 ? settle(context, restore) : carryOut(context, restore, plan);
     },

@@ -18,6 +18,7 @@ import { type BackupChange, type Database, type EnginePort, type Vault } from '.
 import { type BackupRecord, type InstanceRecord } from '../../services/records.js';
 import { createSyncGate } from '../../services/source-syncs.js';
 import { type TaskContext } from '../task.js';
+import { syncDelayRecorder } from './sync-delay.js';
 
 export interface TakeBackupDeps {
   db: Database;
@@ -35,6 +36,8 @@ export interface TakeBackupDeps {
   catchUpMs: number;
   /** Folder for what old servers send faster than it can be stored. */
   spillDirectory: string;
+  /** Puts back, on the servers of an instance, what dead runs have left there. Never rejects. */
+  settleSyncDelays(instanceId: string): Promise<void>;
   /** Told the size of every RDB that was captured, in bytes. */
   captured?: ((bytes: number) => void) | undefined;
 }
@@ -75,8 +78,8 @@ export const meetServer = async (deps: TakeBackupDeps, context: TaskContext, ins
 export const takeBackup = async (
   deps: TakeBackupDeps, context: TaskContext, { instance, endpoint }: Met, backup: BackupRecord,
 ): Promise<{ change: BackupChange; result: BackupResult }> => {
-  refuseWhereImpossible(instance);
   const { job, assertOwned, onProgress, signal } = context;
+  refuseWhereImpossible(instance);
   const { engine, version, runId } = instance.server;
   // A safety copy is of exactly what is going to be replaced, and an emergency waits for no limit.
   const isSafetyCopy = backup.trigger === 'PRE_RESTORE';
@@ -88,7 +91,7 @@ export const takeBackup = async (
       softwareVersion: deps.softwareVersion, method: instance.capabilities.backup.method ?? undefined, scanKeysPerSecond: deps.scanKeysPerSecond, limits: deps.limits, spillDirectory: deps.spillDirectory,
       sourcePreference: isSafetyCopy ? 'MASTER' : instance.sourcePreference, replica: instance.replica, allows: (of, at) => !deps.gate.isOff(of, at),
     },
-    { ...deps.backupDeps, assertOwned, syncs }, signal, onProgress,
+    { ...deps.backupDeps, assertOwned, syncs, syncDelay: instance.skipSyncDelay ? syncDelayRecorder(context, instance.id) : undefined }, signal, onProgress,
   );
   deps.captured?.(Number(result.plainBytes));
   return { result, change: availableChange(result.manifest) };

@@ -32,6 +32,7 @@ const instanceFrom = (manifest: Manifest, scope: Scope, name: string, at: Date):
   return {
     ...(source.address ?? NO_ADDRESS),
     id: source.instanceId, projectId: scope.projectId, name, username: null, hasPassword: false, tls: null, acceptPartial: coverage.kind === 'SHARD', sourcePreference: 'PREFER_REPLICA', replica: null,
+    skipSyncDelay: false,
     createdAt: at, updatedAt: at, removedAt: null,
     server: {
       probedAt: manifest.startedAt, engine: source.engine, version: source.version, runId: source.runId, role: 'MASTER',

@@ -122,7 +122,7 @@ describe('mutations', () => {
     expect(body).toEqual({ data: { registerInstance: { instance: { id: one.id }, userErrors: [] } } });
     await edge.ask('mutation { updateInstance(input: { instanceId: "ins_1", password: null }) { userErrors { code } } }');
     expect(inputs.map((input) => JSON.parse(JSON.stringify(input)) as unknown)).toEqual([
-      { name: 'orders', host: 'h', port: 6379, tls: { insecureSkipVerify: false }, acceptPartial: false, sourcePreference: 'PREFER_REPLICA' }, { instanceId: 'ins_1', password: null },
+      { name: 'orders', host: 'h', port: 6379, tls: { insecureSkipVerify: false }, acceptPartial: false, sourcePreference: 'PREFER_REPLICA', skipSyncDelay: false }, { instanceId: 'ins_1', password: null },
     ]);
     expect(Object.keys(inputs[1] ?? {}).sort()).toEqual(['instanceId', 'password']);
   });

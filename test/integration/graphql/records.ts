@@ -7,7 +7,7 @@ export const newId = (kind: IdKind): string => makeId(kind, new Date(), randomBy
 const AT = new Date('2026-03-01T02:00:00.000Z');
 
 export const instance = (over: Partial<InstanceRecord> = {}): InstanceRecord => ({
-  id: newId('instance'), projectId: PROJECT, name: 'orders', host: '10.0.0.5', port: 6379, username: null, hasPassword: true, tls: null, acceptPartial: false, sourcePreference: 'PREFER_REPLICA', replica: null,
+  id: newId('instance'), projectId: PROJECT, name: 'orders', host: '10.0.0.5', port: 6379, username: null, hasPassword: true, tls: null, acceptPartial: false, sourcePreference: 'PREFER_REPLICA', replica: null, skipSyncDelay: false,
   createdAt: AT, updatedAt: AT, removedAt: null,
   server: {
     probedAt: AT, engine: 'REDIS', version: '7.0.15', runId: 'a'.repeat(40), role: 'MASTER', mode: 'STANDALONE', usedMemoryBytes: 1_099_511_627_776n,

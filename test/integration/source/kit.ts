@@ -1,7 +1,7 @@
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Dial, type EngineProgress, type Log, type SyncGate } from '../../../server/engine/ports.js';
-import { type BackupPlan, type BackupResult, runBackup } from '../../../server/engine/backup.js';
+import { type BackupDeps, type BackupPlan, type BackupResult, runBackup } from '../../../server/engine/backup.js';
 import { openFilesystemStore } from '../../../server/engine/store/filesystem.js';
 import { type Store } from '../../../server/engine/store/store.js';
 import { ALLOW_EVERYTHING, createDial } from '../../../server/security/dial.js';
@@ -42,6 +42,8 @@ export interface Source {
 }
 
 export interface Attempt {
+  /** Over those that every backup has. */
+  deps?: Partial<BackupDeps>;
   plan?: Partial<BackupPlan>;
   signal?: AbortSignal;
   onProgress?: (progress: EngineProgress) => void;
@@ -51,7 +53,7 @@ export interface Attempt {
 }
 
 /** One backup of a source into a shelf, with what it reported. */
-export const backUp = async (source: Source, shelf: Shelf, { plan = {}, signal, onProgress, dial: dialled = dial, syncs }: Attempt = {}): Promise<BackupResult & { phases: string[] }> => {
+export const backUp = async (source: Source, shelf: Shelf, { plan = {}, deps = {}, signal, onProgress, dial: dialled = dial, syncs }: Attempt = {}): Promise<BackupResult & { phases: string[] }> => {
   const phases: string[] = [];
   const { host, port, username, password } = source;
   const result = await runBackup(
@@ -60,7 +62,7 @@ export const backUp = async (source: Source, shelf: Shelf, { plan = {}, signal, 
       source: { instanceId: 'ins_0123456789abcdefghjkmnpqrs', instanceName: 'source', engine: 'REDIS', version: '7.0.15', runId: source.runId, coverage: { kind: 'INSTANCE' } },
       softwareVersion: '0.0.0', spillDirectory: shelf.root, ...plan,
     },
-    { dial: dialled, syncs, store: shelf.store, keys: RING, clock: { now: () => new Date() }, log: quiet },
+    { dial: dialled, syncs, store: shelf.store, keys: RING, clock: { now: () => new Date() }, log: quiet, ...deps },
     signal ?? new AbortController().signal,
     (progress) => {
       if (progress.kind === 'phase') phases.push(progress.phase);
