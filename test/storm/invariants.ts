@@ -5,7 +5,7 @@ import { openFilesystemStore } from '../../server/engine/store/filesystem.js';
 import { masterKeysFromText } from '../../server/security/master-key.js';
 import { digest } from '../kit/digest.js';
 import { type Deeds } from './deeds.js';
-import { type World } from './world.js';
+import { SYNC_DELAY, type World } from './world.js';
 
 /** How a job may fail when its workers are killed. Everything else is a fault. */
 const EXPECTED_FAILURES: ReadonlySet<string> = new Set(['INTERRUPTED', 'TARGET_STATE_UNKNOWN', 'CONFIRMATION_REQUIRED', 'INSTANCE_BUSY']);
@@ -86,20 +86,25 @@ const jobBreaches = async ({ sql }: World): Promise<string[]> => {
     if (state !== 'COMPLETED') found.push(`${kind} ${id} is left ${state}`);
     else if (!EXPECTED_FAILURES.has(failure?.code ?? '')) found.push(`${kind} ${id} failed: ${String(failure?.code)} ${String(failure?.message)}`);
   }
-  for (const { job_id: id, count } of await sql<{ job_id: string; count: string }>(`SELECT job_id, count(*) FROM job_events WHERE job_state = 'COMPLETED' GROUP BY job_id HAVING count(*) <> 1`)) {
+  for (const { job_id: id, count } of await sql<{ job_id: string; count: string }>(`SELECT job_id, count(*) FROM job_events WHERE job_state = 'COMPLETED' AND kind = 'STATE' GROUP BY job_id HAVING count(*) <> 1`)) {
     found.push(`Job ${id} has ended ${count} times`);
   }
   for (const { job_id: id } of await sql<{ job_id: string }>(`SELECT job_id FROM job_events GROUP BY job_id HAVING count(*) <> count(DISTINCT sequence)`)) found.push(`Events of job ${id} are doubled`);
   return found;
 };
 
-/** Nobody follows us, nobody is followed, and every target holds what its restores say. */
+/** Nobody follows us, nobody is followed, every server waits as it did before, and every target holds what its restores say. */
 const serverBreaches = async ({ sql, sources, targets }: World): Promise<string[]> => {
   const found: string[] = [];
   for (const { name, redis, digest: wanted } of sources) {
     if (!/^role:master/m.test(await redis.cli('INFO', 'replication'))) found.push(`Source ${name} is no master`);
     if ((await digest(redis)) !== wanted) found.push(`Source ${name} has other data than at the beginning`);
   }
+  for (const { name, redis } of [...sources, ...targets]) {
+    const [, delay] = (await redis.cli('CONFIG', 'GET', 'repl-diskless-sync-delay')).split('\n');
+    if (delay !== SYNC_DELAY) found.push(`${name} is left with a repl-diskless-sync-delay of ${String(delay)}`);
+  }
+  for (const { host, port } of await sql<{ host: string; port: number }>('SELECT host, port FROM sync_delay_holds')) found.push(`The delay of ${host}:${port} was never settled`);
   const digests = new Map(sources.map(({ instanceId, digest: own }) => [instanceId, own]));
   for (const target of targets) {
     const info = await target.redis.cli('INFO', 'replication');

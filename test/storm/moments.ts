@@ -6,6 +6,7 @@ import { LEASE_MS, type World } from './world.js';
 /** Where a process is when it is struck: a condition on the rows of jobs, or the holder of the lock of retention and reconciling. */
 const MOMENTS: Readonly<Record<string, string | null>> = {
   'a backup begins': `kind = 'BACKUP' AND phase = 'PREPARING'`,
+  'a delay is ours': `EXISTS (SELECT 1 FROM sync_delay_holds h WHERE h.job_id = jobs.id AND h.fence = jobs.fence)`,
   'a backup is transferred': `kind = 'BACKUP' AND phase = 'TRANSFERRING'`,
   'a backup is committed': `kind = 'BACKUP' AND phase IN ('VERIFYING', 'SEALING')`,
   'a restore begins': `kind = 'RESTORE' AND phase IN ('PREPARING', 'SNAPSHOTTING', 'VERIFYING', 'SEALING')`,

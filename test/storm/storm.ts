@@ -32,10 +32,10 @@ export interface StormReport {
 
 /** All that was asked for has come to an end. */
 const quietened = async ({ sql }: World): Promise<boolean> => {
-  const [left] = await sql<{ jobs: string; slots: string; due: string }>(
+  const [left] = await sql<{ jobs: string; slots: string; due: string; holds: string }>(
     `SELECT (SELECT count(*) FROM jobs WHERE state <> 'COMPLETED') AS jobs, (SELECT count(*) FROM slots WHERE state = 'DUE') AS slots,
-            (SELECT count(*) FROM backup_policies WHERE next_run_at <= clock_timestamp()) AS due`);
-  return left?.jobs === '0' && left.slots === '0' && left.due === '0';
+            (SELECT count(*) FROM sync_delay_holds) AS holds, (SELECT count(*) FROM backup_policies WHERE next_run_at <= clock_timestamp()) AS due`);
+  return left?.jobs === '0' && left.slots === '0' && left.due === '0' && left.holds === '0';
 };
 
 const passedSince = async ({ sql }: World, since: Date): Promise<boolean> => {

@@ -33,17 +33,19 @@ export interface World {
   stop(): Promise<void>;
 }
 
+/** Of every server, in seconds; each backup takes it away for a moment. */
+export const SYNC_DELAY = '1';
 export const LEASE_MS = 2_000;
 /** Unsealed files are swept after so long. */
 export const UNSEALED_MS = 2_000;
 const WORKER = {
-  ROLE: 'worker', LEASE_SECONDS: String(LEASE_MS / 1000), UPKEEP_SECONDS: '1', UNSEALED_SECONDS: String(UNSEALED_MS / 1000), DRAIN_SECONDS: '3', LOG_FORMAT: 'json', LOG_LEVEL: 'info',
+  ROLE: 'worker', LEASE_SECONDS: String(LEASE_MS / 1000), UPKEEP_SECONDS: '1', NET_SECONDS: '5', UNSEALED_SECONDS: String(UNSEALED_MS / 1000), DRAIN_SECONDS: '3', LOG_FORMAT: 'json', LOG_LEVEL: 'info',
 };
 
 const quiet = (): void => undefined;
 
 const startServer = async (name: string, keys: number, config: Record<string, string>): Promise<Omit<Server, 'instanceId'>> => {
-  const redis = await startRedis({ config: { rdbcompression: 'no', ...config } });
+  const redis = await startRedis({ config: { rdbcompression: 'no', 'repl-diskless-sync-delay': SYNC_DELAY, ...config } });
   await redis.cli('DEBUG', 'POPULATE', String(keys), name, '500');
   return { name, redis, digest: await digest(redis) };
 };
@@ -92,7 +94,7 @@ const build = async (stops: (() => Promise<unknown>)[], stop: () => Promise<void
   const sdk = api.client(await firstKeyOf([api]));
   const registered: Server[] = [];
   for (const server of servers) {
-    const { id } = await sdk.instances.register({ name: server.name, host: server.redis.host, port: server.redis.port });
+    const { id } = await sdk.instances.register({ name: server.name, host: server.redis.host, port: server.redis.port, skipSyncDelay: true });
     registered.push({ ...server, instanceId: id });
   }
 
