@@ -165,6 +165,7 @@ class Link {
         : { memoryBytes: SPILL_MEMORY, fileBytes: this.options.spillBytes ?? 4 * 1024 ** 3, directory: this.options.spillDirectory },
       (error) => this.fail(error),
     );
+    if (this.failure !== undefined) throw this.failure;
     await this.options.beforeSync?.();
     if (this.failure !== undefined) throw this.failure;
     this.watch = new TransferWatch(this.address, this.limits, () => this.heldUp, (error) => this.fail(error));
