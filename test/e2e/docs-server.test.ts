@@ -21,7 +21,7 @@ const first = (cells: readonly string[]): string => codeIn(cells[0] ?? '')[0] ??
 
 it('has no blocks that nobody runs', () => {
   // `store-adopt` is run by store-adopt.test.ts, `s3-policy` by s3.test.ts, `archive` by archive-command.test.ts, `notice` and `webhook` by webhook.test.ts.
-  expect(readBlocks(DOC).map(({ run }) => run)).toEqual(['s3-policy', 'archive', 'store-adopt', 'backup-user', 'restore-user', 'probes', 'notice', 'webhook']);
+  expect(readBlocks(DOC).map(({ run }) => run)).toEqual(['s3-policy', 'archive', 'store-adopt', 'backup-user', 'restore-user', 'skip-user', 'probes', 'notice', 'webhook']);
 });
 
 describe('the table of configuration', () => {
@@ -117,6 +117,10 @@ describe('the lists of names', () => {
     expect(known.length).toBeGreaterThan(8);
     expect(readTable(DOC, 'Warnings').map((row) => `${first(row)} ${String(row[1] === 'yes')}`).sort()).toEqual(known.sort());
   });
+  it('of what a job says of a delay is complete', () => {
+    const known = matches(source('engine/source/sync-delay/skip.ts') + source('jobs/upkeep/settle-sync-delays.ts'), /'(SYNC_DELAY_[A-Z_]+)'/g);
+    expect(readTable(DOC, 'What the job says of it').map(first).sort()).toEqual([...new Set(known)].sort());
+  });
   it('of folders of the code is complete', () => {
     const folders = readdirSync(fileURLToPath(new URL('../../server', import.meta.url)), { withFileTypes: true }).filter((entry) => entry.isDirectory()).map(({ name }) => name);
     const named = readTable(DOC, 'The code').flatMap((row) => codeIn(row[0] ?? '')).filter((name) => /^\w+\/$/.test(name)).map((name) => name.slice(0, -1));
@@ -177,6 +181,20 @@ describe('a running service', () => {
     expect(metrics).toContain(`snapback_captured_bytes_total ${String(BigInt(backup.sizeBytes ?? 0) + BigInt((await sdk.backups.get(restore.safetyBackup?.id ?? ''))?.sizeBytes ?? 0))}\n`);
     expect(metrics).toContain(`snapback_restored_bytes_total ${String(backup.sizeBytes)}\n`);
     expect(metrics).toMatch(/snapback_job_duration_seconds_count\{kind="RESTORE",conclusion="SUCCEEDED"\} 1/);
+  });
+
+  it('skips the delay of a server with the rights that this needs', async () => {
+    const { sdk } = service;
+    for (const line of redisCommands(block('skip-user').code)) expect(await source.cli(...line)).toBe('OK');
+    await source.cli('CONFIG', 'SET', 'repl-diskless-sync-delay', '5');
+    const [from] = await sdk.instances.list({ nameContains: 'from' }).toArray({ limit: 1 });
+    const instanceId = from?.id ?? '';
+    await sdk.instances.update({ instanceId, skipSyncDelay: true });
+    const started = await sdk.backups.create({ instanceId, name: 'without delay' });
+    await sdk.backups.wait(started);
+    expect((await sdk.jobs.get(started.job))?.notices.map(({ code }) => code)).toEqual(['SYNC_DELAY_SKIPPED']);
+    await sdk.instances.update({ instanceId, skipSyncDelay: false });
+    await source.cli('CONFIG', 'SET', 'repl-diskless-sync-delay', '0');
   });
 
   it('says beforehand which right is missing, where the user may ask', async () => {
