@@ -80,7 +80,7 @@ describe('an instance whose backups skip the server\'s delay', () => {
     const server = await start(1);
     servers.push(await startRedis({ replicaOf: server }));
     await waitFor(async () => (await server.cli('INFO', 'replication')).includes('state=online'), { message: 'the replica to follow' });
-    const instance = await register(service, 'with a replica', server, { skipSyncDelay: true });
+    const instance = await register(service, 'with a replica', server, { skipSyncDelay: true, sourcePreference: 'MASTER' });
     const { job } = await backUp(service, instance.id);
     expect((await service.sdk.jobs.get(job?.id ?? ''))?.notices).toEqual([{ code: 'SYNC_DELAY_KEPT', message: expect.stringContaining('1 replica is attached') as string }]);
     expect([await delayOf(server), await changes(server)]).toEqual(['1', 0]);
