@@ -128,6 +128,21 @@ describe('which server a backup is read from', () => {
     await inStep(replica, master);
   });
 
+  it('and it is the one whose delay is skipped, where the instance says so', async () => {
+    const { sdk } = service;
+    const delayed = await until(startReplica(master, { config: { 'repl-diskless-sync-delay': '5' } }));
+    await sdk.instances.update({ instanceId: instance.id, skipSyncDelay: true, replica: { host: delayed.host, port: delayed.port } });
+    const begun = performance.now();
+    const backup = await backUp(service, instance.id);
+    expect(performance.now() - begun).toBeLessThan(4_000);
+    expect(backup).toMatchObject({ source: { role: 'REPLICA', port: delayed.port } });
+    const notices = (await sdk.jobs.get(backup.job?.id ?? ''))?.notices ?? [];
+    expect(notices.map(({ code }) => code)).toEqual(['REPLICA_SOURCE', 'SYNC_DELAY_SKIPPED']);
+    expect(notices[1]?.message).toContain(`127.0.0.1:${delayed.port} was 0 instead of 5`);
+    expect(await delayed.cli('CONFIG', 'GET', 'repl-diskless-sync-delay')).toMatch(/5$/);
+    await sdk.instances.update({ instanceId: instance.id, skipSyncDelay: false, replica: null });
+  });
+
   it('never by two of us at once: one that was registered by itself, too', async () => {
     const { sdk } = service;
     await populate(master, 1_000, 100);
