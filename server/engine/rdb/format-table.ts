@@ -59,6 +59,11 @@ export const TYPE_SINCE_REDIS: Readonly<Record<number, Since>> = {
   22: HASH_FIELD_TTL, 23: HASH_FIELD_TTL, 24: HASH_FIELD_TTL, 25: HASH_FIELD_TTL,
 };
 
+/** Types from 22 on in files with Valkey's word; below, the two engines mean the same. */
+export const TYPE_SINCE_VALKEY: Readonly<Record<number, Since>> = {
+  22: { REDIS: null, VALKEY: '9.0' },
+};
+
 export const OPCODE_SINCE_REDIS: Readonly<Record<number, Since>> = {
   243: sinceRedis('8.6', null),
   // Valkey 8 writes slot notes in cluster mode under RDB 11, which neither Redis 7.2 nor Valkey 7.2 knows.

@@ -65,7 +65,7 @@ function headerSince(facts: LoadFacts, engine: Engine): string | null | undefine
  * Whether the file holds data of modules that come with Redis since 8. Their encodings change between patch releases under
  * one name and number: the vector sets of 8.0.6 end an 8.0.2 that loads them (redis/redis#14144).
  */
-function hasBundledModules(facts: LoadFacts, source: ServerVersion | null): boolean {
+export function hasBundledModules(facts: Pick<RdbSummary, 'modules'>, source: ServerVersion | null): boolean {
   if (source === null) return facts.modules.includes('vectorset');
   return facts.modules.length > 0 && source.engine === 'REDIS' && compareVersions(source.version, '8.0.0-rc1') >= 0;
 }
@@ -154,7 +154,8 @@ export function canLoad(
   return { ok: true };
 }
 
-function hasModule(type: string, modules: readonly string[] | undefined): boolean {
+/** @param modules names from `MODULE LIST`; undefined when they could not be read */
+export function hasModule(type: string, modules: readonly string[] | undefined): boolean {
   if (modules === undefined) return false;
   const accepted = [type, ...(MODULE_OF_TYPE.find(([pattern]) => pattern.test(type))?.[1] ?? [])].map((name) => name.toLowerCase());
   return modules.some((name) => accepted.includes(name.toLowerCase()));
