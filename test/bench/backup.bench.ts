@@ -10,6 +10,7 @@ import { startRedis, type RedisServer } from '../kit/redis.js';
 import { sleep } from '../kit/wait.js';
 import { readOptions } from './options.js';
 import { median, round, runBench, tell, toMiB } from './report.js';
+import { measureSmall } from './small-backup.js';
 import { startS3Process } from './s3-process.js';
 import { startServiceProcess, type ServiceProcess } from './service-process.js';
 
@@ -76,9 +77,10 @@ const checkBackup = async ({ sdk }: ServiceProcess, backupId: string, source: Re
 };
 
 await runBench(async (defer) => {
-  const { mib, data, store, profileDirectory } = readOptions();
+  const { small, mib, data, store, profileDirectory } = readOptions();
   const folder = makeTempDir('bench');
   defer(() => removeTempDir(folder));
+  if (small) return measureSmall(folder, defer, { redisCli: measureRedisCli, ours: measureService, check: checkBackup });
   const source = await startRedis();
   defer(() => source.stop());
   const { keys } = await fillBytes(source, { mib: mib + Math.ceil(mib / 50), ...(data ? { unit: data } : {}) });

@@ -3,6 +3,8 @@ import { type FillUnit } from '../kit/fill.js';
 import { EVERYDAY_DATA } from './everyday-data.js';
 
 export interface BenchOptions {
+  /** A megabyte, on a server with its default settings. */
+  small: boolean;
   /** RDB bytes of the data, in MiB. */
   mib: number;
   /** `everyday`: what an application keeps; `blobs`: most of it incompressible, 770 bytes a key. */
@@ -20,12 +22,12 @@ const SMALLEST_MIB = 100;
 export const readOptions = (args: readonly string[] = process.argv.slice(2)): BenchOptions => {
   const { values } = parseArgs({
     args: [...args],
-    options: { json: { type: 'boolean' }, size: { type: 'string', default: '100m' }, data: { type: 'string', default: 'everyday' }, store: { type: 'string', default: 'folder' }, 'cpu-prof': { type: 'string' } },
+    options: { json: { type: 'boolean' }, small: { type: 'boolean', default: false }, size: { type: 'string', default: '100m' }, data: { type: 'string', default: 'everyday' }, store: { type: 'string', default: 'folder' }, 'cpu-prof': { type: 'string' } },
   });
   const match = /^(\d+)([mg])$/i.exec(values.size);
   const mib = Number(match?.[1]) * (UNITS[match?.[2]?.toLowerCase() ?? ''] ?? Number.NaN);
   if (!(mib >= SMALLEST_MIB)) throw new Error(`--size takes ${SMALLEST_MIB}m or more, such as 500m or 1g, not "${values.size}"`);
   if (values.data !== 'everyday' && values.data !== 'blobs') throw new Error(`--data takes everyday or blobs, not "${values.data}"`);
   if (values.store !== 'folder' && values.store !== 's3') throw new Error(`--store takes folder or s3, not "${values.store}"`);
-  return { mib, store: values.store, data: values.data === 'everyday' ? EVERYDAY_DATA : undefined, profileDirectory: values['cpu-prof'] };
+  return { small: values.small, mib, store: values.store, data: values.data === 'everyday' ? EVERYDAY_DATA : undefined, profileDirectory: values['cpu-prof'] };
 };
