@@ -43,7 +43,8 @@ describe('an instance whose backups skip the server\'s delay', () => {
 
   it('waits for nothing, and leaves its server as it was; without the setting nothing of it is touched', async () => {
     const { sdk } = service;
-    const server = await start(1);
+    // The server counts in whole seconds.
+    const server = await start(2);
     const { id: instanceId, skipSyncDelay } = await register(service, 'plain', server);
     expect(skipSyncDelay).toBe(false);
     const waited = await sdk.jobs.get((await backUp(service, instanceId)).job?.id ?? '');
