@@ -22,6 +22,11 @@ const start = async (seconds = 5, options: RedisServerOptions = {}): Promise<Red
 };
 const delayOf = async (server: RedisServer): Promise<string> => (await server.cli('CONFIG', 'GET', DELAY)).split('\n')[1] ?? '';
 const changes = async (server: RedisServer): Promise<number> => Number(/cmdstat_config\|set:calls=(\d+)/.exec(await server.cli('INFO', 'commandstats'))?.[1] ?? 0);
+/** From the request for the data until it came. */
+const waitedMs = (job: Job | null): number => {
+  const phase = job?.phases.find(({ phase: name }) => name === 'SNAPSHOTTING');
+  return Date.parse(phase?.endedAt ?? '') - Date.parse(phase?.startedAt ?? '');
+};
 const codes = (job: Job | null | undefined): string[] => job?.notices.map(({ code }) => code) ?? [];
 
 describe('an instance whose backups skip the server\'s delay', () => {
@@ -49,17 +54,15 @@ describe('an instance whose backups skip the server\'s delay', () => {
     expect(skipSyncDelay).toBe(false);
     const waited = await sdk.jobs.get((await backUp(service, instanceId)).job?.id ?? '');
     expect([codes(waited), await changes(server)]).toEqual([[], 0]);
-    const snapshotting = waited?.phases.find(({ phase }) => phase === 'SNAPSHOTTING');
-    expect(Date.parse(snapshotting?.endedAt ?? '') - Date.parse(snapshotting?.startedAt ?? '')).toBeGreaterThan(500);
+    expect(waitedMs(waited)).toBeGreaterThan(500);
 
     await server.cli('CONFIG', 'SET', DELAY, '5');
     expect(await sdk.instances.update({ instanceId, skipSyncDelay: true })).toMatchObject({ skipSyncDelay: true, name: 'plain' });
-    const begun = performance.now();
     const quick = await backUp(service, instanceId);
-    expect(performance.now() - begun).toBeLessThan(4_000);
     expect(quick).toMatchObject({ state: 'AVAILABLE', keys: '100' });
     const job = await sdk.jobs.get(quick.job?.id ?? '');
     expect(job?.notices).toEqual([{ code: 'SYNC_DELAY_SKIPPED', message: expect.stringMatching(/was 0 instead of 5 for \d+ ms, and is 5 again\.$/) as string }]);
+    expect(waitedMs(job)).toBeLessThan(3_500);
     expect([await delayOf(server), await changes(server)]).toEqual(['5', 3]);
     expect(await sql('SELECT * FROM sync_delay_holds')).toEqual([]);
     expect(await sdk.instances.update({ instanceId, name: 'renamed' })).toMatchObject({ skipSyncDelay: true });

@@ -217,7 +217,7 @@ describe('faults in the middle', () => {
     expect(received).toMatchObject({ bytes: BigInt(seen), framing: 'EOF_MARK', rdbOnly: true });
     expect(seen).toBeGreaterThan(40 * 1024 * 1024);
     expect(most).toBeLessThan(40 * 1024 * 1024);
-    expect(events.map((event) => event.kind)).toEqual(['snapshotting', 'transferring']);
+    expect(events.map((event) => event.kind)).toEqual(['snapshotting', 'saving', 'transferring']);
   });
 });
 
