@@ -97,14 +97,16 @@ export interface StreamShape {
   layout: 1 | 2 | 3;
   /** Listpacks of entries: opaque here, so a server will not load them. */
   nodes?: number;
+  /** What the stream's head says; default: the number of nodes. */
+  entries?: number;
   groups?: { name: string; pending: number; consumers: { name: string; pending: number }[] }[];
 }
 
-export function streamBytes({ layout, nodes = 1, groups = [] }: StreamShape): Buffer {
+export function streamBytes({ layout, nodes = 1, entries = nodes, groups = [] }: StreamShape): Buffer {
   const id = Buffer.concat([int64(1), int64(2)]);
   const parts: Buffer[] = [lengthBytes(nodes)];
   for (let node = 0; node < nodes; node++) parts.push(stringBytes(id), stringBytes(Buffer.alloc(40, node)));
-  parts.push(lengthBytes(nodes), lengthBytes(1_700_000_000_000n), lengthBytes(0));
+  parts.push(lengthBytes(entries), lengthBytes(1_700_000_000_000n), lengthBytes(0));
   if (layout > 1) for (let at = 0; at < 5; at++) parts.push(lengthBytes(at));
   parts.push(lengthBytes(groups.length));
   for (const group of groups) {

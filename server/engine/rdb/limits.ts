@@ -19,5 +19,5 @@ export const MAX_AUX = 64;
 export const MAX_AUX_NAME = 64;
 export const MAX_AUX_VALUE = 512;
 
-/** Longest key that is handed to `onKey`, in bytes. */
-export const MAX_EVENT_KEY = 1_024;
+/** Longest name of a key that is handed to `onKey` whole, unless its reader says otherwise, in bytes. */
+export const DEFAULT_MAX_NAME_BYTES = 1_024;

@@ -27,3 +27,28 @@ export function expandLzf(input: Uint8Array, length: number): Uint8Array | null 
   }
   return to === length ? output : null;
 }
+
+/** What the beginning of a block expands to, as far as it goes: at most `most` bytes, fewer where the input ends or is not valid. */
+export function expandLzfStart(input: Uint8Array, most: number): Uint8Array {
+  const output = new Uint8Array(most);
+  let from = 0;
+  let to = 0;
+  while (from < input.length && to < most) {
+    const control = input[from++] as number;
+    if (control < 32) {
+      const run = Math.min(control + 1, input.length - from, most - to);
+      output.set(input.subarray(from, from + run), to);
+      from += run;
+      to += run;
+      continue;
+    }
+    let run = control >>> 5;
+    if (run === 7) run += input[from++] ?? 0;
+    const low = input[from++];
+    if (low === undefined) break;
+    const back = ((control & 31) << 8) + low + 1;
+    if (back > to) break;
+    for (const end = Math.min(most, to + run + 2); to < end; to++) output[to] = output[to - back] as number;
+  }
+  return output.subarray(0, to);
+}

@@ -1,3 +1,4 @@
+import { Packing } from './packing.js';
 import { type RdbMagic } from './summary.js';
 
 /**
@@ -37,16 +38,34 @@ export const AUX_END = 17;
 export const FUNCTION = 18;
 export const REFUSED = 19;
 
+/* Only in the programs that count elements, for those who listen for keys. */
+
+/** As COUNTED_STRINGS, LOOP and LENGTH; the length is the value's number of elements. */
+export const COUNT_STRINGS = 20;
+export const COUNT_LOOP = 21;
+export const COUNT_LENGTH = 22;
+/** One string whose beginning says how many elements are packed into it. A PACKED_END follows. */
+export const PACKED = 23;
+/** Operand: a Packing. */
+export const PACKED_END = 24;
+/** A length: how the next node of a list is kept. */
+export const CONTAINER = 25;
+
 export const EOF_OPCODE = 255;
 /** Types count up from 0, opcodes down from 255; nobody has come near the middle. */
 export const isOpcode = (code: number): boolean => code >= 128;
 
 const repeat = (body: readonly number[]): number[] => [LOOP, body.length + 1, ...body, NEXT];
 
+const countedRepeat = (body: readonly number[]): number[] => [COUNT_LOOP, body.length + 1, ...body, NEXT];
+const packed = (packing: Packing): number[] => [PACKED, PACKED_END, packing];
+
 const STREAM_ID = 16;
-const stream = (headLengths: number, groupLengths: number, consumerBytes: number): number[] => [
+/** @param entries LENGTH or COUNT_LENGTH, for the first of the head's lengths: the number of entries */
+const stream = (headLengths: number, groupLengths: number, consumerBytes: number, entries = LENGTH): number[] => [
   COUNTED_STRINGS, 2,
-  ...Array<number>(headLengths).fill(LENGTH),
+  entries,
+  ...Array<number>(headLengths - 1).fill(LENGTH),
   ...repeat([
     STRINGS, 1, ...Array<number>(groupLengths).fill(LENGTH),
     ...repeat([BYTES, STREAM_ID + 8, LENGTH]),
@@ -88,6 +107,39 @@ const REDIS_TYPES: Readonly<Record<number, number[]>> = {
 /** 23 is another type in Valkey 9.2 and is left unknown. */
 const VALKEY_TYPES: Readonly<Record<number, number[]>> = {
   22: repeat([STRINGS, 2, BYTES, 8]),
+};
+
+/** The same bytes, with their elements counted as far as lengths and heads tell. Those that are missing have none, or do not tell. */
+const COUNTING_COMMON_TYPES: Readonly<Record<number, number[]>> = {
+  1: [COUNT_STRINGS, 1],
+  2: [COUNT_STRINGS, 1],
+  3: countedRepeat([STRINGS, 1, TEXT_DOUBLE]),
+  4: [COUNT_STRINGS, 2],
+  5: countedRepeat([STRINGS, 1, BYTES, 8]),
+  9: packed(Packing.ZIPMAP),
+  10: packed(Packing.ZIPLIST),
+  11: packed(Packing.INTSET),
+  12: packed(Packing.ZIPLIST_PAIRS),
+  13: packed(Packing.ZIPLIST_PAIRS),
+  14: repeat(packed(Packing.ZIPLIST)),
+  15: stream(3, 2, 8, COUNT_LENGTH),
+  16: packed(Packing.LISTPACK_PAIRS),
+  17: packed(Packing.LISTPACK_PAIRS),
+  18: repeat([CONTAINER, ...packed(Packing.QUICKLIST_NODE)]),
+  19: stream(8, 3, 8, COUNT_LENGTH),
+  20: packed(Packing.LISTPACK),
+  21: stream(8, 3, 16, COUNT_LENGTH),
+};
+
+const COUNTING_REDIS_TYPES: Readonly<Record<number, number[]>> = {
+  22: countedRepeat([LENGTH, STRINGS, 2]),
+  23: packed(Packing.LISTPACK_TRIPLES),
+  24: [BYTES, 8, ...countedRepeat([LENGTH, STRINGS, 2])],
+  25: [BYTES, 8, ...packed(Packing.LISTPACK_TRIPLES)],
+};
+
+const COUNTING_VALKEY_TYPES: Readonly<Record<number, number[]>> = {
+  22: countedRepeat([STRINGS, 2, BYTES, 8]),
 };
 
 const COMMON_OPCODES: Readonly<Record<number, number[]>> = {
@@ -134,8 +186,23 @@ function assemble(types: Readonly<Record<number, number[]>>, opcodes: Readonly<R
   return { code: Uint8Array.from(code), start };
 }
 
+const TYPES = {
+  REDIS: { ...COMMON_TYPES, ...REDIS_TYPES },
+  VALKEY: { ...COMMON_TYPES, ...VALKEY_TYPES },
+};
+const OPCODES = {
+  REDIS: { ...COMMON_OPCODES, ...REDIS_OPCODES },
+  VALKEY: { ...COMMON_OPCODES, ...VALKEY_OPCODES },
+};
+
 /** 22 and 243 mean different things to the two engines, so the header's word chooses. */
 export const PROGRAMS: Readonly<Record<RdbMagic, Programs>> = {
-  REDIS: assemble({ ...COMMON_TYPES, ...REDIS_TYPES }, { ...COMMON_OPCODES, ...REDIS_OPCODES }),
-  VALKEY: assemble({ ...COMMON_TYPES, ...VALKEY_TYPES }, { ...COMMON_OPCODES, ...VALKEY_OPCODES }),
+  REDIS: assemble(TYPES.REDIS, OPCODES.REDIS),
+  VALKEY: assemble(TYPES.VALKEY, OPCODES.VALKEY),
+};
+
+/** They pass over the same bytes. */
+export const COUNTING_PROGRAMS: Readonly<Record<RdbMagic, Programs>> = {
+  REDIS: assemble({ ...TYPES.REDIS, ...COUNTING_COMMON_TYPES, ...COUNTING_REDIS_TYPES }, OPCODES.REDIS),
+  VALKEY: assemble({ ...TYPES.VALKEY, ...COUNTING_COMMON_TYPES, ...COUNTING_VALKEY_TYPES }, OPCODES.VALKEY),
 };

@@ -1,4 +1,5 @@
 import { Crc64 } from './crc64.js';
+import { DEFAULT_MAX_NAME_BYTES } from './limits.js';
 import { isOpcode } from './programs.js';
 import { rdbError } from './rdb-error.js';
 import { type RdbKeyEvent, type RdbMagic, type RdbSummary, type UnknownRecord } from './summary.js';
@@ -15,7 +16,9 @@ const OLDEST_VERSION = 5;
 
 export interface RdbReaderOptions {
   /** Called for every key once its value has passed. Costs nothing when absent. */
-  onKey?: (key: RdbKeyEvent) => void;
+  onKey?: ((key: RdbKeyEvent) => void) | undefined;
+  /** Longest name that `onKey` is given whole, in bytes. Memory grows up to it. Default 1,024. */
+  maxNameBytes?: number | undefined;
 }
 
 /** HEADER -> RECORDS -> CHECKSUM -> ENDED, or RECORDS -> UNKNOWN: an unknown record was met, only the caller knows the end. */
@@ -138,7 +141,8 @@ export class RdbReader {
     this.version = Number(header?.[2] ?? header?.[4] ?? 0);
     if (this.version === 0) throw rdbError('UNSUPPORTED_FORMAT', 'it does not begin with REDIS or VALKEY and a version', 0);
     if (this.version < OLDEST_VERSION) throw rdbError('UNSUPPORTED_FORMAT', `version ${this.version}, from before Redis 2.6`, 0);
-    this.walker = new Walker(this.magic, HEADER_BYTES, this.tally, this.options.onKey);
+    const { onKey, maxNameBytes = DEFAULT_MAX_NAME_BYTES } = this.options;
+    this.walker = new Walker(this.magic, HEADER_BYTES, this.tally, onKey && { onKey, maxNameBytes });
   }
 
   private checkCrc(): void {

@@ -43,7 +43,7 @@ export interface RdbSummary {
   unknown: UnknownRecord | null;
 }
 
-/** One key as the walk passed it. Valid only during the call: `key` is reused. */
+/** One key as the walk passed it. Valid only during the call: `key` and `name` are reused. */
 export interface RdbKeyEvent {
   database: number;
   type: KeyType;
@@ -51,10 +51,19 @@ export interface RdbKeyEvent {
   rdbType: number;
   /** Unix milliseconds, or null. Files may hold keys that have expired. */
   expiresAtMs: number | null;
-  /** The key's bytes, or null when it is longer than 1,024 bytes. */
+  /** The name's bytes, or null when there are more of them than the reader's `maxNameBytes`. */
   key: Uint8Array | null;
+  /** The same, or as much of the beginning as could be kept. */
+  name: Uint8Array;
+  /** Bytes of the whole name. */
+  nameBytes: number;
   /** Where the record's type byte stands, from the start of the file; expiry and idle notes stand before it. */
   offset: number;
   /** Bytes from the type byte to the end of the value, as stored. */
   bytes: number;
+  /**
+   * Elements, fields, members or entries, as lengths in the file and heads of packed values say. Null for strings and modules, and where such a head has
+   * no room for so many.
+   */
+  elements: number | null;
 }

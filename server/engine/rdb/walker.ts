@@ -1,12 +1,19 @@
 import { StringCapture } from './capture.js';
 import { HeadReader, littleEndian32, MAX_HEAD } from './head-reader.js';
-import { MAX_AUX_NAME, MAX_AUX_VALUE, MAX_EVENT_KEY, MAX_LENGTH } from './limits.js';
+import { MAX_AUX_NAME, MAX_AUX_VALUE, MAX_LENGTH } from './limits.js';
+import { PACKED_HEAD_BYTES, packedElements } from './packing.js';
 import * as program from './programs.js';
 import { rdbError } from './rdb-error.js';
 import { type RdbKeyEvent, type RdbMagic } from './summary.js';
 import { keyTypeOf, type Tally } from './tally.js';
 
 type Outcome = 'WALKING' | 'EOF' | 'UNKNOWN';
+
+export interface KeyListener {
+  onKey: (key: RdbKeyEvent) => void;
+  /** Longest name that is handed over whole. */
+  maxNameBytes: number;
+}
 
 /**
  * Walks the records of an RDB file without building values. Fed chunk by chunk; heads that a chunk's end cuts are kept
@@ -21,8 +28,11 @@ export class Walker {
   private readonly code: Uint8Array;
   private readonly start: Uint16Array;
   private readonly head = new HeadReader();
-  private readonly capture = new StringCapture();
-  private capturing = false;
+  /** Of the key, or a note. */
+  private readonly text = new StringCapture();
+  private readonly valueHead = new StringCapture();
+  /** What the string that is being passed over goes to. */
+  private capturing: StringCapture | null = null;
   private auxName: string | null = null;
 
   // Where the walk stands between two chunks.
@@ -41,11 +51,15 @@ export class Walker {
   private recordAt = 0;
   private expiring = false;
   private expiresAtMs = 0;
+  /** -1 and NaN: not known. */
+  private elements = -1;
+  private container = 0;
 
   /** @param offset where the first record stands, behind the file's header. */
-  constructor(magic: RdbMagic, offset: number, private readonly tally: Tally, private readonly onKey?: (key: RdbKeyEvent) => void) {
-    this.code = program.PROGRAMS[magic].code;
-    this.start = program.PROGRAMS[magic].start;
+  constructor(magic: RdbMagic, offset: number, private readonly tally: Tally, private readonly keys?: KeyListener) {
+    const programs = keys === undefined ? program.PROGRAMS : program.COUNTING_PROGRAMS;
+    this.code = programs[magic].code;
+    this.start = programs[magic].start;
     this.offset = offset;
   }
 
@@ -86,32 +100,32 @@ export class Walker {
     walk: for (;;) {
       if (skip !== 0) {
         const part = Math.min(skip, end - pos);
-        if (this.capturing) this.capture.add(buf, pos, pos + part);
+        if (this.capturing !== null) this.capturing.add(buf, pos, pos + part);
         pos += part;
         skip -= part;
         if (skip !== 0) break;
-        this.capturing = false;
+        this.capturing = null;
       }
       if (strings !== 0) {
         do {
           if (pos >= stop) break walk;
           const first = buf[pos] as number;
-          if (first < 0x40 && !this.capturing) {
+          if (first < 0x40 && this.capturing === null) {
             pos += 1 + first;
             if (pos > end) {
               skip = pos - end;
               pos = end;
             }
           } else {
-            const body = head.readString(buf, pos, end, base, this.capturing ? this.capture : null);
+            const body = head.readString(buf, pos, end, base, this.capturing);
             if (body < 0) {
               this.carry(buf, pos, end);
               break walk;
             }
-            if (this.capturing || head.length > end - body) {
+            if (this.capturing !== null || head.length > end - body) {
               skip = head.length;
               pos = body;
-              if (skip === 0) this.capturing = false;
+              if (skip === 0) this.capturing = null;
             } else pos = body + head.length;
           }
           strings--;
@@ -131,10 +145,11 @@ export class Walker {
         pc = this.start[byte] as number;
         if (byte < 128 && pc !== 0) {
           this.rdbType = byte;
-          if (this.onKey !== undefined) {
+          if (this.keys !== undefined) {
             this.recordAt = base + pos;
-            this.capturing = true;
-            this.capture.begin(MAX_EVENT_KEY);
+            this.elements = -1;
+            this.capturing = this.text;
+            this.text.begin(this.keys.maxNameBytes);
           }
           pos++;
           strings = 1;
@@ -172,13 +187,13 @@ export class Walker {
         case program.AUX_NAME:
         case program.AUX_VALUE:
           if (step === program.AUX_VALUE) this.auxName = this.capturedText();
-          this.capture.begin(step === program.AUX_NAME ? MAX_AUX_NAME : MAX_AUX_VALUE);
-          this.capturing = true;
+          this.text.begin(step === program.AUX_NAME ? MAX_AUX_NAME : MAX_AUX_VALUE);
+          this.capturing = this.text;
           strings = 1;
           pc++;
           continue;
         case program.AUX_END:
-          tally.addNote(this.auxName, this.capture.take());
+          tally.addNote(this.auxName, this.text.take());
           pc++;
           continue;
         case program.FUNCTION:
@@ -207,6 +222,18 @@ export class Walker {
           pc++;
           continue;
         }
+        case program.PACKED:
+          this.valueHead.begin(PACKED_HEAD_BYTES);
+          this.capturing = this.valueHead;
+          strings = 1;
+          pc++;
+          continue;
+        case program.PACKED_END: {
+          const packed = packedElements(code[pc + 1] as number, this.valueHead.takeStart(), this.container);
+          this.elements = this.elements === -1 ? packed : this.elements + packed;
+          pc += 2;
+          continue;
+        }
         default:
           break;
       }
@@ -222,6 +249,19 @@ export class Walker {
         case program.LENGTH:
           pc++;
           break;
+        case program.COUNT_LENGTH:
+          this.elements = head.length;
+          pc++;
+          break;
+        case program.CONTAINER:
+          this.container = head.length;
+          pc++;
+          break;
+        case program.COUNT_STRINGS:
+          this.elements = head.length;
+          strings = this.count(base + pos) * (code[pc + 1] as number);
+          pc += 2;
+          break;
         case program.COUNTED_STRINGS:
           strings = this.count(base + pos) * (code[pc + 1] as number);
           pc += 2;
@@ -231,6 +271,8 @@ export class Walker {
           pc += 2;
           break;
         case program.LOOP:
+        case program.COUNT_LOOP:
+          if (step === program.COUNT_LOOP) this.elements = head.length;
           if (this.count(base + pos) === 0) pc += 2 + (code[pc + 1] as number);
           else {
             pc += 2;
@@ -279,18 +321,22 @@ export class Walker {
     tally.keys++;
     tally.database.keys++;
     if (this.expiring) tally.database.expiring++;
-    if (this.onKey !== undefined) {
-      this.onKey({
+    if (this.keys !== undefined) {
+      const { text, elements } = this;
+      const key = text.take();
+      this.keys.onKey({
         database: tally.databaseNumber, type: keyTypeOf(type), rdbType: type,
         expiresAtMs: this.expiring ? this.expiresAtMs : null,
-        key: this.capture.take(), offset: this.recordAt, bytes: end - this.recordAt,
+        key, name: key ?? text.takeStart(), nameBytes: text.length,
+        offset: this.recordAt, bytes: end - this.recordAt,
+        elements: elements >= 0 ? elements : null,
       });
     }
     this.expiring = false;
   }
 
   private capturedText(): string | null {
-    const bytes = this.capture.take();
+    const bytes = this.text.take();
     return bytes === null ? null : Buffer.from(bytes).toString('utf8');
   }
 

@@ -34,9 +34,9 @@ const walk = (file: Buffer, chunk: () => number, onKey?: (key: RdbKeyEvent) => v
 const outcomeOf = (file: Buffer, chunk: () => number, listening: boolean): Walk => {
   let keys = 0;
   let digest = 0;
-  const onKey = ({ database, rdbType, expiresAtMs, key, offset, bytes }: RdbKeyEvent): void => {
+  const onKey = ({ database, rdbType, expiresAtMs, key, name, nameBytes, offset, bytes, elements }: RdbKeyEvent): void => {
     keys += 1;
-    for (const value of [database, rdbType, expiresAtMs ?? -1, offset, bytes, key?.length ?? -1, key?.[0] ?? -1, key?.at(-1) ?? -1]) digest = (Math.imul(digest, 31) + (value % 2 ** 31)) | 0;
+    for (const value of [database, rdbType, expiresAtMs ?? -1, offset, bytes, key?.length ?? -1, key?.[0] ?? -1, key?.at(-1) ?? -1, name.length, nameBytes, elements ?? -1]) digest = (Math.imul(digest, 31) + (value % 2 ** 31)) | 0;
   };
   try {
     const summary = walk(file, chunk, listening ? onKey : undefined);

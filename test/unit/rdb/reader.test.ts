@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { RdbReader } from '../../../server/engine/rdb/reader.js';
 import { type RdbKeyEvent } from '../../../server/engine/rdb/summary.js';
-import { lzfRun, RdbBuilder } from '../../kit/rdb-builder.js';
-import { expandLzf } from '../../../server/engine/rdb/lzf.js';
+import { int64, lengthBytes, lzfBytes, lzfRun, RdbBuilder, stringBytes } from '../../kit/rdb-builder.js';
+import { expandLzf, expandLzfStart } from '../../../server/engine/rdb/lzf.js';
 import { CHUNK_SIZES, read, readIn, SAMPLES } from './samples.js';
 
 const sample = (name: string): Buffer => {
@@ -16,7 +16,7 @@ describe.each(Object.entries(SAMPLES))('a file with %s', (_, make) => {
     const file = make();
     const results = CHUNK_SIZES.map((size) => {
       const keys: object[] = [];
-      const summary = readIn(file, size, { onKey: (key) => keys.push({ ...key, key: key.key && Buffer.from(key.key).toString('hex') }) });
+      const summary = readIn(file, size, { onKey: (key) => keys.push({ ...key, key: key.key && Buffer.from(key.key).toString('hex'), name: Buffer.from(key.name).toString('hex') }) });
       // The walk takes other paths when nobody listens.
       expect(readIn(file, size)).toEqual(summary);
       expect(BigInt(keys.length)).toBe(summary.keys);
@@ -118,9 +118,70 @@ describe('onKey', () => {
     readIn(sample('compressed strings'), 5, { onKey: ({ key }) => keys.push(key && Buffer.from(key).toString()) });
     expect(keys).toEqual(['a', 'k'.repeat(500), 'b', 'c']);
   });
+
+  it('gives the beginning of a name that is longer than is wanted, and its length', () => {
+    const file = new RdbBuilder(11).select(0).string('k'.repeat(5_000), 'v').raw([0], lzfBytes(lzfRun(107, 70_000), 70_000), stringBytes('v')).string('short', 'v').build();
+    const names = (size: number, maxNameBytes?: number): unknown[] => {
+      const found: unknown[] = [];
+      readIn(file, size, { onKey: ({ key, name, nameBytes }) => found.push([key?.length ?? null, Buffer.from(name).toString(), nameBytes]), maxNameBytes });
+      return found;
+    };
+    for (const size of CHUNK_SIZES) {
+      expect(names(size)).toEqual([[null, 'k'.repeat(1_024), 5_000], [null, 'k'.repeat(1_024), 70_000], [5, 'short', 5]]);
+      expect(names(size, 70_000)).toEqual([[5_000, 'k'.repeat(5_000), 5_000], [70_000, 'k'.repeat(70_000), 70_000], [5, 'short', 5]]);
+      expect(names(size, 3)).toEqual([[null, 'kkk', 5_000], [null, 'kkk', 70_000], [null, 'sho', 5]]);
+    }
+  });
+
+  it('counts elements by the lengths in the file and the heads of packed values', () => {
+    const listpack = (count: number, size = 30): Buffer => {
+      const bytes = Buffer.alloc(size, 9);
+      bytes.writeUInt16LE(count, 4);
+      return bytes;
+    };
+    const ziplist = (count: number): Buffer => {
+      const bytes = Buffer.alloc(30, 9);
+      bytes.writeUInt16LE(count, 8);
+      return bytes;
+    };
+    const compressedZiplist = lzfBytes(Buffer.concat([Buffer.from([9]), ziplist(0x1234).subarray(0, 10), Buffer.from([0xe0, 11, 0])]), 30);
+    const intset = Buffer.alloc(16);
+    intset.writeUInt32LE(70_000, 4);
+    // A listpack as it is when compressed: its ten first bytes as they are, then a run.
+    const compressed = lzfBytes(Buffer.concat([Buffer.from([9]), listpack(12).subarray(0, 10), Buffer.from([0xe0, 11, 0])]), 30);
+    const file = new RdbBuilder(12).select(0)
+      .string('string', 'v').module('module', 'MBbloom--', [{ uint: 2 }])
+      .collection(1, 'list', ['a', 'b', 'c']).collection(2, 'set', []).hash('hash', { f: 'v', g: 'w' }).textSortedSet('text', { a: 1, b: NaN }).sortedSet('sorted', { a: 1, b: 2, c: 3 })
+      .value(9, 'zipmap', stringBytes('\u0003x')).value(9, 'zipmap of many', stringBytes(Buffer.from([254, 1])))
+      .value(10, 'ziplist', stringBytes(ziplist(5))).value(10, 'compressed', compressedZiplist).value(11, 'intset', stringBytes(intset)).value(12, 'ziplist pairs', stringBytes(ziplist(6))).value(13, 'ziplist hash', stringBytes(ziplist(8)))
+      .value(13, 'ziplist of many', stringBytes(ziplist(0xffff))).value(13, 'ziplist that is odd', stringBytes(ziplist(7)))
+      .collection(14, 'quicklist', [ziplist(3), ziplist(4)]).collection(14, 'quicklist of many', [ziplist(3), ziplist(0xffff), ziplist(1)])
+      .value(16, 'listpack hash', stringBytes(listpack(10))).value(17, 'listpack sorted', compressed).value(20, 'listpack set', stringBytes(listpack(7)))
+      .value(18, 'quicklist 2', lengthBytes(3), lengthBytes(2), stringBytes(listpack(3)), lengthBytes(1), stringBytes('p'.repeat(2_000)), lengthBytes(2), compressed)
+      .value(25, 'field ttl', int64(1n), stringBytes(listpack(9))).redisTtlHash('field ttl of many', 1n, [['f', 'v', 0], ['g', 'w', 9]]).value(20, 'cut', stringBytes('x'))
+      .stream('stream', { layout: 3, nodes: 2, entries: 777 }).build();
+    const expected = {
+      string: null, module: null, list: 3, set: 0, hash: 2, text: 2, sorted: 3, zipmap: 3, 'zipmap of many': null, ziplist: 5, compressed: 0x1234, intset: 70_000, 'ziplist pairs': 3, 'ziplist hash': 4,
+      'ziplist of many': null, 'ziplist that is odd': null, quicklist: 7, 'quicklist of many': null, 'listpack hash': 5, 'listpack sorted': 6, 'listpack set': 7, 'quicklist 2': 16,
+      'field ttl': 3, 'field ttl of many': 2, cut: null, stream: 777,
+    };
+    for (const size of CHUNK_SIZES) {
+      const found: Record<string, number | null> = {};
+      readIn(file, size, { onKey: ({ key, elements }) => { found[Buffer.from(key ?? []).toString()] = elements; } });
+      expect(found).toEqual(expected);
+    }
+    const valkey = new RdbBuilder(80).select(0).valkeyTtlHash('h', [['f', 'v', -1n], ['g', 'w', 1n], ['h', 'x', 1n]]).build();
+    readIn(valkey, 7, { onKey: ({ elements }) => expect(elements).toBe(3) });
+  });
 });
 
 describe('LZF', () => {
+  it('expands the beginning of a block, as far as there is one', () => {
+    for (const most of [0, 1, 5, 300, 1_000]) expect(expandLzfStart(lzfRun(7, 1_000), most)).toEqual(new Uint8Array(most).fill(7));
+    const cut = (block: number[]): number[] => [...expandLzfStart(Uint8Array.from(block), 10)];
+    expect([cut([]), cut([5, 1]), cut([0, 1, 0x20]), cut([0, 1, 0x20, 5]), cut([0, 1, 0xe0]), cut([0, 1, 0xe0, 0, 0])]).toEqual([[], [1], [1], [1], [1], Array(10).fill(1)]);
+  });
+
   it('expands runs of every length', () => {
     for (let length = 4; length < 1_000; length++) {
       expect(expandLzf(lzfRun(7, length), length)).toEqual(new Uint8Array(length).fill(7));

@@ -86,6 +86,23 @@ describe('files of a real server', () => {
     expect(found.get('9 past')).toBe(33_000_000_000_000);
   });
 
+  it('give the number of elements as the server counts them', async () => {
+    const client = server.client();
+    const count = { LIST: 'LLEN', SET: 'SCARD', SORTED_SET: 'ZCARD', HASH: 'HLEN', STREAM: 'XLEN' };
+    const found: { database: number; command: string; key: Buffer; elements: number | null }[] = [];
+    readIn(await saved(), 4_096, {
+      onKey: ({ database, key, type, elements }) => {
+        if (type === 'STRING' || type === 'MODULE') expect(elements).toBeNull();
+        else found.push({ database, command: count[type], key: Buffer.from(key ?? []), elements });
+      },
+    });
+    expect(found.length).toBeGreaterThan(13);
+    for (const { database, command, key, elements } of found) {
+      await client.select(database);
+      expect([key.toString(), elements]).toEqual([key.toString(), await client.call(command, key)]);
+    }
+  });
+
   it('show one flipped bit, wherever it is', async () => {
     const file = await saved();
     for (let at = 9; at < file.length; at += 4_999) {
