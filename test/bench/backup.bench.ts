@@ -9,6 +9,7 @@ import { makeTempDir, removeTempDir } from '../kit/processes.js';
 import { startRedis, type RedisServer } from '../kit/redis.js';
 import { sleep } from '../kit/wait.js';
 import { readOptions } from './options.js';
+import { measureParallel } from './parallel-backup.js';
 import { median, round, runBench, tell, toMiB } from './report.js';
 import { measureSmall } from './small-backup.js';
 import { startS3Process } from './s3-process.js';
@@ -77,18 +78,32 @@ const checkBackup = async ({ sdk }: ServiceProcess, backupId: string, source: Re
 };
 
 await runBench(async (defer) => {
-  const { small, mib, data, store, profileDirectory } = readOptions();
+  const { small, mib, data, store, parallel, profileDirectory } = readOptions();
   const folder = makeTempDir('bench');
   defer(() => removeTempDir(folder));
   if (small) return measureSmall(folder, defer, { redisCli: measureRedisCli, ours: measureService, check: checkBackup });
-  const source = await startRedis();
-  defer(() => source.stop());
-  const { keys } = await fillBytes(source, { mib: mib + Math.ceil(mib / 50), ...(data ? { unit: data } : {}) });
+  const servers: RedisServer[] = [];
+  let keys = 0;
+  for (let at = 0; at < parallel; at += 1) {
+    const server = await startRedis();
+    defer(() => server.stop());
+    ({ keys } = await fillBytes(server, { mib: mib + Math.ceil(mib / 50), ...(data ? { unit: data } : {}) }));
+    servers.push(server);
+  }
+  const [source] = servers;
+  if (!source) throw new Error('No server was started');
   const s3 = store === 's3' ? await startS3Process() : undefined;
   if (s3) defer(() => s3.stop());
   const service = await startServiceProcess({ dataDir: join(folder, 'data'), profileDirectory, settings: s3?.settings ?? {} });
   defer(() => service.stop());
-  const { id: instanceId } = await service.sdk.instances.register({ name: 'bench', host: source.host, port: source.port });
+  const instanceIds: string[] = [];
+  for (const [at, { host, port }] of servers.entries()) instanceIds.push((await service.sdk.instances.register({ name: `bench ${String(at)}`, host, port })).id);
+  if (parallel > 1) {
+    tell(`${parallel} servers ${source.engine} ${source.version}, each filled with ${keys} keys`);
+    const measured = await measureParallel({ servers, instanceIds, service, folder }, (backupId, at) => checkBackup(service, backupId, servers[at] ?? source));
+    return { bench: 'backup', data: data ? 'everyday' : 'blobs', sizeMiB: mib, parallel, ...measured };
+  }
+  const [instanceId = ''] = instanceIds;
   tell(`${source.engine} ${source.version} filled with ${keys} keys; ${PAIRS} pairs, the first is dropped`);
 
   const file = join(folder, 'redis-cli.rdb');

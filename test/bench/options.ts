@@ -11,6 +11,8 @@ export interface BenchOptions {
   data: FillUnit | undefined;
   /** Where archives go: a folder, or an S3 server in a process of its own on this machine. */
   store: 'folder' | 's3';
+  /** So many servers at once; 1: the comparison of one backup with one redis-cli. */
+  parallel: number;
   /** Folder for a CPU profile of the service; undefined: none is taken. */
   profileDirectory: string | undefined;
 }
@@ -22,12 +24,14 @@ const SMALLEST_MIB = 100;
 export const readOptions = (args: readonly string[] = process.argv.slice(2)): BenchOptions => {
   const { values } = parseArgs({
     args: [...args],
-    options: { json: { type: 'boolean' }, small: { type: 'boolean', default: false }, size: { type: 'string', default: '100m' }, data: { type: 'string', default: 'everyday' }, store: { type: 'string', default: 'folder' }, 'cpu-prof': { type: 'string' } },
+    options: { json: { type: 'boolean' }, small: { type: 'boolean', default: false }, size: { type: 'string', default: '100m' }, data: { type: 'string', default: 'everyday' }, store: { type: 'string', default: 'folder' }, parallel: { type: 'string', default: '1' }, 'cpu-prof': { type: 'string' } },
   });
   const match = /^(\d+)([mg])$/i.exec(values.size);
   const mib = Number(match?.[1]) * (UNITS[match?.[2]?.toLowerCase() ?? ''] ?? Number.NaN);
   if (!(mib >= SMALLEST_MIB)) throw new Error(`--size takes ${SMALLEST_MIB}m or more, such as 500m or 1g, not "${values.size}"`);
   if (values.data !== 'everyday' && values.data !== 'blobs') throw new Error(`--data takes everyday or blobs, not "${values.data}"`);
   if (values.store !== 'folder' && values.store !== 's3') throw new Error(`--store takes folder or s3, not "${values.store}"`);
-  return { small: values.small, mib, store: values.store, data: values.data === 'everyday' ? EVERYDAY_DATA : undefined, profileDirectory: values['cpu-prof'] };
+  const parallel = Number(values.parallel);
+  if (!(Number.isInteger(parallel) && parallel >= 1 && parallel <= 16)) throw new Error(`--parallel takes 1 to 16, not "${values.parallel}"`);
+  return { small: values.small, mib, parallel, store: values.store, data: values.data === 'everyday' ? EVERYDAY_DATA : undefined, profileDirectory: values['cpu-prof'] };
 };

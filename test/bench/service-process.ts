@@ -13,6 +13,8 @@ const MAIN = fileURLToPath(new URL('../../../server/main.js', import.meta.url));
 export interface ServiceProcess {
   sdk: Client;
   meter: ProcessMeter;
+  /** One value of /metrics. */
+  metric(name: string): Promise<number>;
   stop(): Promise<void>;
 }
 
@@ -46,6 +48,12 @@ export const startServiceProcess = async ({ dataDir, profileDirectory, settings 
   return {
     sdk,
     meter: new ProcessMeter(pid),
+    async metric(name) {
+      const text = await (await fetch(`${url}/metrics`, { headers: { authorization: `Bearer ${token}` } })).text();
+      const value = new RegExp(`^${name} (\\S+)$`, 'm').exec(text)?.[1];
+      if (value === undefined) throw new Error(`/metrics has no ${name}`);
+      return Number(value);
+    },
     async stop() {
       sdk.close();
       child.kill('SIGTERM');

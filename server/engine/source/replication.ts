@@ -70,7 +70,7 @@ const SPILL_MEMORY = 16 * 1024 * 1024;
 const FULL_CHUNK = 48 * 1024;
 const GATHER_MS = 2;
 /** A sink that never waits still lets other work run after so many bytes. */
-const YIELD_EVERY = 1024 * 1024;
+const YIELD_EVERY = 256 * 1024;
 /** An rdb-only server closes by itself; closing first can log a killed child there. */
 const FIN_WAIT_MS = 300;
 
