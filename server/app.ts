@@ -11,7 +11,7 @@ import { EVENTS_CHANNEL } from './db/repositories/job-event.repository.js';
 import { addressOf } from './domain/address.js';
 import { type EngineGate, engineGate } from './domain/capability.js';
 import { makeId } from './domain/ids.js';
-import { canCompress, openArchive, readManifest, type KeyRing } from './engine/archive/archive.js';
+import { canCompress, openArchive, SealingThreads, readManifest, type KeyRing } from './engine/archive/archive.js';
 import { openControl } from './engine/control.js';
 import { dialAgents } from './engine/dial-agents.js';
 import { type Clock, type Dial } from './engine/ports.js';
@@ -83,6 +83,8 @@ export interface AppOptions {
   clock?: Clock;
   /** Keeps the first admin key for its owner; called once in the life of a database. */
   keepFirstKey: (text: string) => Promise<void>;
+  /** The built `sealing/thread.js`, for blocks to be sealed on threads. Default: on this one. */
+  sealingThread?: URL | undefined;
   /** Measures the whole process too; once per process. */
   processMetrics?: boolean;
 }
@@ -209,7 +211,7 @@ export const startApp = async (options: AppOptions): Promise<App> => {
   }
 };
 
-const build = async ({ config, databaseUrl, log, clock: given, keepFirstKey, processMetrics }: AppOptions, started: (() => Promise<void>)[]): Promise<App> => {
+const build = async ({ config, databaseUrl, log, clock: given, keepFirstKey, sealingThread, processMetrics }: AppOptions, started: (() => Promise<void>)[]): Promise<App> => {
   const works = config.role !== 'api';
   const ran = await migrate(databaseUrl);
   if (ran.length > 0) log.debug('Migrated the database.', { migrations: ran });
@@ -228,6 +230,8 @@ const build = async ({ config, databaseUrl, log, clock: given, keepFirstKey, pro
   const dial = createDial(ALLOW_EVERYTHING);
   const store = await openStore(config, db, { dial, log });
   started.push(() => store.close());
+  const threads = sealingThread && new SealingThreads(sealingThread);
+  started.push(async () => threads?.close());
   await attachStore(db, store, log);
   const spillDirectory = join(config.dataDir, 'spill');
   await mkdir(spillDirectory, { recursive: true, mode: 0o700 });
@@ -273,7 +277,7 @@ const build = async ({ config, databaseUrl, log, clock: given, keepFirstKey, pro
   if (compression !== config.compression) log.warn('this machine cannot compress as it should; archives are compressed otherwise', { wanted: config.compression, instead: compression });
   const syncDelays = createSyncDelaySettler({ db, vault, dial, clock, log, worker });
   const taskDeps = {
-    db, vault, gate, engine, ids, link, spillDirectory, softwareVersion: VERSION, backupDeps: { dial, store, keys, codec: { name: compression }, clock, log },
+    db, vault, gate, engine, ids, link, spillDirectory, softwareVersion: VERSION, backupDeps: { dial, store, keys, codec: { name: compression }, threads, clock, log },
     limits: { maxBytes: config.limits.maxBackupBytes, totalMs: config.limits.maxBackupMs, idleMs: config.limits.sourceIdleMs },
     scanKeysPerSecond: config.limits.scanKeysPerSecond, syncLimits: config.limits.syncs, catchUpMs: config.catchUpMs,
     settleSyncDelays: (instanceId: string) => syncDelays.settleOn(instanceId),
@@ -352,6 +356,7 @@ const build = async ({ config, databaseUrl, log, clock: given, keepFirstKey, pro
         databaseClock.stop();
       },
       () => hub.stop(),
+      async () => threads?.close(),
       () => store.close(),
       close,
     );

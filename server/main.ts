@@ -86,7 +86,7 @@ const run = async (config: Config, log: Logger, stops: Stop[], { signal, fail }:
   }
   const keyFile = join(config.dataDir, 'admin-key');
   const app = await startApp({
-    config, databaseUrl, log, processMetrics: true,
+    config, databaseUrl, log, processMetrics: true, sealingThread: new URL('./engine/archive/sealing/thread.js', import.meta.url),
     keepFirstKey: async (text) => void (await writeSecretFile(keyFile, `${text}\n`, { replace: true })),
   });
   // The sample ends after the service, whose jobs may be at work on it.

@@ -2,13 +2,12 @@ import { addressOf } from '../domain/address.js';
 import { type CaptureMethod, consistencyOf, type Coverage, type DatabaseCount, type Engine, type Trigger } from '../domain/backup.js';
 import { abortReason, DomainError, type ErrorCode } from '../domain/errors.js';
 import { type HostPort, type SourceNode, type SourcePreference } from '../domain/source.js';
-import { type CodecChoice, createArchive, type KeyRing, type Manifest, removeAttempts } from './archive/archive.js';
+import { type CodecChoice, createArchive, type KeyRing, type Manifest, removeAttempts, type SealingThreads } from './archive/archive.js';
 import { manifestKey } from './archive/layout.js';
 import { openControl } from './control.js';
 import { type Clock, type Dial, type Endpoint, type Log, type OnProgress, type SyncAttempt, type SyncGate } from './ports.js';
 import { infoFacts, slotsOfMyself } from './probe/info-facts.js';
 import { optional } from './probe/optional.js';
-import { RdbReader } from './rdb/reader.js';
 import { type RdbSummary } from './rdb/summary.js';
 import { capture, type CapturePlan, type CaptureSource } from './source/capture.js';
 import { DEFAULT_SOURCE_LIMITS } from './source/limits.js';
@@ -52,6 +51,8 @@ export interface BackupDeps {
   keys: KeyRing;
   /** How they are compressed. Default LZ4, where it can be had. */
   codec?: CodecChoice | undefined;
+  /** Where blocks are walked, compressed and sealed. Default: on the calling thread. */
+  threads?: SealingThreads | undefined;
   clock: Clock;
   log: Log;
   /** Rejects when this work is no longer ours (the lease is lost). Awaited right before the archive is sealed, and before its manifest. */
@@ -109,19 +110,18 @@ export const runBackup = async (plan: BackupPlan, deps: BackupDeps, signal: Abor
 
 /** From one server into one archive. */
 const take = async (plan: BackupPlan, server: Met, { node, startedAt }: { node: SourceNode; startedAt: Date }, deps: BackupDeps, signal: AbortSignal, onProgress: OnProgress): Promise<BackupResult> => {
-  const archive = await createArchive(deps.store, { backupId: plan.backupId, attempt: plan.attempt, keys: deps.keys, codec: deps.codec, signal });
+  const archive = await createArchive(deps.store, { backupId: plan.backupId, attempt: plan.attempt, keys: deps.keys, codec: deps.codec, walk: true, threads: deps.threads, signal });
   let disconnected: Promise<void> | undefined;
   let attempt: SyncAttempt | undefined;
   let sealed = false;
   try {
-    const reader = new RdbReader();
     const onSync = (begun: SyncAttempt): void => {
       attempt = begun;
     };
-    const captured = await capture(plan, sourceAt(node, plan, server), { reader, archive }, { ...deps, onSync }, signal, onProgress);
+    const captured = await capture(plan, sourceAt(node, plan, server), archive, { ...deps, onSync }, signal, onProgress);
     disconnected = captured.closed;
     onProgress({ kind: 'phase', phase: 'VERIFYING' });
-    const summary = reader.finish();
+    const summary = await archive.content();
     if (signal.aborted) throw abortReason(signal);
     await deps.assertOwned?.();
     onProgress({ kind: 'phase', phase: 'SEALING' });

@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { createClient, type Client } from '../../sdk/src/index.js';
 import { startApp, type App } from '../../server/app.js';
 import { readConfig, type Config } from '../../server/config/config.js';
@@ -6,6 +7,7 @@ import { type Clock } from '../../server/engine/ports.js';
 import { createLogger } from '../../server/telemetry/logger.js';
 import { createTestDatabase } from './postgres.js';
 import { makeTempDir, removeTempDir } from './processes.js';
+import { transpile } from './transpile.js';
 
 export interface TestServiceOptions {
   /** Settings as an operator would give them. Without others, a server may be asked for its data as often as tests do. */
@@ -31,6 +33,10 @@ export interface TestService {
   stop(): Promise<void>;
 }
 
+let thread: URL | undefined;
+/** Threads run JavaScript only. */
+const sealingThread = (): URL => (thread ??= pathToFileURL(join(transpile('server/engine', 'server/domain'), 'server/engine/archive/sealing/thread.js')));
+
 /** Starts a service in this process over a database of its own. `stop` it in `afterAll` or `finally`. */
 export const startService = async ({ env = {}, clock }: TestServiceOptions = {}): Promise<TestService> => {
   const database = await createTestDatabase();
@@ -41,7 +47,7 @@ export const startService = async ({ env = {}, clock }: TestServiceOptions = {})
   let key = '';
   const start = (): Promise<App> =>
     startApp({
-      config, databaseUrl: database.url, log, ...(clock ? { clock } : {}),
+      config, databaseUrl: database.url, log, sealingThread: sealingThread(), ...(clock ? { clock } : {}),
       keepFirstKey: (text) => {
         key = text;
         return Promise.resolve();

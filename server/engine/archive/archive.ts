@@ -6,6 +6,7 @@ export { listArchives, removeArchive, removeUnsealed, type ArchiveEntry } from '
 export { readManifest, readManifestUnproven, type ReadManifestOptions } from './manifest-reader.js';
 export { writerOf, type Artifact, type Manifest, type ManifestFacts, type SourceIdentity } from './manifest.js';
 export { canCompress, type CodecChoice } from './codec/codec.js';
+export { SealingThreads } from './sealing/threads.js';
 export { type KnownArchive } from './known-archive.js';
 export { masterKeysAmong, rotateBackupKey, type KeyRing, type WrappingKey } from './keys.js';
 export { DEFAULT_BLOCK_SIZE, parseArchiveKey, type BlockSize } from './layout.js';

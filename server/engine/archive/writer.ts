@@ -2,7 +2,6 @@ import { randomBytes } from 'node:crypto';
 import { DomainError, abortReason } from '../../domain/errors.js';
 import { type ObjectWriter, type Store } from '../store/store.js';
 import { removeManifestOf } from './attempts.js';
-import { BlockPipeline, type Frame } from './block-pipeline.js';
 import { DEFAULT_CODEC, codecFor, type CodecChoice } from './codec/codec.js';
 import {
   BLOCK_SIZES, DEFAULT_BLOCK_SIZE, FOOTER_BYTES, SALT_BYTES, archivePrefix, attemptOf, encodeBlockHeader, encodeFooter, encodeHeader, encodeIndex,
@@ -10,7 +9,11 @@ import {
 } from './layout.js';
 import { makeBackupKey, manifestKeyFrom, removeBackupKey, storeBackupKey, type KeyRing } from './keys.js';
 import { encodeManifest, type Manifest, type ManifestFacts, type StoredArtifact } from './manifest.js';
+import { type RdbSummary } from '../rdb/summary.js';
 import { sealFor, type Seal } from './seal.js';
+import { type Frame } from './sealing/frame.js';
+import { createSealing, type Sealing } from './sealing/sealing.js';
+import { type SealingThreads } from './sealing/threads.js';
 import { readWhole, writeWhole } from './whole-object.js';
 
 export interface CreateArchiveOptions {
@@ -25,6 +28,10 @@ export interface CreateArchiveOptions {
   /** Blocks under way at once, default 4, about 10 MiB with the default block size. */
   depth?: number | undefined;
   signal?: AbortSignal | undefined;
+  /** The bytes are an RDB, to be walked as they come: see `content`. Default false. */
+  walk?: boolean | undefined;
+  /** Where blocks are walked, compressed and sealed. Default: here. */
+  threads?: SealingThreads | undefined;
   /** Source of the object's salt, of the backup's key, and of the nonce it is wrapped with, for reproducible archives. Default: the system's. */
   random?: ((bytes: number) => Uint8Array) | undefined;
 }
@@ -34,11 +41,17 @@ export interface ArchiveWriter {
   readonly plainBytes: bigint;
   /** Bytes written to the store so far; lags behind by the blocks under way. */
   readonly storedBytes: bigint;
+  /** How far the walk is; lags behind by a tenth of a second, or the blocks under way. */
+  readonly walked: { bytes: bigint; keys: bigint };
+  /** Aborted with the first fault of the walk or of a block, which may show when nobody calls. */
+  readonly faulted: AbortSignal;
   /**
    * Appends bytes of the RDB file. The chunk may be of any size and is free again when the promise has resolved; a promise
    * that takes its time is the back-pressure. One call at a time.
    */
   write(chunk: Uint8Array): Promise<void>;
+  /** Says that all bytes are here; gives what the RDB holds that was walked. Fails as `RdbReader`, or with CORRUPT when bytes follow its end. */
+  content(): Promise<RdbSummary>;
   /**
    * Last block, index, footer, fsync; then the manifest. Only when this resolves does the archive exist.
    * @param assertOwned rejects when this attempt is not the one that counts any more; awaited right before the manifest. While it
@@ -58,9 +71,10 @@ const SEAL_ATTEMPTS = 5;
  * After a fault of any call the object is gone from the store or an unsealed temporary; `abort` makes sure.
  */
 export const createArchive = async (store: Store, options: CreateArchiveOptions): Promise<ArchiveWriter> => {
-  const { backupId, signal, attempt = 1, blockSize = DEFAULT_BLOCK_SIZE, depth = DEPTH } = options;
+  const { backupId, signal, attempt = 1, blockSize = DEFAULT_BLOCK_SIZE, depth = DEPTH, walk = false, threads } = options;
   if (!BLOCK_SIZES.includes(blockSize)) throw new DomainError('BAD_INPUT', `Block size ${String(blockSize)} is not one of ${BLOCK_SIZES.join(', ')}.`);
-  const codec = codecFor(options.codec ?? DEFAULT_CODEC);
+  const choice = options.codec ?? DEFAULT_CODEC;
+  const codec = codecFor(choice);
   const object = rdbObject(attempt);
   const key = objectKey(backupId, object);
   if (await store.stat(manifestKey(backupId)) !== null) {
@@ -73,10 +87,11 @@ export const createArchive = async (store: Store, options: CreateArchiveOptions)
   const header = encodeHeader({ backupId, kind: 'RDB', codec: codec.name, cipher, blockSize, salt });
   const seal = sealFor(cipher, header, backupKey);
   const output = await store.create(key, { signal });
-  const pipeline = new BlockPipeline({ output, codec, seal, blockSize, depth });
+  const pipeline = createSealing({ codec: choice, cipher, header, backupKey, blockSize, depth, walk }, output, threads);
   try {
     await pipeline.writeThrough(header);
   } catch (error) {
+    await pipeline.settle();
     await output.abort();
     throw error;
   }
@@ -91,7 +106,7 @@ interface Parts {
   backupId: string;
   signal: AbortSignal | undefined;
   output: ObjectWriter;
-  pipeline: BlockPipeline;
+  pipeline: Sealing;
   seal: Seal;
   encryption: { keys: KeyRing; backupKey: Uint8Array; random: NonNullable<CreateArchiveOptions['random']> } | null;
   artifact: Pick<StoredArtifact, 'object' | 'kind' | 'codec' | 'cipher' | 'blockSize' | 'salt'>;
@@ -101,6 +116,7 @@ class StoreArchiveWriter implements ArchiveWriter {
   plainBytes = 0n;
   private state: 'open' | 'committed' | 'sealed' | 'aborted' = 'open';
   private frame: Frame;
+  private complete = false;
   private manifest: Buffer | undefined;
   /** Removes what this writer has put under its own name. */
   private readonly undo: (() => Promise<void>)[] = [];
@@ -117,8 +133,17 @@ class StoreArchiveWriter implements ArchiveWriter {
     return this.parts.pipeline.storedSize;
   }
 
+  get walked(): { bytes: bigint; keys: bigint } {
+    return this.parts.pipeline.walked;
+  }
+
+  get faulted(): AbortSignal {
+    return this.parts.pipeline.faulted;
+  }
+
   async write(chunk: Uint8Array): Promise<void> {
     this.assertOpen();
+    if (this.complete) throw new DomainError('CONFLICT', `Archive ${this.parts.backupId} is complete; it takes no more bytes.`);
     const { pipeline } = this.parts;
     for (let done = 0; done < chunk.length; ) {
       // A full block leaves only when another byte follows, so that the last one can carry its mark.
@@ -131,19 +156,25 @@ class StoreArchiveWriter implements ArchiveWriter {
       done += taken;
       this.plainBytes += BigInt(taken);
     }
+    pipeline.look(this.frame);
+  }
+
+  async content(): Promise<RdbSummary> {
+    this.assertOpen();
+    await this.end();
+    return this.parts.pipeline.summary();
   }
 
   async seal(facts: ManifestFacts, assertOwned?: () => Promise<void>): Promise<Manifest> {
     this.assertOpen();
     const { backupId, pipeline, artifact, encryption } = this.parts;
-    await pipeline.push(this.frame, true);
-    await pipeline.drain();
+    await this.end();
     const blockCount = pipeline.storedLengths.length;
     await this.writeIndex();
     this.assertOpen();
     await this.commit();
     const stored: StoredArtifact = {
-      ...artifact, blockCount, plainSize: this.plainBytes, storedSize: pipeline.storedSize, ...pipeline.digests(),
+      ...artifact, blockCount, plainSize: this.plainBytes, storedSize: pipeline.storedSize, ...(await pipeline.digests()),
     };
     const { manifest, bytes } = encodeManifest(backupId, stored, facts, encryption && manifestKeyFrom(encryption.backupKey));
     this.manifest = bytes;
@@ -163,6 +194,16 @@ class StoreArchiveWriter implements ArchiveWriter {
     // A manifest that lies there may be another attempt's, of the archive that counts.
     if (committed && this.manifest !== undefined && (await this.liesThere(this.manifest))) await store.remove(manifestKey(backupId));
     for (const undo of this.undo) await undo();
+  }
+
+  /** The last block. */
+  private async end(): Promise<void> {
+    const { pipeline } = this.parts;
+    if (!this.complete) {
+      this.complete = true;
+      await pipeline.push(this.frame, true);
+    }
+    await pipeline.drain();
   }
 
   /** The data and its wrapped key, which both have to be durable before the manifest. */

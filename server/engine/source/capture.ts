@@ -4,7 +4,6 @@ import { DomainError, type ErrorCode } from '../../domain/errors.js';
 import { type SourceNode } from '../../domain/source.js';
 import { type ArchiveWriter } from '../archive/archive.js';
 import { type Dial, type Endpoint, type Log, type OnProgress, type SyncAttempt, type SyncGate } from '../ports.js';
-import { type RdbReader } from '../rdb/reader.js';
 import { type SourceLimits } from './limits.js';
 import { receiveRdb, type Sink } from './replication.js';
 import { scanRdb } from './scan/scan.js';
@@ -34,12 +33,6 @@ export interface CaptureSource {
   keys: bigint;
 }
 
-/** Where they go to. */
-export interface CaptureFlow {
-  reader: RdbReader;
-  archive: ArchiveWriter;
-}
-
 export interface Captured {
   method: CaptureMethod;
   /** Null after a SCAN. */
@@ -64,12 +57,16 @@ const PROGRESS_EVERY_MS = 100;
 const REFUSALS: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['ENGINE_UNSUPPORTED', 'PERMISSION_MISSING']);
 
 /**
- * Takes the RDB of a server: each piece is walked and goes into the archive before the next one comes. Fails as `receiveRdb`, `scanRdb`,
- * the reader and the archive do, as `syncs` refuses, and with CORRUPT when bytes follow the RDB's end.
+ * Takes the RDB of a server into an archive that walks it, piece by piece. Fails as `receiveRdb`, `scanRdb` and the archive do, also when that
+ * finds a fault while the source says nothing, and as `syncs` refuses.
  */
-export const capture = async (plan: CapturePlan, source: CaptureSource, flow: CaptureFlow, deps: CaptureDeps, signal: AbortSignal, onProgress: OnProgress): Promise<Captured> => {
-  const progress = new FlowProgress(source, flow, onProgress);
-  const sink = sinkOf(source, flow, progress);
+export const capture = async (plan: CapturePlan, source: CaptureSource, archive: ArchiveWriter, deps: CaptureDeps, caller: AbortSignal, onProgress: OnProgress): Promise<Captured> => {
+  const signal = AbortSignal.any([caller, archive.faulted]);
+  const progress = new FlowProgress(source, archive, onProgress);
+  const sink: Sink = async (piece) => {
+    await archive.write(piece);
+    progress.now();
+  };
   const { engine, node: { version }, databases } = source;
   const scan = async (): Promise<Captured> => {
     await scanRdb(source.endpoint, deps, { engine, version, databases, keysPerSecond: plan.scanKeysPerSecond, limits: plan.limits }, signal, sink);
@@ -83,11 +80,11 @@ export const capture = async (plan: CapturePlan, source: CaptureSource, flow: Ca
   try {
     return await replicate(plan, source, { progress, sink }, deps, signal, onProgress);
   } catch (refusal) {
-    if (source.history || flow.reader.bytes > 0n || !isRefusal(refusal)) throw refusal;
+    if (source.history || archive.plainBytes > 0n || !isRefusal(refusal)) throw refusal;
     onProgress({ kind: 'phase', phase: 'TRANSFERRING' });
     const scanned = await scan().catch((error: unknown) => {
       // Where that is refused too, the first refusal is the one to lift.
-      throw flow.reader.bytes === 0n && isRefusal(error) ? refusal : error;
+      throw archive.plainBytes === 0n && isRefusal(error) ? refusal : error;
     });
     onProgress({ kind: 'notice', code: 'SCAN_FALLBACK', message: `${refusal.message} Its keys were read one by one instead: the backup is no point in time, and holds functions only where FUNCTION DUMP is allowed.` });
     return scanned;
@@ -96,24 +93,12 @@ export const capture = async (plan: CapturePlan, source: CaptureSource, flow: Ca
 
 const isRefusal = (error: unknown): error is DomainError => error instanceof DomainError && REFUSALS.has(error.code);
 
-const sinkOf = (source: CaptureSource, { reader, archive }: CaptureFlow, progress: FlowProgress) => async (piece: Buffer): Promise<void> => {
-  const taken = reader.push(piece);
-  if (taken < piece.length) {
-    throw new DomainError('CORRUPT', `${addressOf(source.node)} sent bytes behind the end of its RDB (byte ${reader.bytes}).`, {
-      hint: 'Take the backup again; if it happens again, something between here and the server changes the bytes.',
-      details: { offset: Number(reader.bytes) },
-    });
-  }
-  await archive.write(piece);
-  progress.now();
-};
-
-/** Tells how far the reader is, not too often. */
+/** Tells how far it is, not too often. */
 class FlowProgress {
   bytesTotal: bigint | null = null;
   private reportedAt = 0;
 
-  constructor(private readonly source: Pick<CaptureSource, 'keys'>, private readonly flow: CaptureFlow, private readonly onProgress: OnProgress) {}
+  constructor(private readonly source: Pick<CaptureSource, 'keys'>, private readonly archive: ArchiveWriter, private readonly onProgress: OnProgress) {}
 
   now(): void {
     const now = performance.now();
@@ -123,8 +108,7 @@ class FlowProgress {
   }
 
   report(): void {
-    const { reader } = this.flow;
-    this.onProgress({ kind: 'amount', bytesDone: reader.bytes, bytesTotal: this.bytesTotal, keysDone: reader.keys, keysTotal: this.source.keys });
+    this.onProgress({ kind: 'amount', bytesDone: this.archive.plainBytes, bytesTotal: this.bytesTotal, keysDone: this.archive.walked.keys, keysTotal: this.source.keys });
   }
 }
 

@@ -1,0 +1,131 @@
+import { createHash } from 'node:crypto';
+import { type RdbSummary } from '../../rdb/summary.js';
+import { type ObjectWriter } from '../../store/store.js';
+import { codecFor, type Codec } from '../codec/codec.js';
+import { BLOCK_HEADER_BYTES, TAG_BYTES, encodeBlockHeader } from '../layout.js';
+import { sealFor, type Seal } from '../seal.js';
+import { ContentWalk } from './content-walk.js';
+import { Frame } from './frame.js';
+import { type Sealing, type SealingPlan } from './sealing.js';
+
+/** Sealing on the thread it is made on. */
+export class BlockPipeline implements Sealing {
+  readonly storedLengths: number[] = [];
+  storedSize = 0n;
+  private readonly codec: Codec;
+  private readonly seal: Seal;
+  private readonly content: ContentWalk | undefined;
+  private readonly plainHash = createHash('sha256');
+  private readonly storedHash = createHash('sha256');
+  private readonly free: Frame[] = [];
+  private readonly inFlight: Promise<void>[] = [];
+  private readonly ending = new AbortController();
+  private counter = 0;
+  private tail: Promise<void> = Promise.resolve();
+  private fault: { error: unknown } | undefined;
+
+  constructor(private readonly plan: SealingPlan, private readonly output: Pick<ObjectWriter, 'write'>) {
+    this.codec = codecFor(plan.codec);
+    this.seal = sealFor(plan.cipher, plan.header, plan.backupKey);
+    this.content = plan.walk ? new ContentWalk() : undefined;
+  }
+
+  get faulted(): AbortSignal {
+    return this.ending.signal;
+  }
+
+  get walked(): { bytes: bigint; keys: bigint } {
+    return { bytes: this.content?.bytes ?? 0n, keys: this.content?.keys ?? 0n };
+  }
+
+  look(frame: Frame): void {
+    this.noting(() => this.content?.look(frame));
+  }
+
+  async push(frame: Frame, last: boolean): Promise<void> {
+    this.assertWhole();
+    this.noting(() => this.content?.end(frame));
+    this.assertWhole();
+    const counter = this.counter++;
+    const compressing = this.codec.compress(frame.plain);
+    this.plainHash.update(frame.plain);
+    const mine = Promise.all([compressing, this.tail]).then(([compressed]) => this.emit(frame, compressed, counter, last));
+    this.tail = mine;
+    // Whoever calls next learns of the fault; until then nobody may be waiting for it.
+    mine.catch((error: unknown) => this.fail(error));
+    this.inFlight.push(mine);
+    while (this.inFlight.length >= this.plan.depth) await this.inFlight.shift();
+  }
+
+  take(): Frame {
+    const frame = this.free.pop() ?? new Frame(this.plan.blockSize);
+    frame.filled = 0;
+    return frame;
+  }
+
+  async drain(): Promise<void> {
+    await this.tail;
+    this.assertWhole();
+  }
+
+  async settle(): Promise<void> {
+    await Promise.allSettled([this.tail, ...this.inFlight]);
+  }
+
+  async writeThrough(bytes: Uint8Array): Promise<void> {
+    this.pass(bytes);
+    await this.output.write(bytes);
+  }
+
+  /** Counts bytes that are part of the object but of no block, and that somebody else writes. */
+  pass(bytes: Uint8Array): void {
+    this.storedHash.update(bytes);
+    this.storedSize += BigInt(bytes.length);
+  }
+
+  // Async, so that what it throws is a rejection.
+  async summary(): Promise<RdbSummary> {
+    await this.drain();
+    if (this.content === undefined) throw new RangeError('What is not walked has no summary.');
+    return this.content.finish();
+  }
+
+  digests(): Promise<{ plainSha256: string; storedSha256: string }> {
+    return Promise.resolve({ plainSha256: this.plainHash.digest('hex'), storedSha256: this.storedHash.digest('hex') });
+  }
+
+  private noting(work: () => void): void {
+    try {
+      work();
+    } catch (error) {
+      this.fail(error);
+    }
+  }
+
+  private fail(error: unknown): void {
+    if (this.fault !== undefined) return;
+    this.fault = { error };
+    this.ending.abort(error);
+  }
+
+  private assertWhole(): void {
+    if (this.fault !== undefined) throw this.fault.error;
+  }
+
+  private async emit(frame: Frame, compressed: Uint8Array | null, counter: number, last: boolean): Promise<void> {
+    const plainLength = frame.filled;
+    const raw = compressed === null || compressed.length >= plainLength;
+    const content = raw ? frame.plain : compressed;
+    const storedLength = content.length;
+    const header = encodeBlockHeader(
+      { kind: 'data', storedLength, plainLength, counter, last, raw }, frame.bytes.subarray(0, BLOCK_HEADER_BYTES),
+    );
+    const tagAt = BLOCK_HEADER_BYTES + storedLength;
+    const { bytes, tag } = this.seal.seal(header, content);
+    frame.bytes.set(bytes, BLOCK_HEADER_BYTES);
+    frame.bytes.set(tag, tagAt);
+    this.storedLengths.push(storedLength);
+    await this.writeThrough(frame.bytes.subarray(0, tagAt + TAG_BYTES));
+    this.free.push(frame);
+  }
+}

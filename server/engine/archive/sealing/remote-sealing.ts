@@ -1,0 +1,195 @@
+import { type RdbSummary } from '../../rdb/summary.js';
+import { type ObjectWriter } from '../../store/store.js';
+import { Frame } from './frame.js';
+import { fromFault, type Answer } from './messages.js';
+import { type Sealing, type SealingPlan } from './sealing.js';
+import { type SealingStream, type SealingThreads } from './threads.js';
+
+/** How long a walk may lag behind what a slow source has sent. */
+const LOOK_EVERY_MS = 100;
+
+type AnswerTo<Kind extends Answer['kind']> = Extract<Answer, { kind: Kind }>;
+
+/** Sealing on another thread. Here, frames are filled and what comes back is written. */
+export class RemoteSealing implements Sealing {
+  readonly storedLengths: number[] = [];
+  storedSize = 0n;
+  walked = { bytes: 0n, keys: 0n };
+  private readonly stream: SealingStream;
+  private readonly ending = new AbortController();
+  private readonly frames: Frame[] = [];
+  private readonly free: Frame[] = [];
+  private inFlight = 0;
+  private writing: Promise<void> = Promise.resolve();
+  private fault: { error: unknown } | undefined;
+  private over = false;
+  private closed = false;
+  private readonly waiting = new Set<() => void>();
+  private summaryAnswer: AnswerTo<'summary'> | undefined;
+  private digestsAnswer: AnswerTo<'digests'> | undefined;
+  private lookedAt = -Infinity;
+  private looking: { timer: NodeJS.Timeout; frame: Frame } | undefined;
+
+  constructor(private readonly plan: SealingPlan, private readonly output: Pick<ObjectWriter, 'write'>, threads: SealingThreads) {
+    this.stream = threads.open({
+      onAnswer: (answer) => this.hear(answer),
+      onGone: (error) => {
+        this.closed = true;
+        this.fail(error);
+      },
+    });
+    this.stream.send({ kind: 'open', plan });
+  }
+
+  get faulted(): AbortSignal {
+    return this.ending.signal;
+  }
+
+  take(): Frame {
+    let frame = this.free.pop();
+    if (frame === undefined) {
+      frame = new Frame(this.plan.blockSize);
+      this.stream.send({ kind: 'frame', frame: this.frames.push(frame) - 1, memory: frame.memory });
+    }
+    frame.filled = 0;
+    return frame;
+  }
+
+  look(frame: Frame): void {
+    if (!this.plan.walk || this.looking !== undefined || this.over) return;
+    const wait = this.lookedAt + LOOK_EVERY_MS - performance.now();
+    const look = (): void => {
+      this.looking = undefined;
+      this.lookedAt = performance.now();
+      this.stream.send({ kind: 'look', ...this.filled(frame) });
+    };
+    if (wait <= 0) look();
+    else this.looking = { timer: setTimeout(look, wait), frame };
+  }
+
+  async push(frame: Frame, last: boolean): Promise<void> {
+    this.assertWhole();
+    this.stopLooking();
+    this.inFlight += 1;
+    this.stream.send({ kind: 'push', ...this.filled(frame), last });
+    await this.until(() => this.inFlight < this.plan.depth);
+  }
+
+  async drain(): Promise<void> {
+    await this.until(() => this.inFlight === 0);
+  }
+
+  async settle(): Promise<void> {
+    if (!this.over) {
+      this.over = true;
+      this.stopLooking();
+      if (!this.closed) this.stream.send({ kind: 'close' });
+    }
+    while (!this.closed) await this.change();
+    this.stream.end();
+    await this.writing;
+  }
+
+  async writeThrough(bytes: Uint8Array): Promise<void> {
+    this.assertWhole();
+    // A copy: of a part of a larger buffer, all of it would be sent.
+    this.stream.send({ kind: 'pass', bytes: Uint8Array.from(bytes) });
+    this.storedSize += BigInt(bytes.length);
+    await this.output.write(bytes);
+  }
+
+  async summary(): Promise<RdbSummary> {
+    this.stream.send({ kind: 'summary' });
+    await this.until(() => this.summaryAnswer !== undefined);
+    return (this.summaryAnswer as AnswerTo<'summary'>).summary;
+  }
+
+  async digests(): Promise<{ plainSha256: string; storedSha256: string }> {
+    this.stream.send({ kind: 'digests' });
+    await this.until(() => this.digestsAnswer !== undefined);
+    const { plainSha256, storedSha256 } = this.digestsAnswer as AnswerTo<'digests'>;
+    await this.settle();
+    return { plainSha256, storedSha256 };
+  }
+
+  private hear(answer: Answer): void {
+    switch (answer.kind) {
+      case 'walked':
+        this.walked = { bytes: answer.bytes, keys: answer.keys };
+        return;
+      case 'stored':
+        this.writing = this.writing.then(() => this.write(answer));
+        return;
+      case 'summary':
+        this.summaryAnswer = answer;
+        break;
+      case 'digests':
+        this.digestsAnswer = answer;
+        break;
+      case 'fault':
+        this.fail(fromFault(answer.fault));
+        break;
+      case 'closed':
+        this.closed = true;
+    }
+    this.wake();
+  }
+
+  /** Never rejects. */
+  private async write({ frame: number, bytes, storedLength }: AnswerTo<'stored'>): Promise<void> {
+    const frame = this.frames[number];
+    if (this.fault !== undefined || frame === undefined) return;
+    try {
+      await this.output.write(frame.bytes.subarray(0, bytes));
+    } catch (error) {
+      this.fail(error);
+      return;
+    }
+    this.storedLengths.push(storedLength);
+    this.storedSize += BigInt(bytes);
+    this.inFlight -= 1;
+    this.free.push(frame);
+    this.wake();
+  }
+
+  private filled(frame: Frame): { frame: number; filled: number } {
+    return { frame: this.frames.indexOf(frame), filled: frame.filled };
+  }
+
+  private stopLooking(): void {
+    clearTimeout(this.looking?.timer);
+    this.looking = undefined;
+  }
+
+  private fail(error: unknown): void {
+    if (this.fault === undefined) {
+      this.fault = { error };
+      this.stopLooking();
+      this.ending.abort(error);
+    }
+    this.wake();
+  }
+
+  private assertWhole(): void {
+    if (this.fault !== undefined) throw this.fault.error;
+  }
+
+  private async until(condition: () => boolean): Promise<void> {
+    for (;;) {
+      this.assertWhole();
+      if (condition()) return;
+      await this.change();
+    }
+  }
+
+  private change(): Promise<void> {
+    return new Promise((resolve) => {
+      this.waiting.add(resolve);
+    });
+  }
+
+  private wake(): void {
+    for (const resolve of this.waiting) resolve();
+    this.waiting.clear();
+  }
+}

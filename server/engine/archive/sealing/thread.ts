@@ -1,0 +1,97 @@
+import { parentPort } from 'node:worker_threads';
+import { BlockPipeline } from './block-pipeline.js';
+import { Frame } from './frame.js';
+import { toFault, type Answer, type Order } from './messages.js';
+import { type SealingPlan } from './sealing.js';
+
+/*
+ * What runs on a thread of `SealingThreads`: the pipelines of the archives that were opened here. It holds no store; what is to be written goes back.
+ */
+
+type AnswerTo<Kind> = Kind extends Answer ? Omit<Kind, 'stream'> : never;
+
+class Stream {
+  private readonly pipeline: BlockPipeline;
+  private readonly frames = new Map<number, Frame>();
+  private readonly numbers = new Map<ArrayBufferLike, number>();
+  private told = { bytes: 0n, keys: 0n };
+  private faulted = false;
+
+  constructor(private readonly plan: SealingPlan, private readonly answer: (answer: AnswerTo<Answer>) => void) {
+    this.pipeline = new BlockPipeline(plan, {
+      write: (bytes) => {
+        this.answer({ kind: 'stored', frame: this.numbers.get(bytes.buffer) ?? -1, bytes: bytes.length, storedLength: this.pipeline.storedLengths.at(-1) ?? 0 });
+        return Promise.resolve();
+      },
+    });
+    this.pipeline.faulted.addEventListener('abort', () => this.fail(this.pipeline.faulted.reason));
+  }
+
+  take(order: Exclude<Order, { kind: 'open' }>): void {
+    this.obey(order).catch((error: unknown) => this.fail(error));
+  }
+
+  private async obey(order: Exclude<Order, { kind: 'open' }>): Promise<void> {
+    switch (order.kind) {
+      case 'frame':
+        this.frames.set(order.frame, new Frame(this.plan.blockSize, order.memory));
+        this.numbers.set(order.memory, order.frame);
+        return;
+      case 'look':
+        this.pipeline.look(this.filled(order));
+        this.tell();
+        return;
+      case 'push': {
+        const pushed = this.pipeline.push(this.filled(order), order.last);
+        this.tell();
+        return pushed;
+      }
+      case 'pass':
+        this.pipeline.pass(order.bytes);
+        return;
+      case 'summary':
+        this.answer({ kind: 'summary', summary: await this.pipeline.summary() });
+        return;
+      case 'digests':
+        this.answer({ kind: 'digests', ...(await this.pipeline.digests()) });
+        return;
+      case 'close':
+        await this.pipeline.settle();
+        this.answer({ kind: 'closed' });
+    }
+  }
+
+  private filled({ frame: number, filled }: { frame: number; filled: number }): Frame {
+    const frame = this.frames.get(number);
+    if (frame === undefined) throw new RangeError(`Frame ${String(number)} was not given.`);
+    frame.filled = filled;
+    return frame;
+  }
+
+  private tell(): void {
+    const { bytes, keys } = this.pipeline.walked;
+    if (bytes === this.told.bytes) return;
+    this.told = { bytes, keys };
+    this.answer({ kind: 'walked', bytes, keys });
+  }
+
+  /** The first one counts. */
+  private fail(error: unknown): void {
+    if (this.faulted) return;
+    this.faulted = true;
+    this.answer({ kind: 'fault', fault: toFault(error) });
+  }
+}
+
+if (parentPort !== null) {
+  const port = parentPort;
+  const streams = new Map<number, Stream>();
+  port.on('message', (order: Order) => {
+    if (order.kind === 'open') {
+      streams.set(order.stream, new Stream(order.plan, (answer) => {
+        port.postMessage({ ...answer, stream: order.stream });
+        if (answer.kind === 'closed') streams.delete(order.stream);
+      }));
+    } else streams.get(order.stream)?.take(order);
+  });
+}

@@ -1,0 +1,78 @@
+import { availableParallelism } from 'node:os';
+import { Worker } from 'node:worker_threads';
+import { DomainError } from '../../../domain/errors.js';
+import { type Answer, type Order } from './messages.js';
+
+/** One archive on one thread. */
+export interface SealingStream {
+  send(order: OrderOf<Order>): void;
+  /** It will not be heard any more. */
+  end(): void;
+}
+type OrderOf<Kind> = Kind extends Order ? Omit<Kind, 'stream'> : never;
+
+export interface Listener {
+  onAnswer(answer: Answer): void;
+  /** The thread is gone, and with it all it was about. */
+  onGone(error: DomainError): void;
+}
+
+/** More would only take turns. */
+const MOST = 4;
+
+/**
+ * Threads on which blocks are walked, hashed, compressed and sealed, so that the main one answers callers and renews leases meanwhile; and so that the
+ * garbage of that work (megabytes outside of the heap) is not collected with the whole service's heap. They are started when
+ * needed, and stay; they do not keep the process alive.
+ */
+export class SealingThreads {
+  private readonly threads: Thread[] = [];
+  private next = 0;
+
+  /** @param entry the built `thread.js` */
+  constructor(private readonly entry: URL, private readonly most: number = Math.min(MOST, availableParallelism())) {}
+
+  open(listener: Listener): SealingStream {
+    const stream = this.next++;
+    const thread = this.idlest();
+    thread.listeners.set(stream, listener);
+    return {
+      send: (order) => thread.worker.postMessage({ ...order, stream }),
+      end: () => void thread.listeners.delete(stream),
+    };
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.threads.splice(0).map(({ worker }) => worker.terminate()));
+  }
+
+  private idlest(): Thread {
+    const [idlest] = [...this.threads].sort((a, b) => a.listeners.size - b.listeners.size);
+    return idlest !== undefined && (idlest.listeners.size === 0 || this.threads.length >= this.most) ? idlest : this.start();
+  }
+
+  private start(): Thread {
+    // Nothing of the service's settings is any of its business.
+    const worker = new Worker(this.entry, { env: {}, name: 'sealing' });
+    const thread: Thread = { worker, listeners: new Map() };
+    let cause: unknown;
+    worker.on('message', (answer: Answer) => thread.listeners.get(answer.stream)?.onAnswer(answer));
+    worker.on('error', (error) => {
+      cause = error;
+    });
+    worker.on('exit', (code) => {
+      const at = this.threads.indexOf(thread);
+      if (at >= 0) this.threads.splice(at, 1);
+      const gone = new DomainError('INTERNAL', `The thread that seals the archive has ended (code ${String(code)}).`, { hint: 'Take the backup again.', retryable: true, cause });
+      for (const listener of [...thread.listeners.values()]) listener.onGone(gone);
+    });
+    worker.unref();
+    this.threads.push(thread);
+    return thread;
+  }
+}
+
+interface Thread {
+  worker: Worker;
+  listeners: Map<number, Listener>;
+}
