@@ -1,3 +1,5 @@
+import { Changes } from '../changes.js';
+
 /**
  * Reads a stream of bytes ahead of its consumer, up to `limit` bytes. Owns the stream. What has been read is handed out even when
  * a later read fails; the failure comes in its turn.
@@ -9,7 +11,7 @@ export class ReadAhead {
   private ended = false;
   private failure: { error: unknown } | undefined;
   private reading = false;
-  private readonly waiting = new Set<() => void>();
+  private readonly changes = new Changes();
 
   /** @param onPiece sees every piece once, in order, when it has been read; what it throws ends the stream */
   constructor(stream: AsyncIterable<Uint8Array>, private readonly limit: number, private readonly onPiece: (piece: Uint8Array) => void) {
@@ -28,7 +30,7 @@ export class ReadAhead {
       }
       if (this.failure !== undefined) throw this.failure.error;
       if (this.ended) return undefined;
-      await this.change();
+      await this.changes.next();
     }
   }
 
@@ -36,7 +38,7 @@ export class ReadAhead {
   async filled(): Promise<void> {
     while (!this.ended && this.failure === undefined && this.heldBytes < this.limit) {
       void this.fill();
-      await this.change();
+      await this.changes.next();
     }
   }
 
@@ -55,18 +57,7 @@ export class ReadAhead {
     this.ended = true;
     this.held.length = 0;
     void this.pieces.return?.()?.catch(() => undefined);
-    this.wake();
-  }
-
-  private change(): Promise<void> {
-    return new Promise((resolve) => {
-      this.waiting.add(resolve);
-    });
-  }
-
-  private wake(): void {
-    for (const resolve of this.waiting) resolve();
-    this.waiting.clear();
+    this.changes.tell();
   }
 
   private async fill(): Promise<void> {
@@ -82,11 +73,11 @@ export class ReadAhead {
           this.held.push(piece.value);
           this.heldBytes += piece.value.length;
         }
-        this.wake();
+        this.changes.tell();
       }
     } catch (error) {
       this.failure = { error };
-      this.wake();
+      this.changes.tell();
     } finally {
       this.reading = false;
     }

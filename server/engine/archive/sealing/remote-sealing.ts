@@ -1,3 +1,4 @@
+import { Changes } from '../../changes.js';
 import { type RdbSummary } from '../../rdb/summary.js';
 import { type ObjectWriter } from '../../store/store.js';
 import { Frame } from './frame.js';
@@ -24,11 +25,11 @@ export class RemoteSealing implements Sealing {
   private fault: { error: unknown } | undefined;
   private over = false;
   private closed = false;
-  private readonly waiting = new Set<() => void>();
+  private readonly changes = new Changes();
   private summaryAnswer: AnswerTo<'summary'> | undefined;
   private digestsAnswer: AnswerTo<'digests'> | undefined;
   private lookedAt = -Infinity;
-  private looking: { timer: NodeJS.Timeout; frame: Frame } | undefined;
+  private looking: NodeJS.Timeout | undefined;
 
   constructor(private readonly plan: SealingPlan, private readonly output: Pick<ObjectWriter, 'write'>, threads: SealingThreads) {
     this.stream = threads.open({
@@ -64,7 +65,7 @@ export class RemoteSealing implements Sealing {
       this.stream.send({ kind: 'look', ...this.filled(frame) });
     };
     if (wait <= 0) look();
-    else this.looking = { timer: setTimeout(look, wait), frame };
+    else this.looking = setTimeout(look, wait);
   }
 
   async push(frame: Frame, last: boolean): Promise<void> {
@@ -85,7 +86,7 @@ export class RemoteSealing implements Sealing {
       this.stopLooking();
       if (!this.closed) this.stream.send({ kind: 'close' });
     }
-    while (!this.closed) await this.change();
+    while (!this.closed) await this.changes.next();
     this.stream.end();
     await this.writing;
   }
@@ -132,7 +133,7 @@ export class RemoteSealing implements Sealing {
       case 'closed':
         this.closed = true;
     }
-    this.wake();
+    this.changes.tell();
   }
 
   /** Never rejects. */
@@ -149,7 +150,7 @@ export class RemoteSealing implements Sealing {
     this.storedSize += BigInt(bytes);
     this.inFlight -= 1;
     this.free.push(frame);
-    this.wake();
+    this.changes.tell();
   }
 
   private filled(frame: Frame): { frame: number; filled: number } {
@@ -157,7 +158,7 @@ export class RemoteSealing implements Sealing {
   }
 
   private stopLooking(): void {
-    clearTimeout(this.looking?.timer);
+    clearTimeout(this.looking);
     this.looking = undefined;
   }
 
@@ -167,7 +168,7 @@ export class RemoteSealing implements Sealing {
       this.stopLooking();
       this.ending.abort(error);
     }
-    this.wake();
+    this.changes.tell();
   }
 
   private assertWhole(): void {
@@ -178,18 +179,7 @@ export class RemoteSealing implements Sealing {
     for (;;) {
       this.assertWhole();
       if (condition()) return;
-      await this.change();
+      await this.changes.next();
     }
-  }
-
-  private change(): Promise<void> {
-    return new Promise((resolve) => {
-      this.waiting.add(resolve);
-    });
-  }
-
-  private wake(): void {
-    for (const resolve of this.waiting) resolve();
-    this.waiting.clear();
   }
 }
