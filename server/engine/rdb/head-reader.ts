@@ -13,7 +13,7 @@ export class HeadReader {
   high = 0;
   low = 0;
   /** What a compressed string expands to, in bytes; -1 for all others. */
-  private expanded = -1;
+  expanded = -1;
 
   /**
    * Reads a length at `pos` into `length` (inexact above 2^53) and, for 64-bit ones, `high` and `low`. Returns the

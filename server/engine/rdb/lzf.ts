@@ -3,6 +3,7 @@
  * not expand to exactly `length` bytes; the caller bounds `length`.
  */
 export function expandLzf(input: Uint8Array, length: number): Uint8Array | null {
+  if (length > LOOKED_AT_FIRST && lengthOf(input) !== length) return null;
   const output = new Uint8Array(length);
   let from = 0;
   let to = 0;
@@ -51,4 +52,26 @@ export function expandLzfStart(input: Uint8Array, most: number): Uint8Array {
     for (const end = Math.min(most, to + run + 2); to < end; to++) output[to] = output[to - back] as number;
   }
   return output.subarray(0, to);
+}
+
+/** So much is allocated on a declared length alone. */
+const LOOKED_AT_FIRST = 1024 * 1024;
+
+/** What a block expands to, from its control bytes alone. Whether it is valid shows only in expanding it. */
+function lengthOf(input: Uint8Array): number {
+  let length = 0;
+  for (let at = 0; at < input.length; ) {
+    const control = input[at] as number;
+    if (control < 32) {
+      length += control + 1;
+      at += control + 2;
+    } else if (control < 224) {
+      length += (control >>> 5) + 2;
+      at += 2;
+    } else {
+      length += (input[at + 1] ?? 0) + 9;
+      at += 3;
+    }
+  }
+  return length;
 }
