@@ -4,6 +4,7 @@ import { crc64 } from '../../server/engine/rdb/crc64.js';
 import { type LossName } from '../../server/engine/rdb/losses.js';
 import { type RdbMagic } from '../../server/engine/rdb/summary.js';
 import { keyCounts } from './digest.js';
+import { hasCommand } from './seed.js';
 import { int64 } from './rdb-builder.js';
 import { type RedisServer } from './redis.js';
 
@@ -14,21 +15,23 @@ export interface DumpedKey {
   rdbType: number;
   magic: RdbMagic;
   value: Buffer;
-  ttlMs: number | null;
+  /** Exact from 7.0 on. */
+  expiresAtMs: number | null;
 }
 
 export const dumpAll = async (server: RedisServer): Promise<DumpedKey[]> => {
   const client = server.client();
   const dumped: DumpedKey[] = [];
   try {
+    const exact = await hasCommand(client, 'PEXPIRETIME');
     for (const database of Object.keys(await keyCounts(server)).map(Number)) {
       await client.select(database);
       for (const key of await client.keysBuffer('*')) {
         const payload = await client.dumpBuffer(key);
-        const ttl = await client.pttl(key);
+        const at = exact ? await client.pexpiretime(key) : await client.pttl(key);
         dumped.push({
           database, key, rdbType: payload[0] ?? 0, magic: payload.readUInt16LE(payload.length - 10) >= 80 ? 'VALKEY' : 'REDIS',
-          value: payload.subarray(1, -10), ttlMs: ttl < 0 ? null : ttl,
+          value: payload.subarray(1, -10), expiresAtMs: at < 0 ? null : exact ? at : Date.now() + at,
         });
       }
     }
@@ -47,10 +50,10 @@ export const payloadOf = (rdbType: number, value: Uint8Array, version: number): 
 export type CopyOptions = Pick<ValueCommandsInput, 'replace' | 'fieldExpiry' | 'nowMs'>;
 
 /** Makes a key by the commands of the engine; every one of them must succeed, and keep within its bounds. Returns what was lost. */
-export const makeByCommands = async (client: Redis, target: RedisServer, { key, rdbType, magic, value, ttlMs }: DumpedKey, options: Partial<CopyOptions> = {}): Promise<Partial<Record<LossName, number>>> => {
+export const makeByCommands = async (client: Redis, target: Pick<RedisServer, 'engine' | 'version'>, { key, rdbType, magic, value, expiresAtMs }: DumpedKey, options: Partial<CopyOptions> = {}): Promise<Partial<Record<LossName, number>>> => {
   const losses: Partial<Record<LossName, number>> = {};
   const commands = valueCommands({
-    key, rdbType, magic, value, target, nowMs: Date.now(), expiresAtMs: ttlMs === null ? null : Date.now() + ttlMs, onLoss: (name, count) => { losses[name] = count; }, ...options,
+    key, rdbType, magic, value, target, nowMs: Date.now(), expiresAtMs, onLoss: (name, count) => { losses[name] = count; }, ...options,
   });
   const pipeline = client.pipeline();
   const sent: string[] = [];
@@ -62,4 +65,9 @@ export const makeByCommands = async (client: Redis, target: RedisServer, { key, 
     if (error) throw new Error(`${target.engine} ${target.version} refused "${sent[at] ?? ''}" (type ${String(rdbType)}): ${error.message}`);
   }
   return losses;
+};
+
+/** Makes a key by RESTORE (5.0 and later). */
+export const makeByPayload = async (client: Redis, { key, rdbType, value, expiresAtMs }: DumpedKey, version: number): Promise<void> => {
+  await client.call('RESTORE', key, String(expiresAtMs ?? 0), payloadOf(rdbType, value, version), 'ABSTTL');
 };
