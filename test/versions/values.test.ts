@@ -4,8 +4,9 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { crc64 } from '../../server/engine/rdb/crc64.js';
 import { lossesFor } from '../../server/engine/rdb/losses.js';
 import { hasFieldExpiry, headerFor, transferOf } from '../../server/engine/rdb/transfer.js';
+import { rdbVersionWrittenBy } from '../../server/engine/rdb/versions.js';
 import { ownDigest } from '../kit/digest.js';
-import { seedEncodings } from '../kit/encodings.js';
+import { packNothing, seedEncodings } from '../kit/encodings.js';
 import { int64 } from '../kit/rdb-builder.js';
 import { startRedis, type RedisServer } from '../kit/redis.js';
 import { compareVersions, redisVersions } from '../kit/redis-binary.js';
@@ -87,21 +88,18 @@ describe.each(versions)('a file of %s whose header is rewritten', (from) => {
     const target = has(targets, to);
     const copy = await startRedis({ version: from });
     try {
+      // Or sets that came as plain ones would be saved as listpacks.
+      await packNothing(copy);
       const client = copy.client();
       for (const dumped of keys) {
         if (transferOf(dumped.rdbType, dumped.magic, target).by !== 'PAYLOAD') continue;
         await client.select(dumped.database);
-        await client.call('RESTORE', dumped.key, '0', await sourceDump(source, dumped));
+        await makeByPayload(client, { ...dumped, expiresAtMs: null }, rdbVersionWrittenBy(source.engine, source.version).version);
       }
       await copy.cli('SAVE');
       const file = readFileSync(join(copy.dir, 'dump.rdb'));
       const summary = read(file);
-      // The copy may have chosen other encodings than its source had; then the answer must be no, and is not looked at further.
       const header = headerFor(summary, target);
-      if (summary.rdbTypes.some((type) => transferOf(type, summary.magic, target).by !== 'PAYLOAD')) {
-        expect(header).toBeNull();
-        return;
-      }
       if (header === null) throw new Error(`no header for types ${summary.rdbTypes.join(' ')} and opcodes ${summary.opcodes.join(' ')}`);
       expect(lossesFor(summary, target)).toEqual([]);
       const head = Buffer.from(header.magic === 'REDIS' ? `REDIS${String(header.version).padStart(4, '0')}` : `VALKEY${String(header.version).padStart(3, '0')}`);
@@ -113,12 +111,3 @@ describe.each(versions)('a file of %s whose header is rewritten', (from) => {
     }
   });
 });
-
-const sourceDump = async (source: RedisServer, { database, key }: DumpedKey): Promise<Buffer> => {
-  const client = source.client({ db: database });
-  try {
-    return await client.dumpBuffer(key);
-  } finally {
-    client.disconnect();
-  }
-};

@@ -1,3 +1,4 @@
 import { runChild } from './child.js';
+import { rdbSubject } from './subject.js';
 
-await runChild(process.argv[2] ?? '{}');
+await runChild(process.argv[2] ?? '{}', rdbSubject);

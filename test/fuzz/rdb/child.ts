@@ -1,7 +1,8 @@
-import { fuzz } from './fuzzer.js';
+import { fuzz, type Subject } from './fuzzer.js';
 import { type FuzzOrder } from './order.js';
 
 /** The process that is watched; its only argument is its order. */
-export const runChild = async (order: string): Promise<void> => {
-  process.stdout.write(`${JSON.stringify(await fuzz(JSON.parse(order) as FuzzOrder))}\n`);
+export const runChild = async <Input>(text: string, subjectOf: (corpus: string) => Subject<Input>): Promise<void> => {
+  const order = JSON.parse(text) as FuzzOrder;
+  process.stdout.write(`${JSON.stringify(await fuzz(order, subjectOf(order.corpus)))}\n`);
 };

@@ -1,62 +1,11 @@
-import { mkdirSync } from 'node:fs';
-import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
-import { makeTempDir, removeTempDir } from '../../kit/processes.js';
-import { runChild } from './child.js';
-import { makeCorpus } from './corpus.js';
-import { fuzzRdb } from './watch.js';
+import { runCommand } from './command.js';
+import { rdbSubject } from './subject.js';
 
-const USAGE = `Usage: npm run fuzz:rdb -- [--minutes N] [--seed N] [--from N]
-
-Feeds the RDB reader damaged, rearranged and made-up files for N minutes (1 by default): it must read or refuse each, the same at every chunk size,
-in bounded time and memory. They are made from what the builder and every server at hand ("npm run redis-versions") write. The last line is the
-result, as JSON; ends with 1 when there was a fault, and says which input it was. The same seed, number and corpus give the same input.
-`;
-
-const number = (text: string, what: string, least: number): number => {
-  const value = /^\d+(?:\.\d+)?$/.test(text) ? Number(text) : Number.NaN;
-  if (!(value >= least)) throw new TypeError(`${what} takes a number from ${least}, not "${text}"`);
-  return value;
-};
-
-const readArguments = (): { minutes: number; seed: number; from: number } => {
-  const { values } = parseArgs({
-    options: { minutes: { type: 'string', default: '1' }, seed: { type: 'string', default: String(Math.floor(Math.random() * 2 ** 31)) }, from: { type: 'string', default: '1' } },
-  });
-  return { minutes: number(values.minutes, '--minutes', 0.01), seed: number(values.seed, '--seed', 0), from: number(values.from, '--from', 1) };
-};
-
-const main = async (): Promise<number> => {
-  let wish: ReturnType<typeof readArguments>;
-  try {
-    wish = readArguments();
-  } catch (error) {
-    process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n\n${USAGE}`);
-    return 2;
-  }
-  const { minutes, seed, from } = wish;
-  const corpus = makeTempDir('corpus');
-  try {
-    const servers = await makeCorpus(corpus);
-    process.stderr.write(`seed ${seed}, files of ${servers.join(', ')} and of the builder\n`);
-    const faults = fileURLToPath(new URL('../fuzz-faults', import.meta.url));
-    mkdirSync(faults, { recursive: true });
-    const faultFile = join(faults, `rdb-${seed}.rdb`);
-    const { fault, ...report } = await fuzzRdb({ corpus, seed, from, milliseconds: minutes * 60_000, faultFile, program: fileURLToPath(import.meta.url) });
-    if (fault) process.stderr.write(`Input ${fault.input} (from ${fault.from}) is in ${faultFile}: ${fault.problem}\nTo see it again: --seed ${seed} --from ${fault.input}\n`);
-    process.stdout.write(`${JSON.stringify({ fuzz: 'rdb', minutes, seed, servers, ...report, faults: fault ? 1 : 0 })}\n`);
-    return fault ? 1 : 0;
-  } catch (error) {
-    process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
-    process.stdout.write(`${JSON.stringify({ fuzz: 'rdb', minutes, seed, faults: 1 })}\n`);
-    return 1;
-  } finally {
-    await removeTempDir(corpus);
-  }
-};
-
-// One program for both, so that it is built once: what begins like JSON is the order of the process that is watched.
-const order = process.argv[2];
-if (order?.startsWith('{')) await runChild(order);
-else process.exitCode = await main();
+await runCommand({
+  name: 'rdb',
+  about: `Feeds the RDB reader damaged, rearranged and made-up files for N minutes (1 by default): it must read or refuse each, the same at every chunk size,
+in bounded time and memory. They are made from what the builder and every server at hand ("npm run redis-versions") write.`,
+  subjectOf: rdbSubject,
+  program: fileURLToPath(import.meta.url),
+});

@@ -30,10 +30,10 @@ const piece = (random: Random): Buffer => pick<() => Buffer>([
   () => Buffer.from([255]),
 ], random)();
 
-type Change = (bytes: Buffer, random: Random, others: readonly SeedFile[]) => Buffer;
+export type Change = (bytes: Buffer, random: Random, others: readonly { bytes: Buffer }[]) => Buffer;
 
-/** Knows nothing of the format. */
-const BLIND: readonly Change[] = [
+/** Know nothing of the format. */
+export const BLIND: readonly Change[] = [
   (bytes, random) => {
     const out = Buffer.from(bytes);
     for (let times = 1 + random(4); times > 0; times -= 1) {
