@@ -1,5 +1,5 @@
 import { type RdbSummary } from './summary.js';
-import { hasFieldExpiry, hasFunctions, hasStreams, takesModule, transferOf, type TransferTarget } from './transfer.js';
+import { hasFieldExpiry, hasFunctions, hasStreamCounters, hasStreams, takesModule, transferOf, type TransferTarget } from './transfer.js';
 import { writtenBy, type ServerVersion } from './versions.js';
 
 /** What a restore key by key may have to leave behind. Stable: callers accept losses by these names. */
@@ -50,7 +50,7 @@ export const lossesFor = (facts: LossFacts, target: TransferTarget, source: Serv
   if (streams.length > 0 && !hasStreams(target)) {
     losses.push({ name: 'STREAMS', what: `${server} has no streams (5.0): they are left out.`, ...keysOf(facts, 'STREAM') });
   } else if (streams.some((type) => transferOf(type, facts.magic, target).by === 'COMMANDS')) {
-    const counters = hasFunctions(target) ? '' : ', how many entries were ever added and read by each group, and the highest deleted ID';
+    const counters = hasStreamCounters(target) ? '' : ', how many entries were ever added and read by each group, and the highest deleted ID';
     losses.push({
       name: 'STREAM_METADATA',
       what: `${server} does not load these streams as they are; their entries, groups, consumers and pending entries are made anew. Left out: when each consumer was last seen and active${counters}.`,

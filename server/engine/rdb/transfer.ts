@@ -35,6 +35,9 @@ export const hasStreams = (target: ServerVersion): boolean => target.engine === 
 
 export const hasFunctions = (target: ServerVersion): boolean => target.engine === 'VALKEY' || reaches(target, '7.0');
 
+/** Entries ever added to a stream and read by its groups, and its highest deleted ID; set by options of XSETID and XGROUP CREATE. */
+export const hasStreamCounters = (target: ServerVersion): boolean => target.engine === 'VALKEY' || reaches(target, '7.0');
+
 /** Whether a server takes a value of that module data type, written by `source`, without ending itself over it. */
 export const takesModule = (module: string, target: TransferTarget, source: ServerVersion | null): boolean => {
   if (!hasModule(module, target.modules)) return false;
@@ -45,7 +48,7 @@ export const takesModule = (module: string, target: TransferTarget, source: Serv
 /**
  * How a value of an RDB type, from a file with that magic word, gets into a server. Asked once per type and target, not per key.
  *
- * A payload ends in the version that the target itself writes: up to 3.2 servers take no other, later ones take every lower one, too; the
+ * A payload ends in the version that the target itself writes: servers before 4.0 take no other, later ones take every lower one, too; the
  * bytes of a value mean the same under all versions. Module data goes only where the module is known to be: servers up to 6.0 end themselves
  * over a payload whose module they lack (rdbLoadObject).
  */

@@ -1,3 +1,4 @@
+import { hasStreamCounters } from '../transfer.js';
 import { compareVersions, type ServerVersion } from '../versions.js';
 import { compareIds, type StreamConsumer, type StreamValue } from '../values/stream.js';
 import { idText, isAfter, isZero, type StreamId } from '../values/stream-id.js';
@@ -16,17 +17,8 @@ const PLACEHOLDER = [word('x'), word('y')] as const;
 
 const MOST_CLAIMED = 512;
 
-interface Abilities {
-  /** Counters of streams and groups (7.0). */
-  counters: boolean;
-  /** XGROUP CREATECONSUMER (6.2). */
-  createsConsumers: boolean;
-}
-
-const abilitiesOf = ({ engine, version }: ServerVersion): Abilities => ({
-  counters: engine === 'VALKEY' || compareVersions(version, '7.0') >= 0,
-  createsConsumers: engine === 'VALKEY' || compareVersions(version, '6.2') >= 0,
-});
+/** XGROUP CREATECONSUMER. */
+const hasCreateConsumer = ({ engine, version }: ServerVersion): boolean => engine === 'VALKEY' || compareVersions(version, '6.2') >= 0;
 
 /**
  * The commands that make a stream, in the order that the servers' own append-only files have them (aof.c, rewriteStreamObject): entries, last ID and
@@ -39,7 +31,8 @@ const abilitiesOf = ({ engine, version }: ServerVersion): Abilities => ({
  * @param onPendingLost called for each pending entry beyond the stream's last ID (XSETID before 7.0 allows that); it cannot be made
  */
 export function* streamCommands(key: Buffer, stream: StreamValue, target: ServerVersion, onPendingLost: () => void): Generator<Command, void> {
-  const { counters, createsConsumers } = abilitiesOf(target);
+  const counters = hasStreamCounters(target);
+  const createsConsumers = hasCreateConsumer(target);
   const gone = new GoneEntries(stream);
   yield* addEntries(key, stream, gone);
   yield setId(key, stream, counters, gone.count);
