@@ -8,9 +8,9 @@ const NOW = 1_700_000_000_000;
 const redis = (version: string): ValueCommandsInput['target'] => ({ engine: 'REDIS', version });
 const valkey = (version: string): ValueCommandsInput['target'] => ({ engine: 'VALKEY', version });
 
-const losses: Partial<Record<LossName, number>> = {};
+let losses: Partial<Record<LossName, number>> = {};
 const run = (rdbType: number, value: Uint8Array, target = redis('8.0.2'), more: Partial<ValueCommandsInput> = {}): Buffer[][] => {
-  for (const name of Object.keys(losses)) delete losses[name as LossName];
+  losses = {};
   return [...valueCommands({ rdbType, magic: 'REDIS', key: Buffer.from('k'), value, target, nowMs: NOW, onLoss: (name, count) => { losses[name] = count; }, ...more })].map((command) => [...command]);
 };
 const said = (commands: Buffer[][]): string[] => commands.map((command) => command.map((part) => (part.length === 0 ? "''" : part.toString('latin1'))).join(' '));
