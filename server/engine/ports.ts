@@ -27,6 +27,15 @@ export interface DialOptions {
   signal?: AbortSignal | undefined;
   /** Time for name resolution, connect and TLS handshake together. Default 5,000 ms. */
   timeoutMs?: number | undefined;
+  /** Where it is given and the connection is not over TLS, what arrives comes this way and not as `data`. */
+  reading?: ReusedReading | undefined;
+}
+
+/** Reading into the same memory over and over: a new buffer for every read makes more work for the collector of garbage than for the reader. */
+export interface ReusedReading {
+  memory: Uint8Array;
+  /** The bytes are at the beginning of `memory`, until this returns. */
+  take(bytes: number): void;
 }
 
 /**

@@ -1,10 +1,10 @@
 import { lookup } from 'node:dns/promises';
-import { connect as connectTcp, isIP, isIPv4, type Socket } from 'node:net';
+import { connect as connectTcp, isIP, isIPv4, type OnReadOpts, type Socket } from 'node:net';
 import { connect as connectTls, type TLSSocket } from 'node:tls';
 import { domainToASCII } from 'node:url';
 import { addressOf } from '../domain/address.js';
 import { abortReason, DomainError } from '../domain/errors.js';
-import { type Dial, type TlsOptions } from '../engine/ports.js';
+import { type Dial, type ReusedReading, type TlsOptions } from '../engine/ports.js';
 
 /** Decides which addresses may be dialled. `address` is a numeric IPv4 or IPv6 address; mapped IPv4 arrives as plain IPv4. */
 export interface ConnectPolicy {
@@ -91,9 +91,18 @@ const startTls = (raw: Socket, to: Target, tls: TlsOptions): TLSSocket => {
 
 const TIMED_OUT = Symbol('timed out');
 
+const onreadOf = ({ memory, take }: ReusedReading): OnReadOpts => ({
+  buffer: memory,
+  // `false` would pause the socket.
+  callback: (bytes) => {
+    take(bytes);
+    return true;
+  },
+});
+
 /** One address: TCP, then TLS where asked, both inside `signal`. */
-const dialAddress = async (to: Target, address: string, signal: AbortSignal): Promise<Socket> => {
-  const raw = tolerateErrors(connectTcp({ host: address, port: to.port, noDelay: true, keepAlive: true }));
+const dialAddress = async (to: Target, address: string, signal: AbortSignal, reading: ReusedReading | undefined): Promise<Socket> => {
+  const raw = tolerateErrors(connectTcp({ host: address, port: to.port, noDelay: true, keepAlive: true, ...(to.tls || !reading ? {} : { onread: onreadOf(reading) }) }));
   try {
     await established(raw, 'connect', signal);
   } catch (error) {
@@ -151,7 +160,7 @@ export const createDial = (policy: ConnectPolicy): Dial => async (to, options = 
       const attempt = new AbortController();
       const attemptTimer = setTimeout(() => attempt.abort(TIMED_OUT), share);
       try {
-        return await dialAddress(to, address, AbortSignal.any([stop.signal, attempt.signal]));
+        return await dialAddress(to, address, AbortSignal.any([stop.signal, attempt.signal]), options.reading);
       } catch (error) {
         if (stop.signal.aborted) throw stopped(`connecting to ${address}`);
         failure = attempt.signal.aborted ? stopped(`connecting to ${address}`) : error;

@@ -1,7 +1,9 @@
+import { BLOCK_BYTES, compileCrc64, type Crc64Blocks } from './crc64-wasm.js';
+
 /**
  * CRC-64 as Redis and Valkey end every RDB and DUMP payload with it ("Jones"): reflected polynomial 95ac9329ac4bc9b5,
  * initial value 0, no final xor; crc("123456789") = e9c6d914c4b8d9ca. Slice-by-8: eight table look-ups take eight bytes,
- * with the 64-bit values split into two 32-bit halves, because BigInt arithmetic is some hundred times slower.
+ * with the 64-bit values split into two 32-bit halves, because BigInt arithmetic is some hundred times slower. Long pieces go through WebAssembly, at more than twice that speed.
  */
 const POLY_LO = 0xac4bc9b5 | 0;
 const POLY_HI = 0x95ac9329 | 0;
@@ -33,22 +35,43 @@ for (let at = 256; at < 8 * 256; at++) {
   HI[at] = (hi >>> 8) ^ (HI[lo & 255] ?? 0);
 }
 
+/** Made when it is needed first. */
+let blockwise: Crc64Blocks | undefined;
+
+const behindZeros = (crc: bigint, bytes: number): bigint => {
+  const running = new Crc64(crc);
+  running.words(new Uint8Array(bytes));
+  return running.value;
+};
+
 /** A running CRC-64. Feeding the same bytes in other pieces gives the same value. */
 export class Crc64 {
-  private lo: number;
-  private hi: number;
+  private lo = 0;
+  private hi = 0;
 
   /** @param seed value to go on from; a CRC that was read with `value` continues where it stood. */
   constructor(seed = 0n) {
-    this.lo = Number(BigInt.asIntN(32, seed));
-    this.hi = Number(BigInt.asIntN(32, seed >> 32n));
+    this.value = seed;
   }
 
   get value(): bigint {
     return (BigInt(this.hi >>> 0) << 32n) | BigInt(this.lo >>> 0);
   }
 
+  private set value(crc: bigint) {
+    this.lo = Number(BigInt.asIntN(32, crc));
+    this.hi = Number(BigInt.asIntN(32, crc >> 32n));
+  }
+
   update(chunk: Uint8Array): void {
+    if (chunk.length < BLOCK_BYTES) return this.words(chunk);
+    blockwise ??= compileCrc64(LO, HI, behindZeros);
+    this.value = blockwise(this.value, chunk);
+    this.words(chunk.subarray(chunk.length - chunk.length % BLOCK_BYTES));
+  }
+
+  /** As `update`, without WebAssembly. */
+  words(chunk: Uint8Array): void {
     const end = chunk.length;
     // Words can only be read where the platform is little-endian and the address a multiple of four.
     const head = LITTLE_ENDIAN ? Math.min(end, -chunk.byteOffset & 3) : end;

@@ -10,7 +10,7 @@ export interface LinkEvents {
   line(text: string): void;
   /** The payload's header has been read. */
   header(framing: Framing, length: bigint | null): void;
-  /** A piece of the payload, in order; a view into the received chunk where possible. */
+  /** A piece of the payload, in order; a view into memory that is used again. */
   payload(piece: Buffer): void;
   /** The payload is complete. Called once. */
   end(): void;
@@ -24,7 +24,7 @@ const NEWLINE = 0x0a;
 /**
  * What arrives on a replication link until the RDB is complete: reply lines and keep-alive newlines, then `$<len>` with
  * exactly that many bytes, or `$EOF:<40 bytes>` with a payload that ends when the last 40 bytes received are those again.
- * Chunks may be cut anywhere. Bytes behind a payload of known length are the command stream: counted, not kept.
+ * Chunks may be cut anywhere; their memory is the caller's again when `push` returns. Bytes behind a payload of known length are the command stream: counted, not kept.
  * The protocol is that of redis replication.c (syncWithMaster, readSyncBulkPayload).
  */
 export class LinkParser {
@@ -38,8 +38,9 @@ export class LinkParser {
   private partial: Buffer = Buffer.alloc(0);
   private remaining = 0n;
   private mark: Buffer = Buffer.alloc(0);
-  /** The last chunk received, which may end in the mark: payload as soon as 40 more bytes have come. */
-  private held: Buffer = Buffer.alloc(0);
+  /** The last bytes received, at most 40, which may be the mark: payload as soon as others follow. */
+  private readonly held = Buffer.alloc(MARK_LENGTH);
+  private heldBytes = 0;
 
   constructor(private readonly address: string, private readonly events: LinkEvents) {}
 
@@ -100,20 +101,14 @@ export class LinkParser {
 
   /** A mark can only be the end of everything received so far: nothing follows it until we would acknowledge. */
   private takeMarked(chunk: Buffer): Buffer {
-    if (chunk.length >= MARK_LENGTH) {
-      this.emit(this.held);
-      this.held = chunk;
-    } else {
-      const joined = Buffer.concat([this.held, chunk]);
-      const keep = Math.max(0, joined.length - MARK_LENGTH);
-      this.emit(joined.subarray(0, keep));
-      this.held = joined.subarray(keep);
-    }
-    const end = this.held.length - MARK_LENGTH;
-    if (end >= 0 && this.held.subarray(end).equals(this.mark)) {
-      this.emit(this.held.subarray(0, end));
-      this.finish();
-    }
+    const late = Math.max(0, Math.min(this.heldBytes, this.heldBytes + chunk.length - MARK_LENGTH));
+    this.emit(this.held.subarray(0, late));
+    this.held.copyWithin(0, late, this.heldBytes);
+    this.heldBytes -= late;
+    const early = Math.max(0, chunk.length - MARK_LENGTH);
+    this.emit(chunk.subarray(0, early));
+    this.heldBytes += chunk.copy(this.held, this.heldBytes, early);
+    if (this.heldBytes === MARK_LENGTH && this.held.equals(this.mark)) this.finish();
     return chunk.subarray(chunk.length);
   }
 

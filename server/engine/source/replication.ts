@@ -6,6 +6,7 @@ import { encodeCommand } from '../resp.js';
 import { readFullResync, replyError, shakeHands } from './handshake.js';
 import { checkSize, DEFAULT_SOURCE_LIMITS, type SourceLimits, TransferWatch } from './limits.js';
 import { type Framing, LinkParser } from './link-parser.js';
+import { LinkReading } from './link-reading.js';
 import { SpillQueue } from './spill-queue.js';
 
 export interface ReceiveOptions {
@@ -48,7 +49,7 @@ export interface ReceivedRdb {
   closed: Promise<void>;
 }
 
-/** Takes the payload in order; the next piece comes when it has returned. */
+/** Takes the payload in order; the next piece comes when it has returned, and may lie in the same memory. */
 export type Sink = (piece: Buffer) => void | Promise<void>;
 
 /** Bytes waiting for the sink before a source that can wait is made to. */
@@ -63,12 +64,12 @@ const DISK_BREATH_MS = 50;
 /** Memory for sources that cannot wait, twice: before the spill file, and on the way into it. */
 const SPILL_MEMORY = 16 * 1024 * 1024;
 /**
- * A source sends 16 KiB at a time, and each wake-up costs more than the work on such a chunk. After one that is smaller than this (Node reads
- * up to 64 KiB at once) nothing is read for a moment, so that the kernel gathers more: one sixth of a backup's CPU. A source that
- * is fast, or whose window is full, fills its chunks and is not held up.
+ * A source sends 16 KiB at a time, and each wake-up costs more than the work on such a chunk. After a read that has taken less than this,
+ * nothing is read for a moment, so that the kernel gathers more: one sixth of a backup's CPU. A source that is fast fills its chunks and
+ * is not held up; where its window is what fills, the kernel makes it larger, since all of it is taken each time.
  */
-const FULL_CHUNK = 48 * 1024;
-const GATHER_MS = 2;
+const FULL_CHUNK = 192 * 1024;
+const GATHER_MS = 4;
 /** A sink that never waits still lets other work run after so many bytes. */
 const YIELD_EVERY = 256 * 1024;
 /** An rdb-only server closes by itself; closing first can log a killed child there. */
@@ -93,8 +94,13 @@ export const receiveRdb = async (
 ): Promise<ReceivedRdb> => {
   const limits = { ...DEFAULT_SOURCE_LIMITS, ...options.limits };
   const startedAt = Date.now();
-  const socket = await deps.dial(endpoint, { signal, timeoutMs: Math.min(limits.handshakeMs, 5_000) });
+  const reading = new LinkReading();
+  const socket = await deps.dial(endpoint, { signal, timeoutMs: Math.min(limits.handshakeMs, 5_000), reading });
   const link = new Link(socket, addressOf(endpoint), limits, options, signal);
+  reading.deliverTo((chunk) => {
+    link.onData(chunk);
+    if (chunk.length < FULL_CHUNK) link.gather();
+  });
   try {
     const received = await link.receive(endpoint, limits.handshakeMs - (Date.now() - startedAt), sink);
     const closed = link.close(true).catch((cause: unknown) => {
@@ -224,14 +230,14 @@ class Link {
     }
   }
 
-  private readonly onData = (chunk: Buffer): void => {
+  /** The chunk's memory is the caller's again when it returns. */
+  readonly onData = (chunk: Buffer): void => {
     this.watch?.received();
     try {
       this.parser.push(chunk);
     } catch (error) {
       this.fail(error);
     }
-    if (this.rdbOnly && this.parser.payloadBytes > 0n && !this.parser.done && chunk.length < FULL_CHUNK) this.gather();
   };
 
   private onLine(line: string): void {
@@ -279,7 +285,9 @@ class Link {
     else if ((this.queue?.unwrittenBytes ?? 0) > PAUSE_AT) this.pause(DISK_BREATH_MS);
   }
 
-  private gather(): void {
+  /** After a read that took little of a payload. */
+  gather(): void {
+    if (!this.rdbOnly || this.parser.payloadBytes === 0n || this.parser.done) return;
     this.socket.pause();
     this.gathering ??= setTimeout(() => {
       this.gathering = undefined;

@@ -12,18 +12,61 @@ export interface SpillOptions {
   directory?: string | undefined;
 }
 
-const READ_BYTES = 256 * 1024;
+/** Unit of memory, and of reading the file. */
+const SLAB_BYTES = 256 * 1024;
+/** Memory kept for later; what a burst took beyond it goes back. */
+const SPARE_SLABS = 8;
+
+/** Bytes in order, copied into memory that is used again. */
+class SlabList {
+  bytes = 0;
+  private slabs: { memory: Buffer; from: number; to: number }[] = [];
+  private lent: Buffer | undefined;
+
+  constructor(private readonly spare: Buffer[]) {}
+
+  add(chunk: Uint8Array): void {
+    this.bytes += chunk.length;
+    for (let done = 0; done < chunk.length; ) {
+      let last = this.slabs.at(-1);
+      if (last === undefined || last.to === SLAB_BYTES) {
+        last = { memory: this.spare.pop() ?? Buffer.allocUnsafeSlow(SLAB_BYTES), from: 0, to: 0 };
+        this.slabs.push(last);
+      }
+      const part = Math.min(chunk.length - done, SLAB_BYTES - last.to);
+      last.memory.set(chunk.subarray(done, done + part), last.to);
+      last.to += part;
+      done += part;
+    }
+  }
+
+  /** The first bytes. Their memory is used again once this is called again. */
+  shift(): Buffer | undefined {
+    if (this.lent && this.spare.length < SPARE_SLABS) this.spare.push(this.lent);
+    this.lent = undefined;
+    const [first] = this.slabs;
+    // Where all is taken from a slab that is not full, more will be put into it.
+    if (first === undefined || first.from === first.to) return undefined;
+    const piece = first.memory.subarray(first.from, first.to);
+    first.from = first.to;
+    this.bytes -= piece.length;
+    if (first.to === SLAB_BYTES) this.lent = this.slabs.shift()?.memory;
+    return piece;
+  }
+}
 
 /**
  * A queue of bytes between a source that must not wait and a sink that may be slower: memory first, then a file. One
- * producer, one consumer. Order: `head` (memory), then the file, then `tail` (memory, on its way into the file).
+ * producer, one consumer. Order: `head` (memory), then the file, then `tail` (memory, on its way into the file). What is pushed
+ * is copied, into memory that is used over and over: a fresh buffer for each piece would keep the collector of garbage busier than all else.
  */
 export class SpillQueue {
-  private readonly head: Buffer[] = [];
-  private readonly tail: Buffer[] = [];
-  private headBytes = 0;
-  private tailBytes = 0;
+  private readonly head: SlabList;
+  private readonly tail: SlabList;
+  /** Taken from the tail, and not yet in the file. */
+  private beingWritten = 0;
   private file: FileHandle | undefined;
+  private readMemory: Buffer | undefined;
   private readAt = 0;
   private writeAt = 0;
   private writing: Promise<void> | undefined;
@@ -32,26 +75,29 @@ export class SpillQueue {
   private wake: (() => void) | undefined;
 
   /** @param onFailure called once with the first failure, so that its producer can stop at once */
-  constructor(private readonly options: SpillOptions, private readonly onFailure: (error: unknown) => void = () => undefined) {}
+  constructor(private readonly options: SpillOptions, private readonly onFailure: (error: unknown) => void = () => undefined) {
+    const spare: Buffer[] = [];
+    this.head = new SlabList(spare);
+    this.tail = new SlabList(spare);
+  }
 
   /** Bytes pushed and not yet taken. */
   get pendingBytes(): number {
-    return this.headBytes + this.tailBytes + (this.writeAt - this.readAt);
+    return this.head.bytes + this.unwrittenBytes + (this.writeAt - this.readAt);
   }
 
   /** Bytes in memory on their way into the file. */
   get unwrittenBytes(): number {
-    return this.tailBytes;
+    return this.tail.bytes + this.beingWritten;
   }
 
   /** Never waits. A queue that is over its limits fails with SOURCE_BUFFER_LIMIT at the next `take`. */
-  push(chunk: Buffer): void {
+  push(chunk: Uint8Array): void {
     if (this.failure !== undefined || this.ended) return;
-    const inMemoryOnly = this.tailBytes === 0 && this.writeAt === this.readAt && this.writing === undefined;
-    if (inMemoryOnly && this.headBytes + chunk.length <= this.options.memoryBytes) {
-      this.head.push(chunk);
-      this.headBytes += chunk.length;
-    } else if (this.tailBytes + chunk.length > this.options.memoryBytes || !this.fileTakes(chunk.length)) {
+    const inMemoryOnly = this.unwrittenBytes === 0 && this.writeAt === this.readAt && this.writing === undefined;
+    if (inMemoryOnly && this.head.bytes + chunk.length <= this.options.memoryBytes) {
+      this.head.add(chunk);
+    } else if (this.unwrittenBytes + chunk.length > this.options.memoryBytes || !this.fileTakes(chunk.length)) {
       this.fail(
         new DomainError('SOURCE_BUFFER_LIMIT', `The source sent faster than its backup could be stored: ${this.pendingBytes} bytes were waiting.`, {
           hint: 'Use a faster store or a replica of Redis 6.2 or newer as the source; those wait for us.',
@@ -60,8 +106,7 @@ export class SpillQueue {
       );
       return;
     } else {
-      this.tail.push(chunk);
-      this.tailBytes += chunk.length;
+      this.tail.add(chunk);
       this.writing ??= this.writeTail();
     }
     this.notify();
@@ -81,17 +126,14 @@ export class SpillQueue {
     this.onFailure(error);
   }
 
-  /** The next bytes, or undefined at the end. Waits for them. */
+  /** The next bytes, or undefined at the end. Waits for them. Their memory is the queue's again with the next call. */
   async take(): Promise<Buffer | undefined> {
     for (;;) {
       if (this.failure !== undefined) throw this.failure;
-      const chunk = this.head.shift();
-      if (chunk) {
-        this.headBytes -= chunk.length;
-        return chunk;
-      }
+      const piece = this.head.shift();
+      if (piece) return piece;
       if (this.file && this.writeAt > this.readAt) return await this.readFile(this.file);
-      if (this.tailBytes === 0 && this.writing === undefined && this.ended) return undefined;
+      if (this.unwrittenBytes === 0 && this.writing === undefined && this.ended) return undefined;
       await new Promise<void>((resolve) => {
         this.wake = resolve;
       });
@@ -113,25 +155,22 @@ export class SpillQueue {
   }
 
   private fileTakes(bytes: number): boolean {
-    return this.options.directory !== undefined && this.writeAt + this.tailBytes + bytes <= this.options.fileBytes;
+    return this.options.directory !== undefined && this.writeAt + this.unwrittenBytes + bytes <= this.options.fileBytes;
   }
 
   private async writeTail(): Promise<void> {
     try {
       this.file ??= await this.openFile();
-      while (this.tail.length > 0 && this.failure === undefined) {
-        const batch = this.tail.splice(0);
-        const bytes = batch.reduce((sum, chunk) => sum + chunk.length, 0);
+      for (let piece = this.tail.shift(); piece && this.failure === undefined; piece = this.tail.shift()) {
+        this.beingWritten = piece.length;
         let at = this.writeAt;
-        for (const chunk of batch) {
-          for (let done = 0; done < chunk.length; ) {
-            const { bytesWritten } = await this.file.write(chunk, done, chunk.length - done, at);
-            done += bytesWritten;
-            at += bytesWritten;
-          }
+        for (let done = 0; done < piece.length; ) {
+          const { bytesWritten } = await this.file.write(piece, done, piece.length - done, at);
+          done += bytesWritten;
+          at += bytesWritten;
         }
         this.writeAt = at;
-        this.tailBytes -= bytes;
+        this.beingWritten = 0;
         this.notify();
       }
     } catch (error) {
@@ -160,8 +199,9 @@ export class SpillQueue {
   }
 
   private async readFile(file: FileHandle): Promise<Buffer> {
-    const buffer = Buffer.allocUnsafe(Math.min(READ_BYTES, this.writeAt - this.readAt));
-    const { bytesRead } = await file.read(buffer, 0, buffer.length, this.readAt).catch((error: unknown) => {
+    this.readMemory ??= Buffer.allocUnsafeSlow(SLAB_BYTES);
+    const buffer = this.readMemory;
+    const { bytesRead } = await file.read(buffer, 0, Math.min(SLAB_BYTES, this.writeAt - this.readAt), this.readAt).catch((error: unknown) => {
       throw new DomainError('STORAGE_IO', `Bytes of the source could not be read back from ${this.options.directory ?? ''}.`, {
         hint: 'Check the disk that holds that folder.',
         cause: error,

@@ -71,9 +71,10 @@ const cases: (Omit<HostileSource, 'limits' | 'withinMs'> & { limits?: Partial<So
   { name: 'a server that loads', code: 'CONNECT_FAILED', psync: async (link) => { await link.send('-LOADING Redis is loading the dataset in memory\r\n'); } },
   { name: 'a byte a second, literally', code: 'TOO_SLOW', psync: drip(1_000), limits: { idleMs: 2_500, rateWindowMs: 1_200 }, withinMs: 1_200 + 1_200 / 8 },
   { name: 'an error line in the middle of the payload, and the end', code: 'SOURCE_DISCONNECTED', psync: withMark(Buffer.concat([sound.subarray(0, 900), Buffer.from('-ERR no more\r\n')]), { end: Buffer.alloc(0) }) },
-  { name: 'garbage behind the mark', code: 'SOURCE_DISCONNECTED', psync: (link, server) => {
+  { name: 'garbage behind the mark', code: 'CORRUPT', psync: async (link, server) => {
     const own = mark();
-    return withMark(sound, { mark: own, end: Buffer.concat([own, Buffer.from('garbage')]) })(link, server);
+    // The connection stays: an end could be noticed before what the bytes are.
+    await link.send(Buffer.concat([Buffer.from(`${fullResync(server)}$EOF:${own.toString()}\r\n`), sound, own, Buffer.from('garbage')]));
   } },
   { name: 'a checksum of zero behind content that is unknown', code: 'CORRUPT', psync: withMark(new RdbBuilder(10).select(0).raw([0x70], Buffer.from('whatever')).build('ZERO')) },
   { name: 'a wrong checksum behind content that is unknown', code: 'CORRUPT', psync: withMark(new RdbBuilder(10).select(0).raw([0x70], Buffer.from('whatever')).build('WRONG')) },

@@ -17,7 +17,7 @@ afterEach(async () => {
 
 const takeAll = async (queue: SpillQueue): Promise<Buffer> => {
   const pieces: Buffer[] = [];
-  for (let piece = await queue.take(); piece; piece = await queue.take()) pieces.push(piece);
+  for (let piece = await queue.take(); piece; piece = await queue.take()) pieces.push(Buffer.from(piece));
   return Buffer.concat(pieces);
 };
 
@@ -32,7 +32,7 @@ test('keeps the order through memory, file and memory again, whatever the pace o
       sent.push(chunk);
       queue.push(chunk);
     }
-    for (let i = 0; i < (round * 5) % 9 && queue.pendingBytes > 0; i += 1) got.push((await queue.take()) ?? Buffer.alloc(0));
+    for (let i = 0; i < (round * 5) % 9 && queue.pendingBytes > 0; i += 1) got.push(Buffer.from((await queue.take()) ?? []));
     expect(readdirSync(directory)).toEqual([]);
   }
   queue.end();
@@ -47,7 +47,7 @@ test('uses the file once memory is full, and its start again once that is read',
     const sent = [randomBytes(900), randomBytes(900), randomBytes(90)];
     for (const chunk of sent) queue.push(chunk);
     const got: Buffer[] = [];
-    while (queue.pendingBytes > 0) got.push((await queue.take()) ?? Buffer.alloc(0));
+    while (queue.pendingBytes > 0) got.push(Buffer.from((await queue.take()) ?? []));
     expect(Buffer.concat(got).equals(Buffer.concat(sent))).toBe(true);
   }
   await queue.close();

@@ -3,7 +3,7 @@ import { type Codec } from './codec.js';
 
 /** The addon has binaries for the usual platforms only. */
 const native = await import('lz4-napi').then(
-  ({ compress, uncompressSync }) => ({ compress, uncompressSync }),
+  ({ compressSync, uncompressSync }) => ({ compressSync, uncompressSync }),
   () => null,
 );
 
@@ -24,7 +24,7 @@ export const lz4 = (): Codec => ({
   name: 'lz4',
   compress: async (block) => {
     if (native === null) throw new Error('LZ4 has no binary for this platform.');
-    const packed = await native.compress(block);
+    const packed = native.compressSync(block as Buffer);
     return packed.length > block.length * (1 - WORTH_SAVING) ? null : packed;
   },
   // Half a millisecond for a block of 512 KiB: less than the trip to the thread pool and back, whose memory is new each time.

@@ -16,11 +16,17 @@ export type Order = { stream: number } & (
   | { kind: 'close' }
 );
 
+/** How far a walk is. */
+export interface Walked {
+  bytes: bigint;
+  keys: bigint;
+}
+
 /** From the thread; in the order of the orders. */
 export type Answer = { stream: number } & (
-  | { kind: 'walked'; bytes: bigint; keys: bigint }
+  | { kind: 'walked'; walked: Walked }
   /** The frame holds a stored block, from its beginning. */
-  | { kind: 'stored'; frame: number; bytes: number; storedLength: number }
+  | { kind: 'stored'; frame: number; bytes: number; storedLength: number; walked: Walked }
   | { kind: 'summary'; summary: RdbSummary }
   | { kind: 'digests'; plainSha256: string; storedSha256: string }
   | { kind: 'fault'; fault: Fault }

@@ -116,9 +116,10 @@ export class RemoteSealing implements Sealing {
   private hear(answer: Answer): void {
     switch (answer.kind) {
       case 'walked':
-        this.walked = { bytes: answer.bytes, keys: answer.keys };
+        this.walked = answer.walked;
         return;
       case 'stored':
+        this.walked = answer.walked;
         this.writing = this.writing.then(() => this.write(answer));
         return;
       case 'summary':

@@ -14,13 +14,12 @@ class Stream {
   private readonly pipeline: BlockPipeline;
   private readonly frames = new Map<number, Frame>();
   private readonly numbers = new Map<ArrayBufferLike, number>();
-  private told = { bytes: 0n, keys: 0n };
   private faulted = false;
 
   constructor(private readonly plan: SealingPlan, private readonly answer: (answer: AnswerTo<Answer>) => void) {
     this.pipeline = new BlockPipeline(plan, {
       write: (bytes) => {
-        this.answer({ kind: 'stored', frame: this.numbers.get(bytes.buffer) ?? -1, bytes: bytes.length, storedLength: this.pipeline.storedLengths.at(-1) ?? 0 });
+        this.answer({ kind: 'stored', frame: this.numbers.get(bytes.buffer) ?? -1, bytes: bytes.length, storedLength: this.pipeline.storedLengths.at(-1) ?? 0, walked: this.pipeline.walked });
         return Promise.resolve();
       },
     });
@@ -39,13 +38,10 @@ class Stream {
         return;
       case 'look':
         this.pipeline.look(this.filled(order));
-        this.tell();
+        this.answer({ kind: 'walked', walked: this.pipeline.walked });
         return;
-      case 'push': {
-        const pushed = this.pipeline.push(this.filled(order), order.last);
-        this.tell();
-        return pushed;
-      }
+      case 'push':
+        return this.pipeline.push(this.filled(order), order.last);
       case 'pass':
         this.pipeline.pass(order.bytes);
         return;
@@ -66,13 +62,6 @@ class Stream {
     if (frame === undefined) throw new RangeError(`Frame ${String(number)} was not given.`);
     frame.filled = filled;
     return frame;
-  }
-
-  private tell(): void {
-    const { bytes, keys } = this.pipeline.walked;
-    if (bytes === this.told.bytes) return;
-    this.told = { bytes, keys };
-    this.answer({ kind: 'walked', bytes, keys });
   }
 
   /** The first one counts. */
