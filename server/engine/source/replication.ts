@@ -53,8 +53,8 @@ export interface ReceivedRdb {
 export type Sink = (piece: Buffer) => void | Promise<void>;
 
 /** Bytes waiting for the sink before a source that can wait is made to. */
-const PAUSE_AT = 8 * 1024 * 1024;
-const RESUME_AT = 4 * 1024 * 1024;
+const PAUSE_AT = 4 * 1024 * 1024;
+const RESUME_AT = 2 * 1024 * 1024;
 /** A paused source gets to send a little each time this has passed: one whose bytes nobody takes for repl-timeout cuts the link. */
 const TRICKLE_MS = 1_500;
 /** A queue that grows while trickling ends here; the source then waits, and may give up. */

@@ -14,8 +14,6 @@ export interface SpillOptions {
 
 /** Unit of memory, and of reading the file. */
 const SLAB_BYTES = 256 * 1024;
-/** Memory kept for later; what a burst took beyond it goes back. */
-const SPARE_SLABS = 8;
 
 /** Bytes in order, copied into memory that is used again. */
 class SlabList {
@@ -42,7 +40,7 @@ class SlabList {
 
   /** The first bytes. Their memory is used again once this is called again. */
   shift(): Buffer | undefined {
-    if (this.lent && this.spare.length < SPARE_SLABS) this.spare.push(this.lent);
+    if (this.lent) this.spare.push(this.lent);
     this.lent = undefined;
     const [first] = this.slabs;
     // Where all is taken from a slab that is not full, more will be put into it.

@@ -1,8 +1,12 @@
+import { readlinkSync } from 'node:fs';
+import { setPriority } from 'node:os';
+import { basename } from 'node:path';
 import { parentPort } from 'node:worker_threads';
 import { BlockPipeline } from './block-pipeline.js';
 import { Frame } from './frame.js';
 import { toFault, type Answer, type Order } from './messages.js';
 import { type SealingPlan } from './sealing.js';
+import { YoungGarbage } from './young-garbage.js';
 
 /*
  * What runs on a thread of `SealingThreads`: the pipelines of the archives that were opened here. It holds no store; what is to be written goes back.
@@ -10,16 +14,21 @@ import { type SealingPlan } from './sealing.js';
 
 type AnswerTo<Kind> = Kind extends Answer ? Omit<Kind, 'stream'> : never;
 
+/** Half of the weight that others have, about. */
+const NICENESS = 5;
+const GARBAGE_LIMIT = 8 * 1024 * 1024;
+
 class Stream {
   private readonly pipeline: BlockPipeline;
   private readonly frames = new Map<number, Frame>();
   private readonly numbers = new Map<ArrayBufferLike, number>();
   private faulted = false;
 
-  constructor(private readonly plan: SealingPlan, private readonly answer: (answer: AnswerTo<Answer>) => void) {
+  constructor(private readonly plan: SealingPlan, private readonly garbage: YoungGarbage, private readonly answer: (answer: AnswerTo<Answer>) => void) {
     this.pipeline = new BlockPipeline(plan, {
       write: (bytes) => {
         this.answer({ kind: 'stored', frame: this.numbers.get(bytes.buffer) ?? -1, bytes: bytes.length, storedLength: this.pipeline.storedLengths.at(-1) ?? 0, walked: this.pipeline.walked });
+        this.garbage.add(2 * bytes.length);
         return Promise.resolve();
       },
     });
@@ -72,15 +81,37 @@ class Stream {
   }
 }
 
+/** Steps back behind the thread that answers callers and renews leases, and behind servers on the same machine. Linux has priorities for threads; elsewhere all are equal. */
+const stepBack = (): void => {
+  try {
+    setPriority(Number(basename(readlinkSync('/proc/thread-self'))), NICENESS);
+  } catch {
+    // No /proc, or no right: it is slower for callers, and right all the same.
+  }
+};
+
 if (parentPort !== null) {
   const port = parentPort;
+  stepBack();
+  const garbage = new YoungGarbage(GARBAGE_LIMIT);
   const streams = new Map<number, Stream>();
-  port.on('message', (order: Order) => {
+  const obey = (order: Order): void => {
     if (order.kind === 'open') {
-      streams.set(order.stream, new Stream(order.plan, (answer) => {
+      streams.set(order.stream, new Stream(order.plan, garbage, (answer) => {
         port.postMessage({ ...answer, stream: order.stream });
         if (answer.kind === 'closed') streams.delete(order.stream);
       }));
     } else streams.get(order.stream)?.take(order);
+  };
+  // One order in a turn of the loop: what has been collected is given back in between, and a port that is never empty would not let go of it.
+  const orders: Order[] = [];
+  const next = (): void => {
+    const order = orders.shift();
+    if (order === undefined) return;
+    if (orders.length > 0) setImmediate(next);
+    obey(order);
+  };
+  port.on('message', (order: Order) => {
+    if (orders.push(order) === 1) setImmediate(next);
   });
 }
