@@ -57,7 +57,7 @@ export interface S3Calls {
   completeUpload(key: string, uploadId: string, etags: readonly string[], options: Omit<WriteOptions, 'writeId'>): Promise<Outcome>;
   /** One that is gone is no error. */
   abortUpload(key: string, uploadId: string, signal?: AbortSignal): Promise<void>;
-  /** Uploads neither completed nor aborted, of keys that begin with `prefix`. */
+  /** Uploads neither completed nor aborted, of keys that begin with `prefix`. Of several with one key, a page that begins among them may lack some. */
   uploads(prefix: string, next: string | undefined, signal?: AbortSignal): Promise<Page<S3Upload>>;
   /** When the youngest of an upload's parts came in; null when it has none, or is gone. */
   lastPartAt(key: string, uploadId: string, signal?: AbortSignal): Promise<Date | null>;
@@ -201,10 +201,15 @@ class SdkCalls implements S3Calls {
 
   uploads(prefix: string, next: string | undefined, signal?: AbortSignal): Promise<Page<S3Upload>> {
     const [keyMarker, idMarker] = next?.split(SEPARATOR) ?? [];
+    const ask = (UploadIdMarker?: string) => this.client.send(new this.sdk.ListMultipartUploadsCommand({
+      Bucket: this.bucket, Prefix: `${this.prefix}${prefix}`, KeyMarker: keyMarker, UploadIdMarker,
+    }), { abortSignal: signal });
     return this.call('list uploads of', prefix === '' ? 'all objects' : prefix, signal, async () => {
-      const { Uploads = [], IsTruncated, NextKeyMarker = '', NextUploadIdMarker = '' } = await this.client.send(new this.sdk.ListMultipartUploadsCommand({
-        Bucket: this.bucket, Prefix: `${this.prefix}${prefix}`, ...(keyMarker === undefined ? {} : { KeyMarker: keyMarker, UploadIdMarker: idMarker }),
-      }), { abortSignal: signal });
+      const { Uploads = [], IsTruncated, NextKeyMarker = '', NextUploadIdMarker = '' } = await ask(idMarker).catch((error: unknown) => {
+        // Versity S3 Gateway (1.8) does not take back the upload it ended a page with, and others need not know one that was discarded meanwhile.
+        if (idMarker === undefined || !['InvalidArgument', 'NoSuchUpload'].includes(codeOf(error))) throw error;
+        return ask();
+      });
       return {
         entries: Uploads.flatMap(({ Key, UploadId, Initiated }) =>
           Key === undefined || UploadId === undefined || Initiated === undefined ? [] : [{ key: Key.slice(this.prefix.length), uploadId: UploadId, initiatedAt: Initiated }]),

@@ -162,4 +162,18 @@ describe('reading from S3', () => {
     expect([...s3.bucket.objects.keys()].filter((key) => key.includes(`${prefix}.snapback-probe`))).toEqual([`${prefix}.snapback-probe.young`]);
     await Promise.all(writers.map((writer) => writer.abort()));
   });
+
+  it('sweeps page by page where the upload that ended a page is not taken back', async () => {
+    const other = await startS3({ pageSize: 3, refuseUploadMarkers: true });
+    try {
+      const there = await openOn(other, '');
+      const keys = Array.from({ length: 7 }, (_, at) => `backups/s${String(at)}/rdb`);
+      for (const key of keys) other.bucket.createUpload(key, {});
+      expect(await there.sweep({ olderThan: tomorrow(), keep: (key) => key.includes('/s2/') })).toEqual(keys.filter((key) => !key.includes('/s2/')));
+      expect([...other.bucket.uploads.values()].map(({ key }) => key)).toEqual(['backups/s2/rdb']);
+      await there.close();
+    } finally {
+      await other.stop();
+    }
+  });
 });

@@ -18,6 +18,8 @@ export interface S3DoubleOptions {
   refuseChecksums?: boolean;
   /** What ListMultipartUploads finds: the uploads of all keys with that beginning (default), those of exactly that key, as MinIO, or none. */
   listsUploads?: 'BY_PREFIX' | 'BY_KEY' | 'NOT';
+  /** Refuse the mark of the upload that ended a page, as Versity S3 Gateway 1.8 does; the mark of its key is taken. Default false. */
+  refuseUploadMarkers?: boolean;
   /** Most entries of a page. Default 1000. */
   pageSize?: number;
   /** Smallest part but for the last one. Default: S3's 5 MiB. */
@@ -100,7 +102,7 @@ const slice = (held: Held, range: string | undefined): Answer => {
 };
 
 export const startS3 = async (options: S3DoubleOptions = {}): Promise<S3Double> => {
-  const { bucket: bucketName = 'archives', conditions = 'HELD', refuseChecksums = true, listsUploads = 'BY_PREFIX', pageSize = 1000, minPartBytes = 5 * 1024 * 1024, sessionToken, tls } = options;
+  const { bucket: bucketName = 'archives', conditions = 'HELD', refuseChecksums = true, listsUploads = 'BY_PREFIX', refuseUploadMarkers = false, pageSize = 1000, minPartBytes = 5 * 1024 * 1024, sessionToken, tls } = options;
   const keys: S3Keys = { accessKeyId: `AK${randomBytes(8).toString('hex').toUpperCase()}`, secretAccessKey: randomBytes(20).toString('base64'), sessionToken };
   const bucket = new Bucket(minPartBytes);
   const faults = new S3Faults();
@@ -158,12 +160,13 @@ export const startS3 = async (options: S3DoubleOptions = {}): Promise<S3Double> 
         return { status: 204 };
       case 'ListMultipartUploads': {
         const prefix = query.get('prefix') ?? '';
-        const marker = query.get('upload-id-marker') ?? '';
-        const all = [...bucket.uploads.values()].filter((upload) => (listsUploads === 'BY_PREFIX' ? upload.key.startsWith(prefix) : listsUploads === 'BY_KEY' && upload.key === prefix))
-          .sort((a, b) => (`${a.key} ${a.id}` < `${b.key} ${b.id}` ? -1 : 1));
-        const from = marker === '' ? 0 : all.findIndex((upload) => upload.id === marker) + 1;
-        const page = all.slice(from, from + pageSize);
-        const truncated = from + pageSize < all.length;
+        const [keyMarker, idMarker] = ['key-marker', 'upload-id-marker'].map((name) => query.get(name) ?? '') as [string, string];
+        if (refuseUploadMarkers && idMarker !== '') throw new S3Error(400, 'InvalidArgument');
+        const left = [...bucket.uploads.values()].filter((upload) => (listsUploads === 'BY_PREFIX' ? upload.key.startsWith(prefix) : listsUploads === 'BY_KEY' && upload.key === prefix))
+          .filter(({ key: name, id: upload }) => name > keyMarker || (name === keyMarker && idMarker !== '' && upload > idMarker))
+          .sort((a, b) => (a.key < b.key || (a.key === b.key && a.id < b.id) ? -1 : 1));
+        const page = left.slice(0, pageSize);
+        const truncated = left.length > page.length;
         const next = truncated ? `${tag('NextKeyMarker', page.at(-1)?.key ?? '')}${tag('NextUploadIdMarker', page.at(-1)?.id ?? '')}` : '';
         const entries = page.map((upload) => `<Upload>${tag('Key', upload.key)}${tag('UploadId', upload.id)}${tag('Initiated', upload.initiatedAt.toISOString())}</Upload>`);
         return { status: 200, body: xml('ListMultipartUploadsResult', `${tag('Bucket', bucketName)}${tag('IsTruncated', truncated)}${next}${entries.join('')}`) };
