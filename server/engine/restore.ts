@@ -209,11 +209,10 @@ class RestoreRun {
     const [listener, payload, proof] = [present(this.listener), present(this.payload), present(this.proof)];
     const total = this.deps.source.facts.summary.bytes;
     this.onProgress({ kind: 'phase', phase: 'TRANSFERRING' });
-    const startedAt = performance.now();
     // Begun before the command, since the target may dial before its answer has reached us.
     const arrival = listener.expect(proof, { ms: this.times.linkMs, signal: this.signal });
     arrival.catch(() => undefined);
-    await this.follow(listener);
+    const startedAt = await this.follow(listener);
     if (this.hold && !(await this.hold.end())) {
       this.notice('PAUSE_NOT_ENDED', `CLIENT UNPAUSE failed; the pause of writers ends by itself within ${this.times.pauseMs} ms.`);
     }
@@ -241,9 +240,11 @@ class RestoreRun {
   /**
    * Tells the target to follow, while the work is ours. Between the question and the command this process may have slept, and whoever settles
    * the restore may have looked in vain already: so it is asked again, and what came too late is taken back by the one who did it.
+   * Returns when the command was sent.
    */
-  private async follow(listener: RestoreListener): Promise<void> {
+  private async follow(listener: RestoreListener): Promise<number> {
     await this.deps.assertOwned();
+    const startedAt = performance.now();
     await replicaOf(this.target, listener.host, String(listener.port));
     try {
       await this.deps.assertOwned();
@@ -253,6 +254,7 @@ class RestoreRun {
       this.report.promoted = true;
       throw lost;
     }
+    return startedAt;
   }
 
   /** The target as it is now that it takes no more writes. */
