@@ -9,6 +9,9 @@ interface Pattern {
   stars: boolean[];
 }
 
+/** Whether `bytes[from, to)`, all of them by default, fits. */
+export type GlobTest = (bytes: Uint8Array, from?: number, to?: number) => boolean;
+
 /**
  * Compiles a glob as `KEYS` of Redis and Valkey takes it (util.c, stringmatchlen): `*`, `?`, `[abc]`, `[^a]`, `[a-z]` and `\`, on bytes, for the whole
  * name. What they do with odd patterns holds, too: a class that is not closed ends with the pattern, a `\` at the end stands for itself, the ends of a
@@ -17,7 +20,7 @@ interface Pattern {
  *
  * All places are tried at once, one bit each, so that no pattern costs more than (its length / 32) steps per byte of the name.
  */
-export const compileGlob = (pattern: Uint8Array): ((name: Uint8Array) => boolean) => {
+export const compileGlob = (pattern: Uint8Array): GlobTest => {
   const parsed = parse(pattern);
   return parsed.places.length < 32 ? matcherOfOneWord(parsed) : matcherOfWords(parsed);
 };
@@ -39,13 +42,13 @@ const tables = ({ places, stars }: Pattern) => {
   return { words, leading, staying, openEnd: stars[places.length] === true };
 };
 
-const matcherOfOneWord = (pattern: Pattern): ((name: Uint8Array) => boolean) => {
+const matcherOfOneWord = (pattern: Pattern): GlobTest => {
   const { leading, staying: [staying = 0], openEnd } = tables(pattern);
   const last = 1 << pattern.places.length;
   const enough = openEnd ? last : 0;
-  return (name) => {
+  return (name, from = 0, to = name.length) => {
     let state = 1;
-    for (let at = 0; at < name.length; at++) {
+    for (let at = from; at < to; at++) {
       if ((state & enough) !== 0) return true;
       state = ((state << 1) & (leading[name[at] as number] as number)) | (state & staying);
       if (state === 0) return false;
@@ -54,15 +57,15 @@ const matcherOfOneWord = (pattern: Pattern): ((name: Uint8Array) => boolean) => 
   };
 };
 
-const matcherOfWords = (pattern: Pattern): ((name: Uint8Array) => boolean) => {
+const matcherOfWords = (pattern: Pattern): GlobTest => {
   const { words, leading, staying, openEnd } = tables(pattern);
   const last = pattern.places.length;
   const state = new Int32Array(words);
   const ended = (): boolean => ((state[last >>> 5] as number) & (1 << (last & 31))) !== 0;
-  return (name) => {
+  return (name, from = 0, to = name.length) => {
     state.fill(0);
     state[0] = 1;
-    for (let at = 0; at < name.length; at++) {
+    for (let at = from; at < to; at++) {
       if (openEnd && ended()) return true;
       const row = (name[at] as number) * words;
       let carry = 0;

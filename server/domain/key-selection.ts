@@ -40,14 +40,18 @@ export const checkSelection = ({ patterns, types, databases }: KeySelection, fie
 /** Whether it selects every key there is. */
 export const selectsAll = ({ patterns, types, databases }: KeySelection): boolean => patterns == null && types == null && databases == null;
 
-/** What says of a key whether it is selected. Not to be called by two at once. */
-export type KeyTest = (database: number, type: KeyType, key: Uint8Array) => boolean;
+/** What says of a key, named by `bytes[from, to)` (all of them by default), whether it is selected. Not to be called by two at once. */
+export type KeyTest = (database: number, type: KeyType, bytes: Uint8Array, from?: number, to?: number) => boolean;
 
 /** @param selection that `checkSelection` has passed */
 export const compileSelection = ({ patterns, types, databases }: KeySelection): KeyTest => {
   const globs = patterns?.map((pattern) => compileGlob(bytesOf(pattern)));
   const wantedTypes = new Set(types ?? KEY_TYPES);
   const wantedDatabases = databases == null ? null : new Set(databases);
-  return (database, type, key) =>
-    (wantedDatabases === null || wantedDatabases.has(database)) && wantedTypes.has(type) && (globs === undefined || globs.some((matches) => matches(key)));
+  return (database, type, bytes, from = 0, to = bytes.length) => {
+    if ((wantedDatabases !== null && !wantedDatabases.has(database)) || !wantedTypes.has(type)) return false;
+    if (globs === undefined) return true;
+    for (const matches of globs) if (matches(bytes, from, to)) return true;
+    return false;
+  };
 };
