@@ -77,16 +77,42 @@ export class Crc64 {
     const head = LITTLE_ENDIAN ? Math.min(end, -chunk.byteOffset & 3) : end;
     const pairs = (end - head) >>> 3;
     this.bytewise(chunk, 0, head);
-    if (pairs > 0) this.wordwise(new Int32Array(chunk.buffer, chunk.byteOffset + head, pairs * 2));
+    if (pairs > 0) this.wordwise(new Int32Array(chunk.buffer, chunk.byteOffset + head, pairs * 2), 0, pairs * 2);
     this.bytewise(chunk, head + pairs * 8, end);
   }
 
+  /**
+   * As `update` with `bytes[from, to)`, for many small parts of one piece: nothing is made for a call.
+   * @param words the 32-bit words of the same memory, from its first byte on
+   */
+  updateWithin(bytes: Uint8Array, words: Int32Array, from: number, to: number): void {
+    if (to - from >= BLOCK_BYTES) return this.update(bytes.subarray(from, to));
+    const head = LITTLE_ENDIAN ? Math.min(to, (from + 3) & ~3) : to;
+    const pairs = (to - head) >>> 3;
+    this.bytewise(bytes, from, head);
+    this.wordwise(words, head >>> 2, (head >>> 2) + pairs * 2);
+    this.bytewise(bytes, head + pairs * 8, to);
+  }
+
+  /** Begins anew. */
+  reset(): void {
+    this.lo = 0;
+    this.hi = 0;
+  }
+
+  /** Puts the value's eight bytes down, least significant first, as every RDB and payload ends. */
+  writeTo(bytes: Uint8Array, at: number): void {
+    for (let byte = 0; byte < 4; byte++) {
+      bytes[at + byte] = (this.lo >>> (8 * byte)) & 255;
+      bytes[at + 4 + byte] = (this.hi >>> (8 * byte)) & 255;
+    }
+  }
+
   // In both loops the indexes are bounded by construction: `as number` is free, a `?? 0` would be a compare per byte.
-  private wordwise(words: Int32Array): void {
+  private wordwise(words: Int32Array, from: number, end: number): void {
     let lo = this.lo;
     let hi = this.hi;
-    const end = words.length;
-    for (let at = 0; at < end; at += 2) {
+    for (let at = from; at < end; at += 2) {
       const a = lo ^ (words[at] as number);
       const b = hi ^ (words[at + 1] as number);
       const a0 = 1792 + (a & 255), a1 = 1536 + ((a >>> 8) & 255), a2 = 1280 + ((a >>> 16) & 255), a3 = 1024 + (a >>> 24);

@@ -51,6 +51,13 @@ export const PACKED_END = 24;
 /** A length: how the next node of a list is kept. */
 export const CONTAINER = 25;
 
+/* Only in the programs for those who take records apart. */
+
+/** The name is complete, the value begins. */
+export const VALUE_BEGIN = 26;
+/** The string of a FUNCTION has passed. */
+export const FUNCTION_END = 27;
+
 export const EOF_OPCODE = 255;
 /** Types count up from 0, opcodes down from 255; nobody has come near the middle. */
 export const isOpcode = (code: number): boolean => code >= 128;
@@ -172,12 +179,13 @@ export interface Programs {
   start: Uint16Array;
 }
 
-function assemble(types: Readonly<Record<number, number[]>>, opcodes: Readonly<Record<number, number[]>>): Programs {
+/** @param beforeValue steps between a key's name and its value */
+function assemble(types: Readonly<Record<number, number[]>>, opcodes: Readonly<Record<number, number[]>>, beforeValue: readonly number[] = []): Programs {
   const code: number[] = [RECORD];
   const start = new Uint16Array(256);
   for (const [byte, program] of Object.entries(types)) {
     start[Number(byte)] = code.length;
-    code.push(...program, VALUE_END);
+    code.push(...beforeValue, ...program, VALUE_END);
   }
   for (const [byte, program] of Object.entries(opcodes)) {
     start[Number(byte)] = code.length;
@@ -205,4 +213,12 @@ export const PROGRAMS: Readonly<Record<RdbMagic, Programs>> = {
 export const COUNTING_PROGRAMS: Readonly<Record<RdbMagic, Programs>> = {
   REDIS: assemble({ ...TYPES.REDIS, ...COUNTING_COMMON_TYPES, ...COUNTING_REDIS_TYPES }, OPCODES.REDIS),
   VALKEY: assemble({ ...TYPES.VALKEY, ...COUNTING_COMMON_TYPES, ...COUNTING_VALKEY_TYPES }, OPCODES.VALKEY),
+};
+
+const RECORD_FUNCTION = { 245: [FUNCTION, STRINGS, 1, FUNCTION_END] };
+
+/** The same bytes again, with marks where names and functions end. */
+export const RECORD_PROGRAMS: Readonly<Record<RdbMagic, Programs>> = {
+  REDIS: assemble(TYPES.REDIS, { ...OPCODES.REDIS, ...RECORD_FUNCTION }, [VALUE_BEGIN]),
+  VALKEY: assemble(TYPES.VALKEY, { ...OPCODES.VALKEY, ...RECORD_FUNCTION }, [VALUE_BEGIN]),
 };

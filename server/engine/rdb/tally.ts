@@ -27,6 +27,8 @@ export class Tally {
   /** Counts of the database that is selected; a file that selects none fills database 0. */
   database: Count = { keys: 0, expiring: 0 };
   databaseNumber = 0;
+  /** Data type of the module value or note that passed last. */
+  lastModule = '';
   /** `[byte]` -> keys of that type, or occurrences of that opcode. */
   readonly bytes = new Float64Array(256);
 
@@ -48,8 +50,13 @@ export class Tally {
 
   addModule(high: number, low: number, offset: number): void {
     const name = moduleName(high, low);
+    this.lastModule = name;
     if (this.modules.has(name)) return;
     if (this.modules.size >= MAX_MODULES) throw rdbError('LIMIT_EXCEEDED', `more than ${MAX_MODULES} module data types`, offset);
+    this.noteModule(name);
+  }
+
+  noteModule(name: string): void {
     this.modules.add(name);
   }
 

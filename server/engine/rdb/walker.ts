@@ -15,6 +15,32 @@ export interface KeyListener {
   maxNameBytes: number;
 }
 
+/** What stands before a key's value. One object for all keys of a walk. */
+export interface RecordHead {
+  database: number;
+  rdbType: number;
+  /** Unix milliseconds; NaN: it does not expire. */
+  expiresAtMs: number;
+  /** Bytes of the whole name. */
+  nameBytes: number;
+  /** Where the value begins, from the start of the file. */
+  valueAt: number;
+}
+
+/** Told of records as they pass, by positions from the start of the file. What is handed over is valid during the call. */
+export interface RecordListener {
+  /** Longest name that is handed over whole; of longer ones, so much of their beginning. */
+  maxNameBytes: number;
+  /** A name, `bytes[from, to)`. */
+  onName(head: RecordHead, bytes: Uint8Array, from: number, to: number): void;
+  /** The value of the last name ends before `end`. */
+  onValueEnd(end: number): void;
+  /** The opcode of a function stands at `at`. */
+  onFunction(at: number): void;
+  /** The function ends before `end`. */
+  onFunctionEnd(end: number): void;
+}
+
 /**
  * Walks the records of an RDB file without building values. Fed chunk by chunk; heads that a chunk's end cuts are kept
  * (at most 18 bytes) and joined with what follows, bodies are only counted down, so chunks may end anywhere.
@@ -54,10 +80,11 @@ export class Walker {
   /** -1 and NaN: not known. */
   private elements = -1;
   private container = 0;
+  private readonly recordHead: RecordHead = { database: 0, rdbType: 0, expiresAtMs: NaN, nameBytes: 0, valueAt: 0 };
 
   /** @param offset where the first record stands, behind the file's header. */
-  constructor(magic: RdbMagic, offset: number, private readonly tally: Tally, private readonly keys?: KeyListener) {
-    const programs = keys === undefined ? program.PROGRAMS : program.COUNTING_PROGRAMS;
+  constructor(magic: RdbMagic, offset: number, private readonly tally: Tally, private readonly keys?: KeyListener, private readonly records?: RecordListener) {
+    const programs = records !== undefined ? program.RECORD_PROGRAMS : keys === undefined ? program.PROGRAMS : program.COUNTING_PROGRAMS;
     this.code = programs[magic].code;
     this.start = programs[magic].start;
     this.offset = offset;
@@ -152,6 +179,18 @@ export class Walker {
             this.text.begin(this.keys.maxNameBytes);
           }
           pos++;
+          if (this.records !== undefined) {
+            const length = pos < end ? (buf[pos] as number) : 255;
+            // Most names are short and in one piece: nothing is copied for them.
+            if (length < 0x40 && pos + 1 + length <= end) {
+              this.tellName(this.records, buf, pos + 1, pos + 1 + length, length, base + pos + 1 + length);
+              pos += 1 + length;
+              pc++;
+              continue;
+            }
+            this.capturing = this.text;
+            this.text.begin(this.records.maxNameBytes);
+          }
           strings = 1;
           continue;
         }
@@ -196,8 +235,21 @@ export class Walker {
           tally.addNote(this.auxName, this.text.take());
           pc++;
           continue;
+        case program.VALUE_BEGIN:
+          if (this.records !== undefined) {
+            const { text } = this;
+            const name = text.take() ?? text.takeStart();
+            this.tellName(this.records, name, 0, name.length, text.length, base + pos);
+          }
+          pc++;
+          continue;
         case program.FUNCTION:
           tally.functions++;
+          this.records?.onFunction(base + pos - 1);
+          pc++;
+          continue;
+        case program.FUNCTION_END:
+          this.records?.onFunctionEnd(base + pos);
           pc++;
           continue;
         case program.REFUSED:
@@ -333,6 +385,17 @@ export class Walker {
       });
     }
     this.expiring = false;
+    this.records?.onValueEnd(end);
+  }
+
+  private tellName(records: RecordListener, bytes: Uint8Array, from: number, to: number, nameBytes: number, valueAt: number): void {
+    const head = this.recordHead;
+    head.database = this.tally.databaseNumber;
+    head.rdbType = this.rdbType;
+    head.expiresAtMs = this.expiring ? this.expiresAtMs : NaN;
+    head.nameBytes = nameBytes;
+    head.valueAt = valueAt;
+    records.onName(head, bytes, from, to);
   }
 
   private capturedText(): string | null {

@@ -48,4 +48,20 @@ describe('CRC-64', () => {
       expect(crc64(noise.subarray(cut), crc64(noise.subarray(0, cut)))).toBe(whole);
     }
   });
+
+  it('is the same of a part of a larger piece, wherever that begins and ends, and can be written down', () => {
+    const memory = Buffer.allocUnsafeSlow(40_000);
+    for (let at = 0; at < memory.length; at++) memory[at] = (at * 2_654_435_761) >>> 11;
+    const words = new Int32Array(memory.buffer, memory.byteOffset, memory.length >>> 2);
+    const crc = new Crc64();
+    for (const from of [0, 1, 2, 3, 4, 7]) {
+      for (const length of [0, 1, 3, 8, 9, 100, 16_383, 16_384, 32_777]) {
+        crc.reset();
+        crc.updateWithin(memory, words, from, from + length);
+        const written = Buffer.alloc(10);
+        crc.writeTo(written, 1);
+        expect([crc.value, written.readBigUInt64LE(1)]).toEqual([crc64(memory.subarray(from, from + length)), crc.value]);
+      }
+    }
+  });
 });
