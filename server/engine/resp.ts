@@ -8,6 +8,15 @@ export const encodeCommand = (args: readonly string[]): string =>
 /** The first word of an error reply: `NOPERM`, `LOADING`, `ERR`, … */
 export const replyCodeOf = (reply: string): string => reply.replace(/^-/, '').split(' ', 1)[0] ?? '';
 
+/** An error reply, as a value: `code` is its first word. */
+export class ReplyError {
+  constructor(readonly text: string) {}
+
+  get code(): string {
+    return replyCodeOf(this.text);
+  }
+}
+
 /**
  * The AUTH arguments for an endpoint, or undefined when it has no credential. `AUTH default <pw>` is sent in its short form,
  * which means the same from Redis 6 on and is the only one before.

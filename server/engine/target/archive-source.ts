@@ -11,5 +11,5 @@ export const rdbFactsOf = (manifest: Manifest): RdbFacts => {
 /** An open archive as the source of a restore. Closing the archive stays with whoever opened it. */
 export const archiveSource = (reader: Pick<ArchiveReader, 'manifest' | 'read'>): RdbSource => ({
   facts: rdbFactsOf(reader.manifest),
-  read: ({ signal }) => reader.read({ signal }),
+  read: (range) => reader.read(range),
 });

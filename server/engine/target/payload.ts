@@ -136,7 +136,7 @@ export const checkSource = async (
 };
 
 /** Length and SHA-256 of what is read, held against the manifest's. */
-class Digest {
+export class Digest {
   read = 0n;
   private readonly hash = createHash('sha256');
   private right = false;

@@ -37,7 +37,7 @@ export class RestoreFailure extends DomainError {
   }
 }
 
-const asDomainError = (error: unknown): DomainError => {
+export const asDomainError = (error: unknown): DomainError => {
   if (error instanceof DomainError) return error;
   if (error instanceof ServerReplyError) {
     return new DomainError('TARGET_BLOCKED', `${error.message}.`, { hint: 'The target refuses this; its documentation says why.' });

@@ -14,6 +14,9 @@ export interface RdbFacts {
 /** The bytes of one RDB and what is known of them. */
 export interface RdbSource {
   readonly facts: RdbFacts;
-  /** All bytes, in order, in pieces of any size. Rejects with a DomainError (STORAGE_IO, CORRUPT, …) where they cannot be had. */
-  read(options: { signal: AbortSignal }): AsyncIterable<Uint8Array>;
+  /**
+   * All bytes, or those of `[start, end)`, in order, in pieces of any size, each valid until the next is asked for. Rejects with a DomainError
+   * (STORAGE_IO, CORRUPT, …) where they cannot be had.
+   */
+  read(options: { signal: AbortSignal; start?: bigint | undefined; end?: bigint | undefined }): AsyncIterable<Uint8Array>;
 }

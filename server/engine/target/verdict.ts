@@ -14,7 +14,7 @@ export interface PlanBinding {
  * Refuses a target that is not as planned: a blocker (its own code), another process or version, or a warning to accept that is not
  * (CONFIRMATION_REQUIRED).
  */
-export const assertAsPlanned = (address: string, found: TargetFindings, plan: PlanBinding): void => {
+export const assertAsPlanned = (address: string, found: Pick<TargetFindings, 'blockers' | 'warnings' | 'facts'>, plan: PlanBinding): void => {
   const [blocker] = found.blockers;
   if (blocker) {
     throw new DomainError(blocker.code, `${address} cannot be restored into: ${found.blockers.map(({ name, message }) => `${name}: ${message}`).join(' ')}`, {

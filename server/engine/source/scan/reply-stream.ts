@@ -2,17 +2,11 @@ import { type Socket } from 'node:net';
 import { addressOf } from '../../../domain/address.js';
 import { abortReason, DomainError } from '../../../domain/errors.js';
 import { type Endpoint } from '../../ports.js';
+import { ReplyError } from '../../resp.js';
+
+export { ReplyError } from '../../resp.js';
 
 export type Reply = string | Buffer | bigint | null | ReplyError | Reply[];
-
-/** An error reply: `code` is its first word. */
-export class ReplyError {
-  constructor(readonly text: string) {}
-
-  get code(): string {
-    return this.text.split(' ', 1)[0] ?? '';
-  }
-}
 
 /** Bytes waiting to be read before the server is made to wait. */
 const PAUSE_AT = 1024 * 1024;
