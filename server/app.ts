@@ -44,6 +44,7 @@ import { ALLOW_EVERYTHING, createDial } from './security/dial.js';
 import { ensureFirstKey, type FirstKey } from './security/first-key.js';
 import { createLinkSigner } from './security/links.js';
 import { masterKeysFromFile, masterKeysFromText, type MasterKeys } from './security/master-key.js';
+import { replicationTls } from './security/replication-tls.js';
 import { createVault } from './security/vault.js';
 import { createWebhook } from './security/webhook.js';
 import { type Services } from './services/api.js';
@@ -124,6 +125,13 @@ const openMasterKeys = async (config: Config, db: Database, log: Logger): Promis
 const openStore = async (config: Config, db: Database, deps: { dial: Dial; log: Logger }): Promise<Store> => {
   const catalogueId = await catalogueIdOf(db);
   return openStoreAt(config, { create: (await db.read.settings.get('store-id')) === null, catalogueId }, deps);
+};
+
+/** How restore targets reach this service. A certificate that cannot be used ends the start, not the first restore that needs it. */
+const linkPlace = async ({ replication: { advertiseHost, ports, peerCidrs, tls } }: Config): Promise<LinkPlace> => {
+  const certificate = tls === null ? undefined : replicationTls(tls);
+  await certificate?.();
+  return { advertisedHost: advertiseHost ?? undefined, ports: ports ?? undefined, peerRanges: peerCidrs, tls: certificate };
 };
 
 const createEnginePort = (deps: { dial: ReturnType<typeof createDial>; log: Logger; store: Store; keys: KeyRing; link: LinkPlace; gate: EngineGate }): EnginePort => ({
@@ -250,7 +258,7 @@ const build = async ({ config, databaseUrl, log, clock: given, keepFirstKey, sea
   const gate = engineGate(config.disabledEngines);
   const vault = createVault(keys);
   const links = createLinkSigner(keys);
-  const link: LinkPlace = { advertisedHost: config.replication.advertiseHost ?? undefined, ports: config.replication.ports ?? undefined };
+  const link = await linkPlace(config);
   const engine = createEnginePort({ dial, log, store, keys, link, gate });
   const starter = createBackupStarter(ids, gate);
   const time = scheduleTime(given);

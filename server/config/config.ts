@@ -1,7 +1,8 @@
-import { isIP } from 'node:net';
 import { resolve } from 'node:path';
 import { archiveSettings, type ArchiveSettings } from './archives.js';
+import { hostName } from './host.js';
 import { SettingsReader } from './reader.js';
+import { replicationSettings, type ReplicationSettings } from './replication.js';
 
 /** What a process does: everything; only what callers ask (no jobs, no schedules); or only jobs and schedules (no API). */
 export type Role = 'all' | 'api' | 'worker';
@@ -25,7 +26,7 @@ export interface Config extends ArchiveSettings {
   readonly concurrentJobsTotal: number | null;
   /** Rules such as `redis 4.0`: engines and versions that the operator has switched off. */
   readonly disabledEngines: readonly string[];
-  readonly replication: { readonly advertiseHost: string | null; readonly ports: { readonly from: number; readonly to: number } | null };
+  readonly replication: ReplicationSettings;
   readonly allowedOrigins: readonly string[];
   readonly introspection: boolean;
   readonly sampleRedis: boolean;
@@ -88,13 +89,6 @@ const url = (settings: SettingsReader, name: string, protocols: readonly string[
   return settings.wrong(name, `must be a URL that starts with ${protocols.map((p) => `${p}//`).join(' or ')}`, null);
 };
 
-/** A name or an address: without scheme, port, brackets or blanks. */
-const host = (settings: SettingsReader, name: string): string | undefined => {
-  const value = settings.text(name);
-  if (value === undefined || isIP(value) !== 0 || /^[\p{L}\p{N}_.-]+$/u.test(value)) return value;
-  return settings.wrong(name, 'must be a host name or an address, without scheme and port', undefined);
-};
-
 const publicUrl = (settings: SettingsReader): string | null => {
   const value = url(settings, 'PUBLIC_URL', ['http:', 'https:']);
   if (value === null) return null;
@@ -117,16 +111,6 @@ const disabledEngines = (settings: SettingsReader): string[] =>
     if (match?.[1]) return [match[2] ? `${match[1].toLowerCase()} ${match[2]}` : match[1].toLowerCase()];
     return settings.wrong('DISABLED_ENGINES', `takes items such as "redis 4.0" or "valkey 8", not "${item}"`, []);
   });
-
-const portRange = (settings: SettingsReader): { from: number; to: number } | null => {
-  const value = settings.text('REPLICATION_PORTS');
-  if (value === undefined) return null;
-  const match = /^(\d{1,5})(?:-(\d{1,5}))?$/.exec(value);
-  const from = Number(match?.[1]);
-  const to = Number(match?.[2] ?? match?.[1]);
-  if (match && from >= 1 && to <= 65_535 && from <= to) return { from, to };
-  return settings.wrong('REPLICATION_PORTS', `must be a port or a range such as "7000-7009", not "${value}"`, null);
-};
 
 /** By default renewed 3.75 times in its life, and looked for 6 times, as 30, 8 and 5 seconds are. */
 const lease = (settings: SettingsReader): Config['lease'] => {
@@ -173,7 +157,7 @@ export const readConfig = (env: Readonly<Record<string, string | undefined>> = p
   if (sampleRedis && chosen !== 'all') settings.wrong('SAMPLE_REDIS', 'can be true with the role "all" only', false);
   const config: Config = {
     role: chosen,
-    host: host(settings, 'HOST') ?? '127.0.0.1',
+    host: hostName(settings, 'HOST') ?? '127.0.0.1',
     port: settings.integer('PORT', 4000, 0, 65_535),
     publicUrl: publicUrl(settings),
     dataDir,
@@ -184,7 +168,7 @@ export const readConfig = (env: Readonly<Record<string, string | undefined>> = p
     concurrentJobs: settings.integer('CONCURRENT_JOBS', 4, 1, 64),
     concurrentJobsTotal: settings.text('CONCURRENT_JOBS_TOTAL') === undefined ? null : settings.integer('CONCURRENT_JOBS_TOTAL', 1, 1, 10_000),
     disabledEngines: disabledEngines(settings),
-    replication: { advertiseHost: host(settings, 'REPLICATION_ADVERTISE_HOST') ?? null, ports: portRange(settings) },
+    replication: replicationSettings(settings),
     allowedOrigins: origins(settings),
     introspection: settings.flag('INTROSPECTION', true),
     sampleRedis,

@@ -14,6 +14,14 @@ export interface TlsOptions {
   insecure?: boolean | undefined;
 }
 
+/** What this service shows to a server that dials it over TLS. PEM texts that belong together. */
+export interface ListenerTls {
+  cert: string;
+  key: string;
+  /** What the peer's own certificate has to be signed by; without it, it is not asked for one. */
+  ca?: string | undefined;
+}
+
 /** Where a server is and how to log in there. Held in memory only while used; never logged. */
 export interface Endpoint {
   host: string;

@@ -1,23 +1,25 @@
 import { abortReason, DomainError } from '../domain/errors.js';
 import { type Clock, type Dial, type Endpoint, type Log, type OnProgress } from './ports.js';
-import { inspectTarget, type LinkPlace, type TargetFindings } from './target/check.js';
+import { listeningFor, type LinkPlace, type TargetFindings } from './target/check.js';
 import { stateIn, TargetConnection, type TargetState } from './target/connection.js';
 import { loadsDiskless } from './target/estimate.js';
-import { type LinkProof, type RefusalReason } from './target/handshake.js';
+import { TargetGate } from './target/gate.js';
+import { type RefusalReason } from './target/handshake.js';
+import { makeIntent, type LinkIntent } from './target/intent.js';
 import { ReplicaLink } from './target/link.js';
-import { openRestoreListener, plainAddress, type RestoreListener } from './target/listener.js';
+import { openRestoreListener, type RestoreListener } from './target/listener.js';
 import { awaitLoad } from './target/loading.js';
-import { checkSource, OpenPayload } from './target/payload.js';
+import { OpenPayload } from './target/payload.js';
 import { followsUs, removeOneTimeMasterauth, releaseTarget, replicaOf, type Release, type ReleaseDeps } from './target/release.js';
-import { RestoreFailure, type RestoreReport } from './target/report.js';
+import { neverLinked, RestoreFailure, type RestoreReport } from './target/report.js';
 import { type RdbSource } from './target/source.js';
 import { DEFAULT_TIMES, type RestoreTimes } from './target/times.js';
-import { randomReplicationId, sha256Hex, storedCounts, type UndoRecord, type UndoRecorder } from './target/undo-record.js';
+import { storedCounts, type UndoRecord, type UndoRecorder } from './target/undo-record.js';
 import { within } from './target/waiting.js';
-import { assertAsPlanned, leftAlone, problemWith } from './target/verdict.js';
+import { assertFollowing, leftAlone, problemWith } from './target/verdict.js';
 import { WritePause } from './target/write-pause.js';
 
-export { RestoreFailure, type RestoreReport } from './target/report.js';
+export { neverLinked, RestoreFailure, type RestoreReport } from './target/report.js';
 export { type UndoRecord, type UndoRecorder } from './target/undo-record.js';
 export { type DataNow } from './target/data-now.js';
 export { settleRestore, type Settlement } from './target/settle.js';
@@ -32,8 +34,6 @@ export interface RestorePlanFacts {
   /** Names of warnings that the caller accepts. */
   acceptedWarnings: readonly string[];
   link?: LinkPlace | undefined;
-  /** Addresses the target may dial from besides the one its control connection has. */
-  peers?: readonly string[] | undefined;
   times?: Partial<RestoreTimes> | undefined;
   /** Bytes of the RDB that are read before the target is told to follow. Default 48 MiB. */
   readAheadBytes?: number | undefined;
@@ -54,14 +54,14 @@ export interface RestoreDeps {
   assertOwned(): Promise<void>;
 }
 
-/** Refused connections that are told one by one; the report has the number of all. */
+/** Refused connections that are told and logged one by one; the report has the number of all. */
 const MAX_REFUSAL_NOTICES = 5;
 
 /**
  * Restores a backup into a running server by being its replication master, in this order: look again at everything the plan saw (with a
  * blocker nothing is touched); verify the archive, for targets that load from the socket; hold back writers and take the safety
- * backup; look again; open a listener for this one target; read its replication id; write the undo record; `REPLICAOF`; serve one
- * proven `PSYNC`; send all but the last bytes; check their digest; pass the point of no return; send the rest; await the
+ * backup; open a listener for this one target; look again; read its replication id; write the undo record; `REPLICAOF`; await one
+ * proven `PSYNC`; look a last time; send all but the last bytes; check their digest; pass the point of no return; send the rest; await the
  * acknowledgement; compare the counts per database while the target is still read-only; await its append-only file;
  * `REPLICAOF NO ONE`, if it still follows exactly our listener.
  *
@@ -88,6 +88,7 @@ export const runRestore = async (plan: RestorePlanFacts, deps: RestoreDeps, sign
 class RestoreRun {
   private readonly times: RestoreTimes;
   private readonly target: TargetConnection;
+  private readonly gate: TargetGate;
   private readonly report: RestoreReport = {
     dataNow: 'OLD', promoted: true, keysBefore: [], keysAfter: null, bytesSent: 0n, loadMs: null, unsavedWriteBytes: null, bgsaveSuggested: false, notices: [],
   };
@@ -96,15 +97,11 @@ class RestoreRun {
   private listener: RestoreListener | undefined;
   private payload: OpenPayload | undefined;
   private link: ReplicaLink | undefined;
-  private proof: LinkProof | undefined;
-  /** The target's own position just before, and the one it is given: a new master's begins at 1, so that 0 acknowledges nothing. */
-  private offsetBefore = 0n;
-  private offset = 1n;
+  private intent: LinkIntent | undefined;
   private safetyOffset: bigint | null = null;
   /** Set when it has been kept: from then on the target has to be released. */
   private record: UndoRecord | undefined;
   private releaseFailed = false;
-  private verified = false;
 
   constructor(
     private readonly plan: RestorePlanFacts, private readonly deps: RestoreDeps,
@@ -112,101 +109,57 @@ class RestoreRun {
   ) {
     this.times = { ...DEFAULT_TIMES, ...plan.times };
     this.target = new TargetConnection({ endpoint: plan.endpoint, ...this.times }, deps);
+    this.gate = new TargetGate(this.target, {
+      source: deps.source, plan, finding: { safetyBackup: deps.safetyBackup !== undefined, pauseWrites: plan.pauseWrites }, link: plan.link,
+      sourceStallMs: this.times.sourceStallMs, signal, onProgress,
+    });
   }
 
   /** Everything up to the undo record. The target's data and settings are untouched; writers may have been held back for a while. */
   async prepare(): Promise<void> {
     this.onProgress({ kind: 'phase', phase: 'PREPARING' });
-    this.findings = await this.check();
-    this.report.keysBefore = this.findings.facts.keysNow;
     // Before writers are held back: reading a large archive takes its time.
-    await this.verify(this.findings);
+    this.findings = await this.gate.pass({ listening: false });
+    this.report.keysBefore = this.findings.facts.keysNow;
     await this.deps.assertOwned();
     if (this.deps.safetyBackup) {
       if (this.plan.pauseWrites && this.findings.facts.mayPause === true) this.hold = await WritePause.start(this.target, this.times);
       const { replicationOffset } = await this.deps.safetyBackup(this.signal, this.onProgress);
       this.safetyOffset = replicationOffset;
       this.onProgress({ kind: 'phase', phase: 'PREPARING' });
-      this.findings = await this.check();
-      await this.verify(this.findings);
+      this.findings = await this.gate.pass({ listening: false });
       if (this.hold && !this.hold.unbroken) this.notice('PAUSE_BROKEN', 'Writers could not be held back all the time; see unsavedWriteBytes.');
     }
-    const control = await this.target.control();
     this.payload = await OpenPayload.open(this.deps.source, { stallMs: this.times.sourceStallMs, readAheadBytes: this.plan.readAheadBytes, signal: this.signal });
-    this.listener = await openRestoreListener({
-      host: this.plan.link?.bindHost ?? plainAddress(control.local.address),
-      advertisedHost: this.plan.link?.advertisedHost,
-      ports: this.plan.link?.ports,
-      peers: [control.remote.address, ...(this.plan.peers ?? [])],
-      handshakeMs: this.times.handshakeMs,
-      onRefused: (reason, address) => this.refused(reason, address),
-    });
+    this.listener = await this.listen(this.findings);
     await this.payload.ready(this.signal);
+    this.findings = await this.gate.pass({ listening: true });
     await this.keepRecord(this.listener);
   }
 
-  /**
-   * A server that takes a payload straight from the socket ends itself at the first byte it cannot read: for such a one, everything is read
-   * and compared with its digest before. One that takes it into a file never gets the last bytes of a wrong one.
-   */
-  private async verify({ facts }: TargetFindings): Promise<void> {
-    if (this.verified || (facts.disklessLoad !== null && !loadsDiskless(facts))) return;
-    this.onProgress({ kind: 'phase', phase: 'VERIFYING' });
-    await checkSource(this.deps.source, { stallMs: this.times.sourceStallMs, signal: this.signal, onRead: (read, total) => this.amount(read, total) });
-    this.verified = true;
-    this.onProgress({ kind: 'phase', phase: 'PREPARING' });
-  }
-
-  private async check(): Promise<TargetFindings> {
-    if (this.signal.aborted) throw abortReason(this.signal);
+  private async listen({ facts }: TargetFindings): Promise<RestoreListener> {
+    const { link = {} } = this.plan;
     const control = await this.target.control();
-    const found = await inspectTarget(control, this.deps.source.facts, {
-      safetyBackup: this.deps.safetyBackup !== undefined, pauseWrites: this.plan.pauseWrites, link: this.plan.link,
+    return openRestoreListener({
+      ...(await listeningFor(control, facts, link)), peers: [control.remote.address], peerRanges: link.peerRanges,
+      handshakeMs: this.times.handshakeMs, onRefused: (reason, address) => this.refused(reason, address),
     });
-    assertAsPlanned(this.target.address, found, this.plan);
-    return found;
   }
 
   private async keepRecord(listener: RestoreListener): Promise<void> {
-    const state = await this.look();
-    const { replid } = state;
-    const present = replid === null ? await this.masterauth() : '';
-    const oneTime = replid === null && present === '' ? randomReplicationId() : null;
-    this.proof = replid === null ? { kind: 'PASSWORD', password: oneTime ?? present } : { kind: 'REPLICATION_ID', replid };
-    this.offsetBefore = state.offset;
-    this.offset = state.offset > 0n ? state.offset : 1n;
-    const { summary } = this.deps.source.facts;
-    const record: UndoRecord = {
-      format: 1,
-      runId: state.runId,
-      listenerHost: listener.host,
-      listenerPort: listener.port,
-      replidBefore: replid,
-      linkReplid: randomReplicationId(),
-      keysBefore: storedCounts(state.keys),
-      // Counts end where the walk of the backup ended.
-      keysAfter: summary.unknown === null ? storedCounts(summary.databases) : null,
-      appendOnly: state.appendOnly,
-      oneTimeMasterauthSha256: oneTime === null ? null : sha256Hex(oneTime),
-      committed: false,
-      startedAt: this.deps.clock.now().toISOString(),
-    };
-    await this.deps.recorder.beforeReplicaOf(record);
+    const intent = await makeIntent(this.target, await this.look(), this.deps.source.facts, listener, this.deps.clock.now());
+    await this.deps.recorder.beforeReplicaOf(intent.record);
     if (this.signal.aborted) throw abortReason(this.signal);
     await this.deps.assertOwned();
-    this.record = record;
+    this.intent = intent;
+    this.record = intent.record;
     this.report.promoted = false;
-    if (oneTime !== null) await this.target.tell('CONFIG', 'SET', 'masterauth', oneTime);
-  }
-
-  private async masterauth(): Promise<string> {
-    const reply = await this.target.tell('CONFIG', 'GET', 'masterauth');
-    return Array.isArray(reply) && typeof reply[1] === 'string' ? reply[1] : '';
+    if (intent.oneTimeMasterauth !== null) await this.target.tell('CONFIG', 'SET', 'masterauth', intent.oneTimeMasterauth);
   }
 
   /** From `REPLICAOF` to the last byte. Until `commit` resolves, every failure leaves the target its old data. */
   async transfer(): Promise<void> {
-    const [listener, payload, proof] = [present(this.listener), present(this.payload), present(this.proof)];
+    const [listener, payload, { proof, offset }] = [present(this.listener), present(this.payload), present(this.intent)];
     const total = this.deps.source.facts.summary.bytes;
     this.onProgress({ kind: 'phase', phase: 'TRANSFERRING' });
     // Begun before the command, since the target may dial before its answer has reached us.
@@ -219,7 +172,8 @@ class RestoreRun {
     const frozen = await this.frozen();
     this.link = new ReplicaLink((await arrival).socket, this.times);
     await removeOneTimeMasterauth({ target: this.target, assertOwned: this.deps.assertOwned }, present(this.record));
-    await this.link.announce(present(this.record).linkReplid, this.offset, total, this.signal);
+    await this.gate.passFollower();
+    await this.link.announce(present(this.record).linkReplid, offset, total, this.signal);
     const link = this.link;
     try {
       await payload.sendTo(link, {
@@ -260,16 +214,11 @@ class RestoreRun {
   /** The target as it is now that it takes no more writes. */
   private async frozen(): Promise<TargetState> {
     const state = await this.look();
-    if (!followsUs(state, present(this.record)) || state.runId !== this.plan.runId) {
-      throw new DomainError('CONFLICT', `${this.target.address} was restarted, or somebody else changed its replication, just when it was told to follow us.`, { hint: 'Find out who does that, then make a new plan.', retryable: true });
-    }
-    // Its first replica ever gave it a new id between our look and the command: the proof would fail, and the target try for ever.
-    if (state.replid !== present(this.record).replidBefore) {
-      throw new DomainError('CONFLICT', `${this.target.address} has changed its replication id: another replica was attached to it just now.`, { hint: 'Make a new plan and try again.', retryable: true });
-    }
+    assertFollowing(this.target.address, state, present(this.record), this.plan);
     this.report.keysBefore = state.keys;
     if (this.safetyOffset !== null) {
-      const last = state.offset > this.offsetBefore ? state.offset : this.offsetBefore;
+      const { offsetBefore } = present(this.intent);
+      const last = state.offset > offsetBefore ? state.offset : offsetBefore;
       this.report.unsavedWriteBytes = last > this.safetyOffset ? last - this.safetyOffset : 0n;
     }
     return state;
@@ -289,7 +238,7 @@ class RestoreRun {
   private async awaitLoad(link: ReplicaLink, startedAt: number): Promise<void> {
     this.onProgress({ kind: 'phase', phase: 'LOADING' });
     const acknowledged = await awaitLoad({
-      link, target: this.target, times: this.times, offset: this.offset, signal: this.signal,
+      link, target: this.target, times: this.times, offset: present(this.intent).offset, signal: this.signal,
       assertOwned: () => this.deps.assertOwned(),
       onLoading: (loaded, bytes) => this.amount(loaded, bytes),
     });
@@ -308,8 +257,15 @@ class RestoreRun {
     if (problem) throw problem;
     if (!linkHeld) this.notice('LINK_LOST_WHILE_LOADING', 'The replication link broke while the target loaded; its replication id and counts show that the load was complete.');
     if (released.exact === null) this.notice('COUNTS_NOT_COMPARED', 'The backup holds content of a type unknown here, so its keys could not be counted and compared.');
-    if (this.listener && this.listener.refused > 0) this.report.notices.push(`${this.listener.refused} connections to the restore listener were refused.`);
+    this.countRefused();
     return this.report;
+  }
+
+  private countRefused(): void {
+    const refused = this.listener?.refused ?? 0;
+    if (refused === 0) return;
+    this.report.notices.push(`${refused} connections to the restore listener were refused.`);
+    this.deps.log.warn('connections to a restore listener were refused', { target: this.target.address, refused });
   }
 
   private async release(): Promise<Release> {
@@ -332,6 +288,13 @@ class RestoreRun {
     this.payload?.close();
     this.link?.destroy();
     await this.hold?.end();
+    this.countRefused();
+    const failure = await this.letGo(error);
+    if (neverLinked(failure)) this.onProgress({ kind: 'notice', code: failure.code, message: failure.message });
+    return failure;
+  }
+
+  private async letGo(error: unknown): Promise<RestoreFailure> {
     if (this.record === undefined) return new RestoreFailure(this.report, error);
     const { committed } = this.record;
     try {
@@ -370,6 +333,7 @@ class RestoreRun {
 
   private refused(reason: RefusalReason, address: string): void {
     if ((this.listener?.refused ?? 0) > MAX_REFUSAL_NOTICES) return;
+    this.deps.log.warn('a connection to a restore listener was refused', { target: this.target.address, peer: address, reason });
     this.onProgress({ kind: 'notice', code: 'LINK_PEER_REFUSED', message: `A connection to the restore listener from ${address} was refused: ${reason}.` });
   }
 

@@ -33,7 +33,8 @@ describe('the table of configuration', () => {
     HOST: '::1', PORT: '8080', PUBLIC_URL: 'https://snapback.example.com', DATA_DIR: '/elsewhere', DATABASE_URL: 'postgresql://db/snapback',
     MONGODB_URL: 'mongodb://db/snapback', STORE_URL: 'file:///archives', MASTER_KEY: 'ab'.repeat(32), MASTER_KEY_FILE: '/run/secrets/master',
     DEFAULT_TIME_ZONE: 'Asia/Shanghai', CONCURRENT_JOBS: '8', DISABLED_ENGINES: 'redis 4.0', REPLICATION_ADVERTISE_HOST: 'snapback.internal',
-    REPLICATION_PORTS: '7000-7009', ALLOWED_ORIGINS: 'https://dash.example.com', INTROSPECTION: 'false', SAMPLE_REDIS: 'false',
+    REPLICATION_PORTS: '7000-7009', REPLICATION_PEER_CIDRS: '10.0.0.0/8', REPLICATION_TLS_CERT: '/tls/cert.pem', REPLICATION_TLS_KEY: '/tls/key.pem', REPLICATION_TLS_CA: '/tls/ca.pem',
+    ALLOWED_ORIGINS: 'https://dash.example.com', INTROSPECTION: 'false', SAMPLE_REDIS: 'false',
     REDIS_SERVER_BIN: '/opt/redis-server', LOG_LEVEL: 'debug', LOG_FORMAT: 'json', LEASE_SECONDS: '20', LEASE_RENEW_SECONDS: '4', LEASE_COLLECT_SECONDS: '2.5', ROLE: 'worker',
     CONCURRENT_JOBS_TOTAL: '3', CATCH_UP_MINUTES: '60', NET_SECONDS: '5', DRAIN_SECONDS: '5',
     UPKEEP_SECONDS: '60', UNSEALED_SECONDS: '3600', MAX_DELETIONS: '10',
@@ -45,6 +46,7 @@ describe('the table of configuration', () => {
   /** What is only taken together with another one. */
   const WITH: Readonly<Record<string, readonly string[]>> = {
     WEBHOOK_URL: ['WEBHOOK_SECRET'], WEBHOOK_SECRET: ['WEBHOOK_URL'], ROLE: ['DATABASE_URL'],
+    REPLICATION_TLS_CERT: ['REPLICATION_TLS_KEY'], REPLICATION_TLS_KEY: ['REPLICATION_TLS_CERT'], REPLICATION_TLS_CA: ['REPLICATION_TLS_CERT', 'REPLICATION_TLS_KEY'],
     S3_ACCESS_KEY_ID: ['S3_SECRET_ACCESS_KEY'], S3_SECRET_ACCESS_KEY: ['S3_ACCESS_KEY_ID'], S3_SESSION_TOKEN: ['S3_ACCESS_KEY_ID', 'S3_SECRET_ACCESS_KEY'],
   };
   /** What has to be so for a variable to be of any use. */

@@ -12,6 +12,7 @@ export interface TlsFiles {
   clientCertFile: string;
   clientKeyFile: string;
   otherCaFile: string;
+  otherCaKeyFile: string;
 }
 
 const run = promisify(execFile);
@@ -43,6 +44,6 @@ const make = async (): Promise<TlsFiles> => {
   }
   return {
     caFile: at('ca.pem'), certFile: at('server.pem'), keyFile: at('server.key'),
-    clientCertFile: at('client.pem'), clientKeyFile: at('client.key'), otherCaFile: at('other-ca.pem'),
+    clientCertFile: at('client.pem'), clientKeyFile: at('client.key'), otherCaFile: at('other-ca.pem'), otherCaKeyFile: at('other-ca.key'),
   };
 };

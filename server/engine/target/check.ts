@@ -1,10 +1,12 @@
 import { type DatabaseCount } from '../../domain/backup.js';
 import { DomainError } from '../../domain/errors.js';
 import { type Control } from '../control.js';
+import { type ListenerTls } from '../ports.js';
 import { estimatedMemory } from './estimate.js';
 import { readFacts, type TargetFacts } from './facts.js';
-import { blockersOf, highestDatabase, verdictOn, warningsOf, type Finding, type FindingOptions, type Warning } from './findings.js';
-import { openRestoreListener, plainAddress } from './listener.js';
+import { blockersOf, needsOf, verdictOn, warningsOf, type Finding, type FindingOptions, type Warning } from './findings.js';
+import { openRestoreListener } from './listener.js';
+import { plainAddress } from './peers.js';
 import { type RdbFacts } from './source.js';
 
 /** Where the restore listener is to be, when the local address of the control connection is not what the target can dial. */
@@ -14,6 +16,13 @@ export interface LinkPlace {
   /** Name or address that the target is told. */
   advertisedHost?: string | undefined;
   ports?: { from: number; to: number } | undefined;
+  /** Ranges that the target may come from besides its own address. */
+  peerRanges?: readonly string[] | undefined;
+  /**
+   * Reads what is shown to targets that replicate over TLS, anew each time: certificates are renewed. Fails with KEY_UNAVAILABLE. Absent: no link
+   * to such targets.
+   */
+  tls?: (() => Promise<ListenerTls>) | undefined;
 }
 
 /** What restoring this backup into this target would do, as it stands now. */
@@ -27,11 +36,17 @@ export interface TargetFindings {
   warnings: Warning[];
 }
 
-const listenBackBlocker = async (control: Control, place: LinkPlace): Promise<Finding | undefined> => {
+/** How a target is to be listened for. Fails with KEY_UNAVAILABLE. */
+export const listeningFor = async (control: Control, facts: TargetFacts, place: LinkPlace): Promise<Pick<Parameters<typeof openRestoreListener>[0], 'host' | 'advertisedHost' | 'ports' | 'tls'>> => ({
+  host: place.bindHost ?? plainAddress(control.local.address),
+  advertisedHost: place.advertisedHost,
+  ports: place.ports,
+  tls: facts.tlsReplication === true ? await place.tls?.() : undefined,
+});
+
+const listenBackBlocker = async (control: Control, facts: TargetFacts, place: LinkPlace): Promise<Finding | undefined> => {
   try {
-    const listener = await openRestoreListener({
-      host: place.bindHost ?? plainAddress(control.local.address), ports: place.ports, peers: [], handshakeMs: 1_000,
-    });
+    const listener = await openRestoreListener({ ...(await listeningFor(control, facts, place)), peers: [], handshakeMs: 1_000 });
     await listener.close();
     return undefined;
   } catch (error) {
@@ -40,22 +55,30 @@ const listenBackBlocker = async (control: Control, place: LinkPlace): Promise<Fi
   }
 };
 
-/**
- * Looks at a target before a restore into it; changes nothing there. What it may not look at becomes a warning that has to be
- * accepted by name. Fails as `readFacts` does.
- */
-export const inspectTarget = async (
-  control: Control, rdb: RdbFacts, options: FindingOptions & { link?: LinkPlace | undefined },
-): Promise<TargetFindings> => {
-  const facts = await readFacts(control, { highestDatabase: highestDatabase(rdb), modules: rdb.summary.modules.length > 0 });
+/** What the facts mean for this backup. */
+export const findingsOn = (facts: TargetFacts, rdb: RdbFacts, options: FindingOptions): TargetFindings => {
   const verdict = verdictOn(facts, rdb);
-  const noWayBack = await listenBackBlocker(control, options.link ?? {});
   return {
     facts,
     keysAfter: rdb.summary.databases,
     estimatedMemory: estimatedMemory(facts, rdb),
     compatibility: verdict.ok ? { loads: true, reason: null } : { loads: false, reason: verdict.reason },
-    blockers: [...blockersOf(facts, rdb), ...(noWayBack ? [noWayBack] : [])],
+    blockers: blockersOf(facts, rdb, options),
     warnings: warningsOf(facts, rdb, options),
   };
+};
+
+/**
+ * Looks at a target before a restore into it; changes nothing there. What it may not look at becomes a warning that has to be
+ * accepted by name. Fails as `readFacts` does.
+ * @param options.listening the restore listener is open already: whether one can be opened is no question any more
+ */
+export const inspectTarget = async (
+  control: Control, rdb: RdbFacts, options: Omit<FindingOptions, 'linkTls'> & { link?: LinkPlace | undefined; listening?: boolean },
+): Promise<TargetFindings> => {
+  const { link = {}, listening = false, ...finding } = options;
+  const facts = await readFacts(control, needsOf(rdb));
+  const found = findingsOn(facts, rdb, { ...finding, linkTls: link.tls !== undefined });
+  const noWayBack = listening ? undefined : await listenBackBlocker(control, facts, link);
+  return noWayBack ? { ...found, blockers: [...found.blockers, noWayBack] } : found;
 };

@@ -23,6 +23,8 @@ export interface TargetFacts {
   systemMemory: bigint | null;
   connectedReplicas: number;
   appendOnly: boolean;
+  /** Fields of INFO that say that the last write to the disk of their kind has failed; empty when none did. */
+  failedWrites: string[];
   /** Whether `save` has rules. */
   savesRdb: boolean | null;
   /** `disabled`, `on-empty-db`, `swapdb`, `flush-before-load`; `disabled` where the setting does not exist. */
@@ -122,6 +124,8 @@ const amount = (info: Info, field: string): bigint | null => {
   return text !== undefined && /^\d+$/.test(text) ? BigInt(text) : null;
 };
 
+const WRITE_STATES = ['rdb_last_bgsave_status', 'aof_last_bgrewrite_status', 'aof_last_write_status'];
+
 /**
  * Reads the facts over a control connection; changes nothing. Rights that are missing give nulls; INFO is indispensable.
  * Fails with PERMISSION_MISSING (INFO), PROTOCOL_ERROR, CONNECT_FAILED.
@@ -161,6 +165,7 @@ export const readFacts = async (control: Control, needs: { highestDatabase: numb
     systemMemory: amount(info, 'total_system_memory'),
     connectedReplicas: Number(amount(info, 'connected_slaves') ?? 0n),
     appendOnly: info.get('aof_enabled') === '1',
+    failedWrites: WRITE_STATES.filter((field) => info.get(field) === 'err'),
     savesRdb: save === null ? null : save !== '',
     disklessLoad: diskless === '' ? 'disabled' : diskless,
     replicaReadOnly: yes(await setting(control, '*-read-only')),

@@ -23,12 +23,17 @@ export interface Warning extends Finding {
 export interface FindingOptions {
   safetyBackup: boolean;
   pauseWrites: boolean;
+  /** Whether this service has a certificate to show to targets that replicate over TLS. */
+  linkTls: boolean;
 }
 
 export const verdictOn = (target: TargetFacts, rdb: RdbFacts): LoadVerdict =>
   canLoad(rdb.summary, { engine: target.engine, version: target.version, ...(target.modules === null ? {} : { modules: target.modules }) }, rdb.source ?? undefined);
 
 export const highestDatabase = (rdb: RdbFacts): number => rdb.summary.databases.reduce((highest, { database }) => Math.max(highest, database), 0);
+
+/** What has to be asked of a target for this backup's sake. */
+export const needsOf = (rdb: RdbFacts): { highestDatabase: number; modules: boolean } => ({ highestDatabase: highestDatabase(rdb), modules: rdb.summary.modules.length > 0 });
 
 const blocker = (name: string, message: string, hint: string, code: ErrorCode = 'TARGET_BLOCKED'): Finding => ({ name, code, message, hint });
 
@@ -53,15 +58,15 @@ const topologyBlockers = function* (target: TargetFacts): Generator<Finding> {
   }
 };
 
-const settingBlockers = function* (target: TargetFacts, rdb: RdbFacts): Generator<Finding> {
+const settingBlockers = function* (target: TargetFacts, rdb: RdbFacts, linkTls: boolean): Generator<Finding> {
   if (target.disklessLoad === 'flush-before-load') {
     yield blocker('FLUSH_BEFORE_LOAD', 'The target has repl-diskless-load flush-before-load: a broken transfer would leave it empty.', 'Set repl-diskless-load to disabled or swapdb on the target.');
   }
   if (target.replicaReadOnly === false) {
     yield blocker('REPLICA_READ_ONLY_OFF', 'The target has replica-read-only no: it would acknowledge writes during the transfer and then lose them.', 'Set replica-read-only to yes on the target.');
   }
-  if (target.tlsReplication === true) {
-    yield blocker('TLS_REPLICATION', 'The target has tls-replication yes: it expects a certificate from us that this service has not got.', 'Set tls-replication to no on the target for the time of the restore.');
+  if (target.tlsReplication === true && !linkTls) {
+    yield blocker('TLS_REPLICATION', 'The target has tls-replication yes: it expects a certificate from us that this service has not got.', 'Give this service one that the target\'s tls-ca-cert-file accepts (REPLICATION_TLS_CERT and REPLICATION_TLS_KEY), or set tls-replication to no on the target for the time of the restore.');
   }
   const highest = highestDatabase(rdb);
   if (target.databases !== null && highest >= target.databases) {
@@ -72,11 +77,19 @@ const settingBlockers = function* (target: TargetFacts, rdb: RdbFacts): Generato
   }
 };
 
+/** Nobody is told how much room a server's disk has; that its last try to write there failed, is. */
+const diskBlockers = function* (target: TargetFacts): Generator<Finding> {
+  const failed = target.failedWrites.filter((field) => (field.startsWith('aof_') ? target.appendOnly : !loadsDiskless(target)));
+  if (failed.length > 0) {
+    yield blocker('DISK_FAILING', `The target's last write to its disk has failed (${failed.map((field) => `${field}:err`).join(', ')}): the backup may not fit there, or not be kept.`, 'Make room on its disk and run BGSAVE there (BGREWRITEAOF with an append-only file) until INFO persistence shows ok, then make a new plan.', 'STORAGE_IO');
+  }
+};
+
 const mib = (bytes: bigint): string => `${(Number(bytes) / 1024 / 1024).toFixed(1)} MiB`;
 
 /** What stands in the way. With any of these nothing on the target may be touched. */
-export const blockersOf = (target: TargetFacts, rdb: RdbFacts): Finding[] => {
-  const found = [...topologyBlockers(target), ...settingBlockers(target, rdb)];
+export const blockersOf = (target: TargetFacts, rdb: RdbFacts, { linkTls }: Pick<FindingOptions, 'linkTls'>): Finding[] => {
+  const found = [...topologyBlockers(target), ...settingBlockers(target, rdb, linkTls), ...diskBlockers(target)];
   if (compareVersions(target.version, '2.8') < 0) {
     found.push(blocker('VERSION_TOO_OLD', `The target is ${target.version}; partial resync, which the restore builds on, came with 2.8.`, 'Restore into a newer server.', 'VERSION_TOO_OLD'));
   }

@@ -17,10 +17,18 @@ export type RefusalReason =
   | 'WRONG_PROOF'
   /** Another command than a replica sends, or bytes that are none. */
   | 'NO_REPLICA'
+  /** It speaks no TLS where that is spoken, has no certificate of the right authority, or does not accept ours. */
+  | 'TLS_FAILED'
   | 'TOO_SLOW'
   /** It left before its PSYNC. */
   | 'GONE'
   | 'TOO_MANY';
+
+/** A connection that has proven nothing yet. */
+export interface Refusable {
+  /** Turns the peer away, unless it is past this step already. */
+  cut(reason: RefusalReason): void;
+}
 
 interface Outcome {
   proven(): void;
@@ -28,7 +36,7 @@ interface Outcome {
 }
 
 /** One connection up to its `PSYNC`. Nothing but `+PONG` and `+OK` is ever said to it. */
-export class PeerHandshake {
+export class PeerHandshake implements Refusable {
   private readonly parser = new RequestParser();
   private readonly timer: NodeJS.Timeout;
   private password: string | undefined;
@@ -40,7 +48,6 @@ export class PeerHandshake {
     socket.once('close', this.onClose);
   }
 
-  /** Turns the peer away, unless the handshake is over already. */
   cut(reason: RefusalReason): void {
     if (!this.end()) return;
     this.socket.destroy();

@@ -1,7 +1,7 @@
 import { type Socket } from 'node:net';
 import { addressOf } from '../../domain/address.js';
 import { abortReason, DomainError } from '../../domain/errors.js';
-import { plainAddress } from './listener.js';
+import { plainAddress } from './peers.js';
 import { RequestParser } from './request-parser.js';
 
 /** Counted by the replica like every byte of the stream: 37 bytes. Servers before 3.0 do not know it and acknowledge each second anyway. */

@@ -1,7 +1,10 @@
 import { createServer, type Server, type Socket } from 'node:net';
 import { DomainError } from '../../domain/errors.js';
 import { addressOf } from '../../domain/address.js';
-import { PeerHandshake, type LinkProof, type RefusalReason } from './handshake.js';
+import { type ListenerTls } from '../ports.js';
+import { PeerHandshake, type LinkProof, type Refusable, type RefusalReason } from './handshake.js';
+import { createTlsDoor, type TlsDoor } from './listener-tls.js';
+import { peerCheck, plainAddress } from './peers.js';
 import { within } from './waiting.js';
 
 export interface ListenerOptions {
@@ -13,7 +16,11 @@ export interface ListenerOptions {
   ports?: { from: number; to: number } | undefined;
   /** Numeric addresses that may connect. Whoever else does is cut without a word. */
   peers: readonly string[];
-  /** Time from a connection to its `PSYNC`, in milliseconds. */
+  /** Ranges of further ones, such as `10.0.0.0/8`. */
+  peerRanges?: readonly string[] | undefined;
+  /** Set for targets that replicate over TLS: then nothing else is spoken. */
+  tls?: ListenerTls | undefined;
+  /** Time from a connection to its `PSYNC`, in milliseconds; over TLS, the TLS handshake has as much for itself. */
   handshakeMs: number;
   /** Told of everything that was turned away. */
   onRefused?: ((reason: RefusalReason, address: string) => void) | undefined;
@@ -49,8 +56,19 @@ const MAX_WRONG_PROOFS = 64;
 /** Large enough that one block of the archive fits, so that sending needs one wait per block at most. */
 const BUFFER_BYTES = 1024 * 1024;
 
-/** `::ffff:10.0.0.1` and `10.0.0.1` are one address. */
-export const plainAddress = (address: string): string => (address.toLowerCase().startsWith('::ffff:') ? address.slice(7) : address);
+/** What a connection goes through: TLS first, where that is spoken. Exactly one of the outcomes follows. */
+const receive = (
+  raw: Socket, { door, proof, ms }: { door: TlsDoor | undefined; proof: LinkProof; ms: number },
+  outcome: { proven(socket: Socket): void; refused(reason: RefusalReason): void },
+): Refusable => {
+  const hear = (socket: Socket): Refusable => new PeerHandshake(socket, proof, ms, { proven: () => outcome.proven(socket), refused: (reason) => outcome.refused(reason) });
+  if (!door) return hear(raw);
+  let step = door.open(raw, ms, {
+    opened: (secure) => { step = hear(secure); },
+    refused: (reason) => outcome.refused(reason),
+  });
+  return { cut: (reason) => step.cut(reason) };
+};
 
 const listenOn = (server: Server, host: string, port: number): Promise<void> =>
   new Promise((done, fail) => {
@@ -81,10 +99,12 @@ const bind = async (server: Server, { host, ports }: ListenerOptions): Promise<v
 
 /** Opens the listener. Fails with TARGET_UNREACHABLE_BACK when the address or every port is taken. The caller closes it. */
 export const openRestoreListener = async (options: ListenerOptions): Promise<RestoreListener> => {
-  const peers = new Set(options.peers.map(plainAddress));
-  const unproven = new Set<PeerHandshake>();
+  const mayConnect = peerCheck(options.peers, options.peerRanges);
+  const door = options.tls && createTlsDoor(options.tls);
+  const unproven = new Set<Refusable>();
   let refused = 0;
   let wrongProofs = 0;
+  let failedTls = 0;
   let link: Socket | undefined;
   let waiting: { proof: LinkProof; done: (peer: ProvenPeer) => void; fail: (error: DomainError) => void } | undefined;
 
@@ -96,13 +116,16 @@ export const openRestoreListener = async (options: ListenerOptions): Promise<Res
     });
   const nobodyCame = (ms: number): DomainError =>
     new DomainError('TARGET_UNREACHABLE_BACK', `The target did not connect to the restore listener ${where()} within ${ms} ms${refused > 0 ? ` (${refused} other connections were refused)` : ''}.`, {
-      hint: 'The target must be able to dial this service: check firewalls and address translation between them, and the advertised host.',
+      hint: failedTls > 0
+        ? 'Somebody came, but the TLS handshake failed: the target must accept the certificate in REPLICATION_TLS_CERT (its tls-ca-cert-file), and its own one must be signed by REPLICATION_TLS_CA and made for clients too.'
+        : 'The target must be able to dial this service: check firewalls and address translation between them, and the advertised host.',
       retryable: true,
     });
 
   const refuse = (reason: RefusalReason, address: string): void => {
     refused += 1;
     options.onRefused?.(reason, address);
+    if (reason === 'TLS_FAILED') failedTls += 1;
     if (reason !== 'WRONG_PROOF') return;
     wrongProofs += 1;
     if (wrongProofs < MAX_WRONG_PROOFS) return;
@@ -113,7 +136,7 @@ export const openRestoreListener = async (options: ListenerOptions): Promise<Res
   const server = createServer({ highWaterMark: BUFFER_BYTES, noDelay: true }, (socket) => {
     socket.on('error', () => undefined);
     const address = plainAddress(socket.remoteAddress ?? '');
-    const reason: RefusalReason | undefined = !peers.has(address) ? 'STRANGER' : waiting === undefined ? 'NOT_EXPECTED' : undefined;
+    const reason: RefusalReason | undefined = !mayConnect(address) ? 'STRANGER' : waiting === undefined ? 'NOT_EXPECTED' : undefined;
     if (reason !== undefined || waiting === undefined) {
       socket.destroy();
       refuse(reason ?? 'NOT_EXPECTED', address);
@@ -121,25 +144,25 @@ export const openRestoreListener = async (options: ListenerOptions): Promise<Res
     }
     const [oldest] = unproven;
     if (unproven.size >= MAX_UNPROVEN && oldest) oldest.cut('TOO_MANY');
-    const handshake: PeerHandshake = new PeerHandshake(socket, waiting.proof, options.handshakeMs, {
+    const newcomer = receive(socket, { door, proof: waiting.proof, ms: options.handshakeMs }, {
       refused: (why) => {
-        unproven.delete(handshake);
+        unproven.delete(newcomer);
         refuse(why, address);
       },
-      proven: () => {
-        unproven.delete(handshake);
+      proven: (proven) => {
+        unproven.delete(newcomer);
         const winner = waiting;
         waiting = undefined;
         if (!winner) {
-          socket.destroy();
+          proven.destroy();
           return refuse('NOT_EXPECTED', address);
         }
-        link = socket;
+        link = proven;
         for (const other of [...unproven]) other.cut('NOT_EXPECTED');
-        winner.done({ socket });
+        winner.done({ socket: proven });
       },
     });
-    unproven.add(handshake);
+    unproven.add(newcomer);
   });
   await bind(server, options);
   // An error of the listening socket itself (out of file handles) loses that connection only; the deadline of `expect` ends the wait.

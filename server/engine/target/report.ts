@@ -37,6 +37,14 @@ export class RestoreFailure extends DomainError {
   }
 }
 
+/**
+ * Whether a restore ended because the target could not be reached back: it was never linked, has got no byte, holds its old data and takes
+ * writes. Another method may then be tried, without another safety backup.
+ */
+export const neverLinked = (error: unknown): error is RestoreFailure =>
+  error instanceof RestoreFailure && error.code === 'TARGET_UNREACHABLE_BACK'
+  && error.report.dataNow === 'OLD' && error.report.promoted && error.report.bytesSent === 0n;
+
 export const asDomainError = (error: unknown): DomainError => {
   if (error instanceof DomainError) return error;
   if (error instanceof ServerReplyError) {

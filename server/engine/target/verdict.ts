@@ -1,7 +1,9 @@
 import { type DatabaseCount } from '../../domain/backup.js';
 import { DomainError } from '../../domain/errors.js';
 import { type TargetFindings } from './check.js';
-import { type Release } from './release.js';
+import { type TargetState } from './connection.js';
+import { followsUs, type Release } from './release.js';
+import { type UndoRecord } from './undo-record.js';
 
 /** What a plan was made for and accepted with. */
 export interface PlanBinding {
@@ -29,6 +31,17 @@ export const assertAsPlanned = (address: string, found: Pick<TargetFindings, 'bl
     throw new DomainError('CONFIRMATION_REQUIRED', `These warnings have to be accepted by name: ${open.map(({ name, message }) => `${name}: ${message}`).join(' ')}`, {
       hint: 'Name them in acceptedWarnings, or grant the rights that the plan asks for.', details: { warnings: open.map(({ name }) => name).join(' ') },
     });
+  }
+};
+
+/** Refuses a target that has just been told to follow us, and is not what it was when it was told. */
+export const assertFollowing = (address: string, state: TargetState, record: UndoRecord, { runId }: Pick<PlanBinding, 'runId'>): void => {
+  if (!followsUs(state, record) || state.runId !== runId) {
+    throw new DomainError('CONFLICT', `${address} was restarted, or somebody else changed its replication, just when it was told to follow us.`, { hint: 'Find out who does that, then make a new plan.', retryable: true });
+  }
+  // Its first replica ever gave it a new id between our look and the command: the proof would fail, and the target try for ever.
+  if (state.replid !== record.replidBefore) {
+    throw new DomainError('CONFLICT', `${address} has changed its replication id: another replica was attached to it just now.`, { hint: 'Make a new plan and try again.', retryable: true });
   }
 };
 

@@ -7,7 +7,7 @@ import { type Endpoint, type EngineProgress, type Log } from '../../../server/en
 import { RdbReader } from '../../../server/engine/rdb/reader.js';
 import { receiveRdb } from '../../../server/engine/source/replication.js';
 import { type RestoreDeps, type RestoreFailure, type RestorePlanFacts, type RestoreReport, runRestore, type UndoRecord } from '../../../server/engine/restore.js';
-import { inspectTarget, type TargetFindings } from '../../../server/engine/target/check.js';
+import { inspectTarget, type LinkPlace, type TargetFindings } from '../../../server/engine/target/check.js';
 import { type RdbFacts, type RdbSource } from '../../../server/engine/target/source.js';
 import { type RestoreTimes } from '../../../server/engine/target/times.js';
 import { type RedisServer } from '../../kit/redis.js';
@@ -18,8 +18,10 @@ export const silent: Log = { debug: () => undefined, info: () => undefined, warn
 /** Short enough for tests, long enough for a busy machine. */
 export const TIMES: Partial<RestoreTimes> = { linkMs: 8_000, reconnectMs: 4_000, pollMs: 25, sourceStallMs: 4_000, pingMs: 200, loadStallMs: 10_000, appendOnlyRetryMs: 3_000 };
 
-export const endpointOf = (server: RedisServer): Endpoint =>
-  ({ host: server.host, port: server.port, ...(server.password === undefined ? {} : { password: server.password }) });
+export const endpointOf = (server: RedisServer): Endpoint => ({
+  host: server.host, port: server.port, ...(server.password === undefined ? {} : { password: server.password }),
+  ...(server.tls === undefined ? {} : { tls: { ca: readFileSync(server.tls.caFile, 'utf8') } }),
+});
 
 /** An RDB held in memory, with the facts a manifest has. */
 export interface Rdb {
@@ -77,10 +79,10 @@ export const safetyBackupOf = (server: RedisServer) => async (signal: AbortSigna
   return { replicationOffset: offset };
 };
 
-export const inspect = async (server: RedisServer, rdb: Rdb, endpoint: RestorePlanFacts['endpoint'] = endpointOf(server)): Promise<TargetFindings> => {
+export const inspect = async (server: RedisServer, rdb: Rdb, endpoint: RestorePlanFacts['endpoint'] = endpointOf(server), link?: LinkPlace): Promise<TargetFindings> => {
   const control = await openControl(endpoint, { dial, log: silent });
   try {
-    return await inspectTarget(control, rdb.facts, { safetyBackup: true, pauseWrites: true });
+    return await inspectTarget(control, rdb.facts, { safetyBackup: true, pauseWrites: true, link });
   } finally {
     control.close();
   }

@@ -17,7 +17,8 @@ const mistakesOf = (env: Record<string, string>): readonly string[] => {
 const WRONG: Readonly<Record<string, string>> = {
   HOST: 'http://127.0.0.1', PORT: '65536', PUBLIC_URL: 'ftp://example.com', DATABASE_URL: 'mysql://user:canary-1@host/db', MONGODB_URL: 'http://user:canary-2@host/db',
   STORE_URL: 's3://key:canary-3@bucket', MASTER_KEY: 'canary-4', DEFAULT_TIME_ZONE: 'Mars/Olympus', CONCURRENT_JOBS: '0', DISABLED_ENGINES: 'redis four',
-  REPLICATION_ADVERTISE_HOST: 'host:6379', REPLICATION_PORTS: '7009-7000', ALLOWED_ORIGINS: 'https://example.com/', INTROSPECTION: 'perhaps', SAMPLE_REDIS: '2',
+  REPLICATION_ADVERTISE_HOST: 'host:6379', REPLICATION_PORTS: '7009-7000', REPLICATION_PEER_CIDRS: '10.0.0.0/33', REPLICATION_TLS_CERT: '-----BEGIN CERTIFICATE-----', REPLICATION_TLS_KEY: '-----BEGIN PRIVATE KEY-----canary-10', REPLICATION_TLS_CA: '-----BEGIN CERTIFICATE-----',
+  ALLOWED_ORIGINS: 'https://example.com/', INTROSPECTION: 'perhaps', SAMPLE_REDIS: '2',
   LOG_LEVEL: 'loud', LOG_FORMAT: 'xml', LEASE_SECONDS: '0.5', LEASE_RENEW_SECONDS: '0.0001', LEASE_COLLECT_SECONDS: 'often', CONCURRENT_JOBS_TOTAL: '0', ROLE: 'boss', CATCH_UP_MINUTES: '1.5', NET_SECONDS: '61', DRAIN_SECONDS: '-1', MAX_BACKUP_GIB: 'all', MAX_BACKUP_MINUTES: '', SOURCE_IDLE_SECONDS: '1e9', SCAN_KEYS_PER_SECOND: '0', SOURCE_SYNCS: '0', SOURCE_FAILED_SYNCS: 'none', SOURCE_SYNC_MINUTES: '1441',
   WEBHOOK_URL: 'ftp://canary-5.example', WEBHOOK_SECRET: 'canary-6',
   STORE_TIMEOUT_SECONDS: '0', STORE_WRITE_MIB_PER_SECOND: '0', STORE_READ_MIB_PER_SECOND: 'fast', COMPRESSION: 'gzip',
@@ -30,7 +31,7 @@ describe('the configuration', () => {
     expect(config).toMatchObject({
       host: '127.0.0.1', port: 4000, publicUrl: null, dataDir: resolve('data'), databaseUrl: null, mongodbUrl: null, store: { kind: 'FILE_SYSTEM', root: resolve('data/store') }, s3Credentials: null,
       compression: 'lz4', masterKey: null, masterKeyFile: resolve('data/master.key'), defaultTimeZone: 'UTC', disabledEngines: [], allowedOrigins: [], introspection: true,
-      sampleRedis: true, replication: { advertiseHost: null, ports: null },
+      sampleRedis: true, replication: { advertiseHost: null, ports: null, peerCidrs: [], tls: null },
     });
     expect(readConfig(Object.fromEntries(Object.keys(WRONG).map((name) => [name, ' '])))).toEqual(config);
     expect(config.lease.renewMs * 3).toBeLessThan(config.lease.lifeMs);
@@ -90,6 +91,7 @@ describe('the configuration', () => {
     ['PORT', ['0', '65535', ' 80 '], ['-1', '65536', '4e3', '0x50', '80 81', '99999999999999999999']],
     ['DISABLED_ENGINES', ['redis', 'valkey 8.0.1', 'redis 4.0,,redis 5'], ['keydb', 'redis 4.x', 'redis 1.2.3.4', '4.0']],
     ['REPLICATION_PORTS', ['1-65535'], ['0', '70000', '7000-', '7000-65536', '7000,7001']],
+    ['REPLICATION_PEER_CIDRS', ['10.0.0.0/8, fd00::/8', '192.0.2.1', '0.0.0.0/0', '::1'], ['10.0.0.0/33', '10.0.0/8', '10.0.0.0/8/8', 'fd00::/129', 'fe80::1%eth0', 'example.com', '10.0.0.0/']],
     ['ALLOWED_ORIGINS', ['http://[::1]:8080', 'https://example.com'], ['*', 'null', 'example.com', 'https://example.com/path', 'HTTPS://example.com', 'https://example.com:443']],
     [
       'STORE_URL',
@@ -104,6 +106,15 @@ describe('the configuration', () => {
   ])('%s', (name, good, bad) => {
     for (const value of good) expect(mistakesOf({ [name]: value }), value).toEqual([]);
     for (const value of bad) expect(mistakesOf({ [name]: value }), value).toEqual([expect.stringMatching(`^${name} `)]);
+  });
+
+  it('takes the certificate of the restore listener with its key, or neither', () => {
+    const both = { REPLICATION_TLS_CERT: 'tls/cert.pem', REPLICATION_TLS_KEY: '/run/tls/key.pem' };
+    expect(readConfig(both).replication.tls).toEqual({ certFile: resolve('tls/cert.pem'), keyFile: '/run/tls/key.pem', caFile: null });
+    expect(readConfig({ ...both, REPLICATION_TLS_CA: '/run/tls/ca.pem' }).replication.tls).toMatchObject({ caFile: '/run/tls/ca.pem' });
+    expect(mistakesOf({ REPLICATION_TLS_CERT: 'a' })).toEqual([expect.stringMatching(/^REPLICATION_TLS_KEY must be set/)]);
+    expect(mistakesOf({ REPLICATION_TLS_KEY: 'a' })).toEqual([expect.stringMatching(/^REPLICATION_TLS_CERT must be set/)]);
+    expect(mistakesOf({ REPLICATION_TLS_CA: 'a' })).toEqual([expect.stringMatching(/^REPLICATION_TLS_CA is of no use/)]);
   });
 
   it('wants a webhook with a secret or none at all', () => {

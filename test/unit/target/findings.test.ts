@@ -7,7 +7,7 @@ import { type RdbFacts } from '../../../server/engine/target/source.js';
 const TARGET: TargetFacts = {
   engine: 'REDIS', version: '7.0.15', runId: 'r', role: 'MASTER', mode: 'STANDALONE', loading: false, failingOver: false, replid: 'a', offset: 1n,
   keysNow: [{ database: 0, keys: 3n, expiring: 0n }], usedMemory: 1_000_000n, maxMemory: 0n, systemMemory: 1n << 40n, connectedReplicas: 0,
-  appendOnly: true, savesRdb: true, disklessLoad: 'disabled', replicaReadOnly: true, servesStaleData: true, databases: 16, minReplicas: 0,
+  appendOnly: true, failedWrites: [], savesRdb: true, disklessLoad: 'disabled', replicaReadOnly: true, servesStaleData: true, databases: 16, minReplicas: 0,
   tlsReplication: false, masterauth: null, modules: null, sentinel: false, mayReplicaOf: true, mayPause: true,
 };
 const RDB: RdbFacts = {
@@ -17,9 +17,9 @@ const RDB: RdbFacts = {
     functions: 0, rdbTypes: [0], opcodes: [250, 251, 254], modules: [], hasHashFieldTtl: false, bytes: 1_000n, checksum: 'VALID', integrity: 'STRUCTURE_AND_CHECKSUM', unknown: null,
   },
 };
-const BOTH = { safetyBackup: true, pauseWrites: true };
+const BOTH = { safetyBackup: true, pauseWrites: true, linkTls: false };
 const blocking = (target: Partial<TargetFacts>, summary: Partial<RdbFacts['summary']> = {}, source = RDB.source): string[] =>
-  blockersOf({ ...TARGET, ...target }, { ...RDB, source, summary: { ...RDB.summary, ...summary } }).map(({ name }) => name);
+  blockersOf({ ...TARGET, ...target }, { ...RDB, source, summary: { ...RDB.summary, ...summary } }, BOTH).map(({ name }) => name);
 const warned = (target: Partial<TargetFacts>, options = BOTH): string[] => warningsOf({ ...TARGET, ...target }, RDB, options).map(({ name }) => name);
 const toAccept = (target: Partial<TargetFacts>): string[] => warningsOf({ ...TARGET, ...target }, RDB, BOTH).filter(({ mustAccept }) => mustAccept).map(({ name }) => name);
 
@@ -40,6 +40,8 @@ describe('what stands in the way of a restore', () => {
     ['REPLICA_READ_ONLY_OFF', { replicaReadOnly: false }],
     ['TLS_REPLICATION', { tlsReplication: true }],
     ['TOO_FEW_DATABASES', { databases: 2 }],
+    ['DISK_FAILING', { failedWrites: ['rdb_last_bgsave_status'] }],
+    ['DISK_FAILING', { failedWrites: ['aof_last_write_status'], disklessLoad: 'swapdb' }],
     ['INSUFFICIENT_MEMORY', { maxMemory: 4_999_999n }],
     ['INSUFFICIENT_MEMORY', { maxMemory: 5_999_999n, disklessLoad: 'swapdb' }],
     ['NO_RIGHT_TO_REPLICAOF', { mayReplicaOf: false }],
@@ -47,8 +49,14 @@ describe('what stands in the way of a restore', () => {
     expect(blocking(target)).toEqual([name]);
   });
 
+  it('is no certificate that this service has, and no write that the restore does without', () => {
+    expect(blockersOf({ ...TARGET, tlsReplication: true }, RDB, { linkTls: true })).toEqual([]);
+    expect(blocking({ failedWrites: ['aof_last_bgrewrite_status'], appendOnly: false })).toEqual([]);
+    expect(blocking({ failedWrites: ['rdb_last_bgsave_status'], disklessLoad: 'swapdb' })).toEqual([]);
+  });
+
   it('has a hint and a code for each', () => {
-    const all = blockersOf({ ...TARGET, role: 'REPLICA', mode: 'CLUSTER', sentinel: true, disklessLoad: 'flush-before-load', replicaReadOnly: false, databases: 1, maxMemory: 1n, mayReplicaOf: false }, RDB);
+    const all = blockersOf({ ...TARGET, role: 'REPLICA', mode: 'CLUSTER', sentinel: true, disklessLoad: 'flush-before-load', replicaReadOnly: false, databases: 1, maxMemory: 1n, mayReplicaOf: false }, RDB, BOTH);
     expect(all).toHaveLength(8);
     for (const { name, message, hint } of all) {
       expect(name).toMatch(/^[A-Z][A-Z_]+$/);
@@ -96,8 +104,8 @@ describe('what is to be known before a restore', () => {
     expect(warned({ connectedReplicas: 2 })).toContain('REPLICAS_WILL_RESYNC');
     expect(warned({ servesStaleData: false })).toContain('SERVE_STALE_DATA_OFF');
     expect(warned({ minReplicas: 1 })).toContain('MIN_REPLICAS');
-    expect(warned({}, { safetyBackup: false, pauseWrites: true })).toEqual(['UNREADABLE_WHILE_LOADING', 'NO_SAFETY_BACKUP']);
-    expect(warned({ keysNow: [] }, { safetyBackup: false, pauseWrites: true })).toEqual(['UNREADABLE_WHILE_LOADING']);
+    expect(warned({}, { ...BOTH, safetyBackup: false })).toEqual(['UNREADABLE_WHILE_LOADING', 'NO_SAFETY_BACKUP']);
+    expect(warned({ keysNow: [] }, { ...BOTH, safetyBackup: false })).toEqual(['UNREADABLE_WHILE_LOADING']);
   });
 
   it('is a dump.rdb left where nothing is kept', () => {
@@ -109,7 +117,7 @@ describe('what is to be known before a restore', () => {
 
   it('says of writes what an undo can bring back', () => {
     const text = (mayPause: boolean | null, pauseWrites: boolean): string =>
-      warningsOf({ ...TARGET, mayPause }, RDB, { safetyBackup: true, pauseWrites }).find(({ name }) => name === 'WRITES_NOT_IN_SAFETY_BACKUP')?.message ?? '';
+      warningsOf({ ...TARGET, mayPause }, RDB, { ...BOTH, pauseWrites }).find(({ name }) => name === 'WRITES_NOT_IN_SAFETY_BACKUP')?.message ?? '';
     expect(text(true, true)).toContain('held back');
     for (const other of [text(false, true), text(null, true), text(true, false)]) expect(other).toContain('unsavedWriteBytes');
   });

@@ -1,7 +1,9 @@
 import { connect, type Socket } from 'node:net';
+import { connect as connectTls } from 'node:tls';
 import { afterEach, describe, expect, it } from 'vitest';
 import { type LinkProof } from '../../../server/engine/target/handshake.js';
 import { openRestoreListener, type ListenerOptions, type RestoreListener } from '../../../server/engine/target/listener.js';
+import { readPem, tlsFiles } from '../../kit/redis-tls.js';
 import { waitFor } from '../../kit/wait.js';
 
 const REPLID = 'a1'.repeat(20);
@@ -96,6 +98,43 @@ describe('the restore listener', () => {
     expect([peer.received(), listener.refused]).toEqual(['', 1]);
     dial(listener, `PSYNC ${REPLID} 1\r\n`);
     await arrival;
+  });
+
+  it('over TLS, hears nobody who has no certificate of the right authority, and gives nobody a byte for a certificate alone', async () => {
+    const files = await tlsFiles();
+    const { listener, refusals } = await listen({ tls: { cert: readPem(files.certFile), key: readPem(files.keyFile), ca: readPem(files.caFile) }, handshakeMs: 2_000 });
+    const arrival = listener.expect(PROOF, options());
+    const secure = (say: string, own: { cert?: string; key?: string } = {}): Peer => {
+      let received = '';
+      let closed = false;
+      const socket = connectTls({ host: '127.0.0.1', port: listener.port, ca: readPem(files.caFile), ...own }, () => socket.write(say));
+      sockets.push(socket);
+      socket.on('data', (chunk: Buffer) => { received += chunk.toString('latin1'); }).on('error', () => undefined).on('close', () => { closed = true; });
+      return { socket, received: () => received, closed: () => closed };
+    };
+    const own = { cert: readPem(files.clientCertFile), key: readPem(files.clientKeyFile) };
+    const right = `PING\r\nPSYNC ${REPLID} 1\r\n`;
+    const strangers = [
+      dial(listener, right), secure(right), secure(right, { cert: readPem(files.otherCaFile), key: readPem(files.otherCaKeyFile) }), secure(`PSYNC ${'b2'.repeat(20)} 1\r\n`, own),
+    ];
+    await waitFor(() => strangers.every(({ closed }) => closed()) && refusals.length === 4);
+    expect([...refusals].sort()).toEqual(['TLS_FAILED', 'TLS_FAILED', 'TLS_FAILED', 'WRONG_PROOF']);
+    expect(strangers.map(({ received }) => received())).toEqual(['', '', '', '']);
+    const silent = secure('', own);
+    const target = secure(right, own);
+    expect((await arrival).socket).toMatchObject({ encrypted: true, authorized: true });
+    await waitFor(silent.closed);
+    expect([target.received(), target.closed(), listener.refused]).toEqual(['+PONG\r\n', false, 5]);
+  });
+
+  it('over TLS, cuts who never begins', async () => {
+    const files = await tlsFiles();
+    const { listener, refusals } = await listen({ tls: { cert: readPem(files.certFile), key: readPem(files.keyFile) }, handshakeMs: 100 });
+    const waiting = expect(listener.expect(PROOF, options(300))).rejects.toMatchObject({ code: 'TARGET_UNREACHABLE_BACK' });
+    const silent = dial(listener);
+    await waitFor(silent.closed);
+    expect([silent.received(), refusals]).toEqual(['', ['TOO_SLOW']]);
+    await waiting;
   });
 
   it('cuts the silent, and is not filled up by them', async () => {
