@@ -34,6 +34,7 @@ import { createWaker, everyStep, forgetOld, startCollecting, together, wakeWaiti
 import { createRunner } from './jobs/runner.js';
 import { createBackupTask } from './jobs/tasks/backup.task.js';
 import { createDeleteTask } from './jobs/tasks/delete.task.js';
+import { createInspectTask } from './jobs/tasks/inspect.task.js';
 import { createRestoreTask } from './jobs/tasks/restore.task.js';
 import { createVerifyTask } from './jobs/tasks/verify.task.js';
 import { attachStore, catalogueIdOf } from './jobs/upkeep/attachment.js';
@@ -52,6 +53,7 @@ import { createBackupStarter } from './services/backup-start.js';
 import { createBackupService } from './services/backup.service.js';
 import { createDispatcher, type Dispatcher } from './services/dispatch.service.js';
 import { createDownloadService } from './services/download.service.js';
+import { createInspectionService } from './services/inspection.service.js';
 import { createInstanceService } from './services/instance.service.js';
 import { createJobService } from './services/job.service.js';
 import { createPolicyService } from './services/policy.service.js';
@@ -275,6 +277,7 @@ const build = async ({ config, databaseUrl, log, clock: given, keepFirstKey, sea
     slots: createSlotService({ db }),
     recovery: createRecoveryService({ db, time, catchUpMs: config.catchUpMs }),
     backups: createBackupService({ db, ids, clock, queue, starter, links, publicUrl: () => config.publicUrl ?? url }),
+    inspections: createInspectionService({ db, ids, clock, queue, starter, vault }),
     restores: createRestoreService({ db, engine, vault, gate, ids, clock, log, queue }),
     jobs: createJobService({ db, feed, clock, queue }),
     retention: createRetentionService({ db, upkeep }),
@@ -299,7 +302,7 @@ const build = async ({ config, databaseUrl, log, clock: given, keepFirstKey, sea
     onRunOver: async (job) => {
       if (job.instanceId !== null && (job.kind === 'BACKUP' || job.kind === 'RESTORE')) await dispatcher.serverFree(job, job.instanceId);
     },
-    tasks: { BACKUP: createBackupTask(taskDeps), RESTORE: createRestoreTask(taskDeps), DELETE: createDeleteTask({ store }), VERIFY: createVerifyTask({ db, store, keys, log }) },
+    tasks: { BACKUP: createBackupTask(taskDeps), RESTORE: createRestoreTask(taskDeps), DELETE: createDeleteTask({ store }), VERIFY: createVerifyTask({ db, store, keys, log }), INSPECT: createInspectTask({ db, store, keys, vault, log }) },
   });
   const recoveryWatch = createRecoveryWatch({ db, time, catchUpMs: config.catchUpMs, log });
   const dispatcher = createDispatcher({ db, ids, time, queue, slots, starter, catchUpMs: config.catchUpMs });

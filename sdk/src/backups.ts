@@ -1,12 +1,13 @@
 import { randomKey, type Connection } from './connection.js';
 import { type DownloadOptions, type DownloadSummary } from './download.js';
 import {
-  BackupNowDocument, CreateDownloadLinkDocument, DeleteBackupDocument, GetBackupDocument, ListBackupsDocument, RetentionPreviewDocument, VerifyBackupDocument,
-  type BackupFilter, type BackupFragment, type BackupNowInput, type CreateDownloadLinkMutation, type DeleteBackupInput, type JobEventFragment,
-  type JobFragment, type RetentionPreviewQuery, type VerifyBackupInput,
+  BackupNowDocument, CreateDownloadLinkDocument, DeleteBackupDocument, GetBackupDocument, GetInspectionDocument, InspectBackupDocument, ListBackupsDocument,
+  ListInspectedKeysDocument, RetentionPreviewDocument, VerifyBackupDocument,
+  type BackupFilter, type BackupFragment, type BackupNowInput, type CreateDownloadLinkMutation, type DeleteBackupInput, type InspectBackupInput, type InspectedKeyFragment,
+  type InspectionFragment, type JobEventFragment, type JobFragment, type RetentionPreviewQuery, type VerifyBackupInput,
 } from './generated/operations.js';
 import { type Jobs, type WaitOptions, type WatchOptions } from './jobs.js';
-import { createList, splitListInput, type List, type ListOptions } from './list.js';
+import { createList, splitListInput, type ConnectionPage, type List, type ListOptions } from './list.js';
 import { type CallOptions, type KeyedCallOptions } from './options.js';
 import { found, fulfilled, idOf, type Ref } from './payload.js';
 import { follow } from './stream.js';
@@ -17,7 +18,7 @@ export type DownloadLink = NonNullable<CreateDownloadLinkMutation['createDownloa
 /** What the next pass of retention does with a backup, and why. */
 export type RetentionVerdict = RetentionPreviewQuery['retentionPreview']['nodes'][number];
 
-/** A backup, its id, or what `create`, `verify` and `delete` return. */
+/** A backup, its id, or what `create`, `verify`, `inspect` and `delete` return. */
 export type BackupRef = Ref | { readonly backup: { readonly id: string }; readonly job: { readonly id: string } };
 
 export interface BackupAndJob {
@@ -39,11 +40,23 @@ export interface Backups {
    * was found good, and throws JobFailedError with the code BACKUP_DAMAGED when it was not.
    */
   verify(backup: BackupRef | VerifyBackupInput, options?: KeyedCallOptions): Promise<BackupAndJob>;
+  /**
+   * Begins to look into a backup and returns at once: all its keys, or those that `filter` selects. Once `wait` has given the backup, `inspection` and
+   * `keys` have the result.
+   */
+  inspect(backup: BackupRef | InspectBackupInput, options?: KeyedCallOptions): Promise<BackupAndJob>;
+  /**
+   * What is in a backup: `totals` always, all else from the newest inspection that succeeded, and null before there is one. Null when there is no such backup,
+   * or it is not complete.
+   */
+  inspection(backup: BackupRef, options?: CallOptions): Promise<InspectionFragment | null>;
+  /** The keys that the newest inspection lists, the first 10,000 it selected, in the order of the RDB file; none when there was no inspection. */
+  keys(backup: BackupRef, list?: Omit<ListOptions, 'order'>, options?: CallOptions): List<InspectedKeyFragment>;
   /** The newest good backup of a protected instance needs `force`. */
   delete(backup: BackupRef | DeleteBackupInput, options?: KeyedCallOptions): Promise<BackupAndJob>;
-  /** The events of the job that takes the backup, or of the one that `verify` or `delete` began; see `jobs.watch`. */
+  /** The events of the job that takes the backup, or of the one that `verify`, `inspect` or `delete` began; see `jobs.watch`. */
   watch(backup: BackupRef, options?: WatchOptions): AsyncIterableIterator<JobEventFragment>;
-  /** The backup after its job (the one that takes it, or the one that `verify` or `delete` began). Throws JobFailedError when that did not succeed. */
+  /** The backup after its job (the one that takes it, or the one that `verify`, `inspect` or `delete` began). Throws JobFailedError when that did not succeed. */
   wait(backup: BackupRef, options?: WaitOptions): Promise<BackupFragment>;
   /** A link for other programs, or for a browser to follow. */
   link(backup: BackupRef, options?: CallOptions & { expiresInSeconds?: number }): Promise<DownloadLink>;
@@ -54,6 +67,8 @@ export interface Backups {
   download(backup: BackupRef, options: DownloadOptions & { to: WritableStream<Uint8Array> }): Promise<DownloadSummary>;
   download(backup: BackupRef, options?: DownloadOptions & { to?: undefined }): Promise<ReadableStream<Uint8Array>>;
 }
+
+const NO_KEYS: ConnectionPage<InspectedKeyFragment> = { nodes: [], pageInfo: { hasNextPage: false, endCursor: null }, totalCount: 0 };
 
 const backupId = (ref: BackupRef): string => (typeof ref === 'object' && 'backup' in ref ? ref.backup.id : idOf(ref));
 
@@ -100,6 +115,15 @@ export const createBackups = (connection: Connection, jobs: Jobs): Backups => {
       const idempotencyKey = options.idempotencyKey ?? input.idempotencyKey ?? randomKey();
       return fulfilled('verifyBackup', (await connection.execute(VerifyBackupDocument, { input }, { ...options, idempotencyKey })).verifyBackup);
     },
+    inspect: async (backup, options = {}) => {
+      const input: InspectBackupInput = typeof backup === 'object' && 'backupId' in backup ? backup : { backupId: backupId(backup) };
+      const idempotencyKey = options.idempotencyKey ?? input.idempotencyKey ?? randomKey();
+      return fulfilled('inspectBackup', (await connection.execute(InspectBackupDocument, { input }, { ...options, idempotencyKey })).inspectBackup);
+    },
+    inspection: async (backup, options) => (await connection.execute(GetInspectionDocument, { id: backupId(backup) }, options)).backup?.inspection ?? null,
+    keys: (backup, list = {}, options) =>
+      createList('ListInspectedKeys', list, async ({ first, after }) =>
+        (await connection.execute(ListInspectedKeysDocument, { id: backupId(backup), first, after }, options)).backup?.inspection?.keys ?? NO_KEYS),
     delete: async (backup, options = {}) => {
       const input: DeleteBackupInput = typeof backup === 'object' && 'backupId' in backup ? backup : { backupId: backupId(backup) };
       const idempotencyKey = options.idempotencyKey ?? input.idempotencyKey ?? randomKey();

@@ -17,6 +17,8 @@ export { type FeedOptions, type Jobs, type WaitOptions, type WatchOptions } from
 export { SCHEMA_SHA256, SDK_VERSION } from './generated/schema.js';
 export {
   type BackupFragment as Backup,
+  type InspectedKeyFragment as InspectedKey,
+  type InspectionFragment as Inspection,
   type InstanceFragment as Instance,
   type JobFragment as Job,
   type JobEventFragment as JobEvent,
@@ -24,10 +26,11 @@ export {
   type RestorePlanFragment as RestorePlan,
   type SlotFragment as Slot,
   type UserErrorFragment as UserError,
-  type BackupFilter, type BackupNowInput, type CreateRestorePlanInput, type DeleteBackupInput, type InstanceFilter, type JobFilter,
+  type BackupFilter, type BackupNowInput, type CreateRestorePlanInput, type DeleteBackupInput, type InspectBackupInput, type InstanceFilter, type JobFilter,
+  type KeyFilter,
   type RegisterInstanceInput, type RemoveInstanceInput, type RestoreBackupInput, type RestoreFilter, type SetBackupPolicyInput, type SlotFilter,
   type TlsInput, type UpdateInstanceInput, type VerifyBackupInput,
   type BackupState, type BackupTrigger, type DataNow, type Engine, type ErrorCode, type Integrity, type JobConclusion,
-  type JobEventKind, type JobKind, type JobState, type ListOrder, type Phase, type RecoveryStatus, type RestorePlanState, type Role,
+  type JobEventKind, type JobKind, type JobState, type KeyType, type ListOrder, type Phase, type RecoveryStatus, type RestorePlanState, type Role,
   type SlotStarter, type SlotState, type VerificationLevel, type VerificationResult, type Weekday,
 } from './generated/operations.js';

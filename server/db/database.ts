@@ -5,6 +5,7 @@ import { type JobRecord } from '../services/records.js';
 import { DatabaseAway, isTransient } from './faults.js';
 import { createApiKeyRepository, createIdempotencyRepository, createProjectRepository, createSettingRepository } from './repositories/access.repository.js';
 import { createBackupRepository, createLeaseRepository } from './repositories/backup.repository.js';
+import { createInspectionRepository } from './repositories/inspection.repository.js';
 import { createInstanceRepository } from './repositories/instance.repository.js';
 import { createJobEventRepository } from './repositories/job-event.repository.js';
 import { type AppendEvent, createJobRepository } from './repositories/job.repository.js';
@@ -52,6 +53,7 @@ const createRepositories = (manager: EntityManager, topicsOf: TopicsOf, { notice
     recovery: createRecoveryRepository(manager),
     backups: createBackupRepository(manager),
     leases: createLeaseRepository(manager),
+    inspections: createInspectionRepository(manager),
     jobs: createJobRepository(manager, append),
     runs: createRunRepository(manager, append),
     events,

@@ -32,6 +32,15 @@ export const parseListCursor = (list: ListName, cursor: string, field: string): 
   return { createdAt: new Date(millis), id };
 };
 
+/** A place in the list of a backup's keys: where the key stands in its RDB file. */
+export const keyCursor = (backupId: string, offset: number): string => encode(['keys', backupId, offset]);
+
+export const parseKeyCursor = (backupId: string, cursor: string, field: string): number => {
+  const [name, id, offset] = decode(cursor) ?? [];
+  if (name !== 'keys' || id !== backupId || typeof offset !== 'number' || !Number.isSafeInteger(offset) || offset < 0) throw bad(field);
+  return offset;
+};
+
 export const feedCursor = (position: string): string => encode(['feed', position]);
 
 export const parseFeedCursor = (cursor: string, field: string): string => {

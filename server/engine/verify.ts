@@ -1,13 +1,7 @@
 import { type VerificationLevel } from '../domain/backup.js';
-import { DomainError } from '../domain/errors.js';
-import { corrupt } from './archive/archive-errors.js';
 import { openArchive, type ArchiveReader, type KeyRing, type KnownArchive, type Manifest } from './archive/archive.js';
-import { canonicalJson } from './archive/canonical-json.js';
-import { objectKey } from './archive/layout.js';
-import { rdbJson } from './archive/manifest.js';
+import { ContentWalk } from './content-walk.js';
 import { type OnProgress } from './ports.js';
-import { RdbReader } from './rdb/reader.js';
-import { type RdbSummary } from './rdb/summary.js';
 import { type Store } from './store/store.js';
 
 export interface VerificationPlan {
@@ -46,7 +40,7 @@ export const verifyArchive = async (plan: VerificationPlan, deps: VerificationDe
 
 const verifyContent = async (archive: ArchiveReader, { onPlain }: VerificationDeps, signal: AbortSignal, onProgress: OnProgress): Promise<void> => {
   const { manifest } = archive;
-  const walk = new Walk(manifest);
+  const walk = new ContentWalk(manifest);
   await archive.verify({
     signal,
     onPlain: (plain) => {
@@ -59,57 +53,3 @@ const verifyContent = async (archive: ArchiveReader, { onPlain }: VerificationDe
   });
   walk.end();
 };
-
-/** How far two walks of the same bytes can be compared when one knew more of them than the other, being of a newer version. */
-const ALWAYS_EQUAL = ['magic', 'version', 'bytes', 'checksum'];
-
-const difference = (stored: RdbSummary, walked: RdbSummary): string | undefined => {
-  const [before, now] = [rdbJson(stored), rdbJson(walked)];
-  const sameEnd = canonicalJson(before['unknown'] ?? null) === canonicalJson(now['unknown'] ?? null);
-  return (sameEnd ? Object.keys(before) : ALWAYS_EQUAL).find((name) => canonicalJson(before[name] ?? null) !== canonicalJson(now[name] ?? null));
-};
-
-/** The RDB inside, walked anew. What it finds is told at the end: when the digests are wrong, they say better where the damage is. */
-class Walk {
-  private readonly reader = new RdbReader();
-  private fault: DomainError | undefined;
-
-  constructor(private readonly manifest: Manifest) {}
-
-  get keys(): bigint {
-    return this.reader.keys;
-  }
-
-  push(plain: Uint8Array): void {
-    if (this.fault) return;
-    this.noting(() => {
-      const taken = this.reader.push(plain);
-      if (taken < plain.length) throw this.damage(Number(this.reader.bytes), 'bytes follow the end of the RDB');
-    });
-  }
-
-  /** CORRUPT when these bytes are not the RDB that the manifest describes. */
-  end(): void {
-    const { rdb } = this.manifest.artifacts[0];
-    this.noting(() => {
-      const other = this.fault ? undefined : difference(rdb, this.reader.finish());
-      if (other !== undefined) throw this.damage(0, `the manifest describes another RDB: they differ in "${other}"`);
-    });
-    if (this.fault) throw this.fault;
-  }
-
-  private noting(work: () => void): void {
-    try {
-      work();
-    } catch (error) {
-      if (!(error instanceof DomainError)) throw error;
-      this.fault = error.details['part'] === undefined ? this.damage(Number(error.details['offset'] ?? 0), error.message, error) : error;
-    }
-  }
-
-  /** @param offset in the plain bytes */
-  private damage(offset: number, what: string, cause?: unknown): DomainError {
-    const { backup, artifacts: [artifact] } = this.manifest;
-    return corrupt(objectKey(backup.id, artifact.object), 'content', offset, what.replace(/\.$/, ''), cause);
-  }
-}

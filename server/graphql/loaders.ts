@@ -1,6 +1,6 @@
 import { DomainError } from '../domain/errors.js';
 import { type Caller, type Services } from '../services/api.js';
-import { type BackupRecord, type InstanceRecord, type JobRecord, type PolicyRecord, type ProjectRecord, type RecoveryRecord, type RestorePlanRecord, type RestoreRecord } from '../services/records.js';
+import { type BackupRecord, type InspectionRecord, type InstanceRecord, type JobRecord, type PolicyRecord, type ProjectRecord, type RecoveryRecord, type RestorePlanRecord, type RestoreRecord } from '../services/records.js';
 
 export interface Loader<T> {
   load(id: string): Promise<T | null>;
@@ -53,6 +53,7 @@ export interface Loaders {
   recoveryByInstance: Loader<RecoveryRecord>;
   backups: Loader<BackupRecord>;
   latestBackupByInstance: Loader<BackupRecord>;
+  inspectionByBackup: Loader<InspectionRecord>;
   runningJobByInstance: Loader<JobRecord>;
   jobs: Loader<JobRecord>;
   restores: Loader<RestoreRecord>;
@@ -69,6 +70,7 @@ export const makeLoaders = (services: Services, caller: Caller): Loaders => ({
   recoveryByInstance: makeLoader((ids) => services.recovery.getManyByInstance(caller, ids)),
   backups: makeLoader((ids) => services.backups.getMany(caller, ids)),
   latestBackupByInstance: makeLoader((ids) => services.backups.latestByInstance(caller, ids)),
+  inspectionByBackup: makeLoader((ids) => services.inspections.latestByBackup(caller, ids)),
   runningJobByInstance: makeLoader((ids) => services.jobs.runningByInstance(caller, ids)),
   jobs: makeLoader((ids) => services.jobs.getMany(caller, ids)),
   restores: makeLoader((ids) => services.restores.getMany(caller, ids)),

@@ -6,6 +6,7 @@ import { makeExecutableSchema } from '@graphql-tools/schema';
 import { type DocumentNode, GraphQLScalarType, type GraphQLSchema, isScalarType, Kind, parse } from 'graphql';
 import { buildSchema, createResolversMap, type NonEmptyArray, type PubSub } from 'type-graphql';
 import { BackupResolver, BackupVerificationResolver } from './resolvers/backup.resolver.js';
+import { BackupInspectionResolver, InspectionResolver } from './resolvers/inspection.resolver.js';
 import { InstanceResolver } from './resolvers/instance.resolver.js';
 import { JobResolver } from './resolvers/job.resolver.js';
 import { PolicyResolver } from './resolvers/policy.resolver.js';
@@ -17,7 +18,7 @@ import { InstanceSlotsResolver, SlotResolver } from './resolvers/slot.resolver.j
 import { assertSameSchema } from './schema-gate.js';
 
 const RESOLVERS: NonEmptyArray<new () => object> = [
-  ServiceResolver, InstanceResolver, PolicyResolver, BackupResolver, BackupVerificationResolver, JobResolver, RestorePlanResolver, RestoreResolver,
+  ServiceResolver, InstanceResolver, PolicyResolver, BackupResolver, BackupVerificationResolver, InspectionResolver, BackupInspectionResolver, JobResolver, RestorePlanResolver, RestoreResolver,
   RetentionResolver, SlotResolver, InstanceSlotsResolver, RecoveryResolver, InstanceRecoveryResolver,
 ];
 

@@ -1,8 +1,9 @@
 import { type VerificationLevel } from '../domain/backup.js';
+import { type KeyFilter } from '../domain/inspection.js';
 import { type HostPort, type SourcePreference } from '../domain/source.js';
 import { type Principal } from '../domain/principal.js';
 import {
-  type BackupFilter, type BackupRecord, type DownloadLinkRecord, type InstanceFilter, type InstanceRecord, type JobEventRecord,
+  type BackupFilter, type BackupRecord, type DownloadLinkRecord, type InspectedKeyRecord, type InspectionRecord, type InstanceFilter, type InstanceRecord, type JobEventRecord,
   type JobFilter, type JobRecord, type Page, type PageArgs, type PlannedRunRecord, type PolicyRecord, type ProjectRecord, type RecoveryRecord,
   type RestoreFilter, type RestorePlanRecord, type RestoreRecord, type RetentionStatusRecord, type RetentionVerdictRecord, type ServiceRecord, type SlotFilter, type SlotRecord, type ViewerRecord, type Weekday,
 } from './records.js';
@@ -101,6 +102,23 @@ export interface BackupApi {
   createDownloadLink(caller: Caller, input: { backupId: string; expiresInSeconds: number }): Promise<DownloadLinkRecord>;
 }
 
+export interface InspectBackup {
+  backupId: string;
+  filter?: Partial<KeyFilter> | null | undefined;
+  delimiter: string;
+  prefixDepth: number;
+  idempotencyKey?: string | null | undefined;
+}
+
+/** Names of keys are data: reading them takes what downloading does. */
+export interface InspectionApi {
+  start(caller: Caller, input: InspectBackup): Promise<{ backup: BackupRecord; job: JobRecord }>;
+  /** By backup ids, for the loader. */
+  latestByBackup(caller: Caller, backupIds: readonly string[]): Promise<(InspectionRecord | null)[]>;
+  /** The listed keys, in the order of the file, forward only. */
+  keys(caller: Caller, inspection: InspectionRecord, page: Pick<PageArgs, 'first' | 'after'>): Promise<Page<InspectedKeyRecord>>;
+}
+
 export interface RestoreApi {
   getPlan(caller: Caller, id: string): Promise<RestorePlanRecord | null>;
   get(caller: Caller, id: string): Promise<RestoreRecord | null>;
@@ -143,6 +161,7 @@ export interface Services {
   slots: SlotApi;
   recovery: RecoveryApi;
   backups: BackupApi;
+  inspections: InspectionApi;
   restores: RestoreApi;
   jobs: JobApi;
   retention: RetentionApi;

@@ -28,6 +28,8 @@ export interface BackupStarter {
   startDeletion(tx: Repositories, backup: BackupRecord, jobId: string, at: Date): Promise<JobRecord>;
   /** A VERIFY job for a backup that is locked and can be read. */
   startVerification(tx: Repositories, backup: BackupRecord, start: { jobId: string; level: VerificationLevel; at: Date }): Promise<JobRecord>;
+  /** An INSPECT job for a backup that is locked and can be read. */
+  startInspection(tx: Repositories, backup: BackupRecord, jobId: string, at: Date): Promise<JobRecord>;
   /** DELETE jobs for all backups of an instance that can go; those that something reads stay until they expire. */
   deleteAllOf(tx: Repositories, scope: Scope, instanceId: string, at: Date): Promise<string[]>;
 }
@@ -89,6 +91,15 @@ export const createBackupStarter = (ids: Ids, gate: EngineGate): BackupStarter =
         serverRunId: null, cancellable: true, maxAttempts: MAX_ATTEMPTS, verificationLevel: level,
       });
       if (!job) throw new Error(`Verification of ${backup.id} was refused by a lock it does not take`);
+      return job;
+    },
+
+    async startInspection(tx, backup, jobId, at) {
+      const job = await tx.jobs.insert({
+        id: jobId, projectId: backup.projectId, kind: 'INSPECT', createdAt: at, instanceId: backup.instanceId, backupId: backup.id, restoreId: null,
+        serverRunId: null, cancellable: true, maxAttempts: MAX_ATTEMPTS,
+      });
+      if (!job) throw new Error(`Inspection of ${backup.id} was refused by a lock it does not take`);
       return job;
     },
 

@@ -27,7 +27,7 @@ export interface BackupServiceDeps {
   publicUrl: () => string;
 }
 
-const missingBackup = (id: string, field = 'backupId'): DomainError => new DomainError('NOT_FOUND', `There is no backup ${shownId(id)}.`, { field: [field] });
+export const missingBackup = (id: string, field = 'backupId'): DomainError => new DomainError('NOT_FOUND', `There is no backup ${shownId(id)}.`, { field: [field] });
 
 /** A backup that can be read, or BACKUP_NOT_AVAILABLE, BACKUP_DAMAGED, NOT_FOUND. @param field of the input that names it */
 export const readableBackup = (backup: BackupRecord | null, id: string, field = 'backupId'): BackupRecord & { sizeBytes: bigint; sha256: string } => {
@@ -75,7 +75,7 @@ export const createBackupService = ({ db, ids, clock, queue, starter, links, pub
       once(tx, caller, { mutation: 'backupNow', key: idempotencyKey, input: { instanceId, name }, ids: made, at }, async () => {
         const instance = await lockedInstance(tx, caller, instanceId);
         return starter.start(tx, { instance, backupId: made.backup, jobId: made.job, name, trigger: 'MANUAL', at });
-      }, (earlier) => recall(tx, caller, earlier)),
+      }, (earlier) => recallWork(tx, caller, earlier)),
     );
     if (result.job.state === 'QUEUED') await queue.enqueueJob(result.job.id);
     return result;
@@ -91,8 +91,8 @@ export const createBackupService = ({ db, ids, clock, queue, starter, links, pub
         // Locked: from the job on, no deletion passes it.
         const backup = readableBackup(await tx.backups.lock(caller, backupId), backupId);
         await starter.startVerification(tx, backup, { jobId: made.job, level, at });
-        return recall(tx, caller, made);
-      }, (earlier) => recall(tx, caller, earlier)),
+        return recallWork(tx, caller, made);
+      }, (earlier) => recallWork(tx, caller, earlier)),
     );
     if (result.job.state === 'QUEUED') await queue.enqueueJob(result.job.id);
     return result;
@@ -110,7 +110,7 @@ export const createBackupService = ({ db, ids, clock, queue, starter, links, pub
         await tx.backups.change(caller, backupId, [backup.state], { state: 'DELETING' });
         const job = await starter.startDeletion(tx, backup, made.job, at);
         return { backup: { ...backup, state: 'DELETING' as const, retainedBecause: null }, job };
-      }, (earlier) => recall(tx, caller, earlier)),
+      }, (earlier) => recallWork(tx, caller, earlier)),
     );
     if (result.job.state === 'QUEUED') await queue.enqueueJob(result.job.id);
     return result;
@@ -130,7 +130,8 @@ export const createBackupService = ({ db, ids, clock, queue, starter, links, pub
   },
 });
 
-const recall = async (tx: Repositories, scope: Scope, earlier: Record<string, string>) => ({
+/** What an earlier call with the same key has begun. */
+export const recallWork = async (tx: Repositories, scope: Scope, earlier: Record<string, string>) => ({
   backup: recalled(await tx.backups.get(scope, earlier['backup'] ?? '')),
   job: recalled(await tx.jobs.get(scope, earlier['job'] ?? '')),
 });
@@ -147,7 +148,7 @@ const deletable = async (tx: Repositories, scope: Scope, id: string, force: bool
   }
   if (backup.state === 'DELETING') throw new DomainError('CONFLICT', `Backup "${backup.name}" is being deleted already.`, { field });
   if (await tx.leases.isRead(scope, id)) {
-    throw new DomainError('BACKUP_IN_USE', `A restore, a download or a verification reads backup "${backup.name}".`, { hint: 'Try again when it has ended.', field });
+    throw new DomainError('BACKUP_IN_USE', `A restore, a download, a verification or an inspection reads backup "${backup.name}".`, { hint: 'Try again when it has ended.', field });
   }
   if (backup.retainedBecause === 'NEWEST_GOOD' && !force) {
     throw new DomainError('CONFLICT', `"${backup.name}" is the newest good backup of a protected instance.`, {

@@ -85,6 +85,7 @@ const endUnstarted = async (tx: Repositories, job: JobRecord, at: Date): Promise
   );
   if (!ended) return null;
   if (job.kind === 'BACKUP' && job.backupId !== null) await tx.backups.change(job, job.backupId, ['CREATING'], { state: 'DELETED', completedAt: at });
+  if (job.kind === 'INSPECT') await tx.inspections.remove(job, job.id);
   if (job.restoreId !== null) await tx.restores.change(job, job.restoreId, { completedAt: at });
   return ended;
 };

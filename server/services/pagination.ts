@@ -6,10 +6,14 @@ import { type Page, type PageArgs } from './records.js';
 export const MAX_PAGE_SIZE = 100;
 const DEFAULT_PAGE_SIZE = 20;
 
+/** BAD_INPUT for a size that no page has. */
 const size = (name: 'first' | 'last', value: number): number => {
   if (value >= 1 && value <= MAX_PAGE_SIZE) return value;
   throw new DomainError('BAD_INPUT', `"${name}" must be from 1 to ${MAX_PAGE_SIZE}.`, { field: [name] });
 };
+
+/** How many of a list that is only read forward. */
+export const pageSize = (first: number | null | undefined): number => (first == null ? DEFAULT_PAGE_SIZE : size('first', first));
 
 /** Checks Relay arguments and turns them into a walk: `first`/`after` forward, `last`/`before` backward. */
 export const pageQuery = (list: ListName, args: PageArgs): PageQuery => {

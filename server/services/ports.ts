@@ -7,6 +7,7 @@ import { type KnownArchive } from '../engine/archive/archive.js';
 import { type Endpoint } from '../engine/ports.js';
 import { type TargetFindings } from '../engine/target/check.js';
 import { type UndoRecord } from '../engine/target/undo-record.js';
+import { type InspectionRepository } from './ports/inspections.js';
 import { type JobEventRepository, type JobRepository, type RunRepository } from './ports/jobs.js';
 import { type NoticeRepository } from './ports/notices.js';
 import { type PageQuery, type PageResult, type Scope } from './ports/scope.js';
@@ -16,6 +17,7 @@ import { type LockRepository, type SettingRepository, type UpkeepRepository } fr
 import { type BackupFilter, type BackupRecord, type InstanceFilter, type InstanceRecord, type PolicyRecord, type ProjectRecord, type RestoreFilter, type RestorePlanRecord, type RestoreRecord, type SlotFilter, type SlotRecord } from './records.js';
 
 export type { UndoRecord } from '../engine/target/undo-record.js';
+export type * from './ports/inspections.js';
 export type * from './ports/jobs.js';
 export type * from './ports/notices.js';
 export type * from './ports/scope.js';
@@ -187,7 +189,7 @@ export interface BackupRepository {
   list(scope: Scope, filter: BackupFilter, page: PageQuery): Promise<PageResult<BackupRecord>>;
   count(scope: Scope, filter: BackupFilter): Promise<number>;
   insert(backup: NewBackup): Promise<void>;
-  /** Moves a backup from one of `from` and sets `change`; false when it is in another state. */
+  /** Moves a backup from one of `from` and sets `change`; false when it is in another state. What inspections found goes with DELETING and DELETED. */
   change(scope: Scope, id: string, from: readonly BackupState[], change: BackupChange): Promise<boolean>;
   /** Takes a row lock so that leases and deletion cannot pass each other; null when there is none. */
   lock(scope: Scope, id: string): Promise<BackupRecord | null>;
@@ -260,6 +262,7 @@ export interface Repositories {
   recovery: RecoveryRepository;
   backups: BackupRepository;
   leases: LeaseRepository;
+  inspections: InspectionRepository;
   jobs: JobRepository;
   runs: RunRepository;
   events: JobEventRepository;

@@ -3,6 +3,7 @@ import {
   type Trigger, type TypeCount, type VerificationLevel, type VerificationResult,
 } from '../domain/backup.js';
 import { type ErrorCode } from '../domain/errors.js';
+import { type InspectedKey, type InspectionRequest, type InspectionSummary, type KeyFilter } from '../domain/inspection.js';
 import { type JobConclusion, type JobFailure, type JobKind, type JobProgress, type JobState, type Phase, type PhaseRecord } from '../domain/job.js';
 import { type Role } from '../domain/principal.js';
 import { type RecoveryStatus } from '../domain/recovery.js';
@@ -191,6 +192,24 @@ export interface BackupRecord {
   verifications: readonly VerificationRecord[];
   /** When it was last found good, at whatever level. */
   lastVerifiedAt: Date | null;
+}
+
+export interface InspectedKeyRecord extends Omit<InspectedKey, 'expiresAtMs' | 'offset'> {
+  /** Within the years that a DateTime has. */
+  expiresAt: Date | null;
+  /** Left of its life when the backup was begun. */
+  ttlSeconds: bigint | null;
+}
+
+/** What the newest inspection of a backup found that succeeded. Holds names of keys. */
+export interface InspectionRecord extends Omit<InspectionSummary, 'largest'>, Pick<InspectionRequest, 'delimiter' | 'prefixDepth'> {
+  projectId: string;
+  backupId: string;
+  jobId: string;
+  inspectedAt: Date;
+  /** null: all keys. */
+  filter: KeyFilter | null;
+  largest: readonly InspectedKeyRecord[];
 }
 
 /** What the next pass of retention does with a backup, and why. */

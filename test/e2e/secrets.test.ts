@@ -42,6 +42,10 @@ const METHODS: { readonly [Noun in keyof Services]: { readonly [Method in keyof 
     createPlan: { verb: 'operate', args: [{ backupId: 'bak_1', instanceId: 'ins_1', safetyBackup: true, pauseWrites: true }] },
     restoreBackup: { verb: 'operate', args: [{ planId: 'rpl_1', confirmation: 'x', acceptedWarnings: [] }] },
   },
+  inspections: {
+    start: { verb: 'operate', args: [{ backupId: 'bak_1', delimiter: ':', prefixDepth: 1 }] }, latestByBackup: { verb: 'operate', args: [['bak_1']] },
+    keys: { verb: 'operate', args: [{ backupId: 'bak_1', jobId: 'job_1', takenAtMs: 0, listed: 0 }, {}] },
+  },
   jobs: {
     get: { verb: 'read', args: ['job_1'] }, getMany: { verb: 'read', args: [['job_1']] }, runningByInstance: { verb: 'read', args: [['ins_1']] }, list: { verb: 'read', args: [{}, {}] },
     cancel: { verb: 'operate', args: [{ jobId: 'job_1' }] }, progress: { verb: 'read', args: [{ jobId: 'job_1' }] }, events: { verb: 'read', args: [{ filter: {} }] },

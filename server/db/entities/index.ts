@@ -2,6 +2,7 @@ import { ApiKeyEntity } from './api-key.entity.js';
 import { BackupLeaseEntity } from './backup-lease.entity.js';
 import { BackupEntity } from './backup.entity.js';
 import { IdempotencyKeyEntity } from './idempotency-key.entity.js';
+import { InspectionEntity, InspectionPartEntity } from './inspection.entity.js';
 import { InstanceEntity } from './instance.entity.js';
 import { JobEventEntity } from './job-event.entity.js';
 import { JobEntity } from './job.entity.js';
@@ -17,6 +18,6 @@ import { SourceSyncEntity } from './source-sync.entity.js';
 import { SyncDelayHoldEntity } from './sync-delay-hold.entity.js';
 
 export const ENTITIES = [
-  ApiKeyEntity, BackupEntity, BackupLeaseEntity, IdempotencyKeyEntity, InstanceEntity, JobEntity, JobEventEntity, NoticeEntity, PolicyEntity,
+  ApiKeyEntity, BackupEntity, BackupLeaseEntity, IdempotencyKeyEntity, InspectionEntity, InspectionPartEntity, InstanceEntity, JobEntity, JobEventEntity, NoticeEntity, PolicyEntity,
   ProjectEntity, RestoreEntity, RestorePlanEntity, ServiceLockEntity, ServiceSettingEntity, SlotEntity, SourceSyncEntity, SyncDelayHoldEntity,
 ];

@@ -2,14 +2,15 @@ import { type EntityManager, In, type SelectQueryBuilder } from 'typeorm';
 import { type BackupRepository, type LeaseRepository, type Scope } from '../../services/ports.js';
 import { type BackupFilter, type BackupRecord } from '../../services/records.js';
 import { BackupEntity } from '../entities/backup.entity.js';
+import { removeInspectionsOf } from './inspection.repository.js';
 import { containsText, fetchPage } from './page.js';
 
 type Kept = { newestGood: boolean; read: boolean };
 
-/** Whether something reads backup `b`, or a restore or verification that is still to begin will. */
+/** Whether something reads backup `b`, or a restore, verification or inspection that is still to begin will. */
 export const IS_READ = `(
     EXISTS (SELECT 1 FROM backup_leases l WHERE l.backup_id = b.id AND l.expires_at > clock_timestamp())
-    OR EXISTS (SELECT 1 FROM jobs r WHERE r.backup_id = b.id AND r.kind IN ('RESTORE', 'VERIFY') AND r.state <> 'COMPLETED'))`;
+    OR EXISTS (SELECT 1 FROM jobs r WHERE r.backup_id = b.id AND r.kind IN ('RESTORE', 'VERIFY', 'INSPECT') AND r.state <> 'COMPLETED'))`;
 
 /** `retainedBecause` as the retention rules of `domain/retention.ts` say it, in SQL, for one page of rows at a time. */
 const KEPT_SQL = `
@@ -75,7 +76,10 @@ export const createBackupRepository = (manager: EntityManager): BackupRepository
     },
     async change({ projectId }, id, from, change) {
       const result = await manager.update(BackupEntity, { projectId, id, state: In([...from]) }, change as Partial<BackupEntity>);
-      return result.affected === 1;
+      const changed = result.affected === 1;
+      // Whoever deletes a backup deletes what was found in it.
+      if (changed && (change.state === 'DELETING' || change.state === 'DELETED')) await removeInspectionsOf(manager, { projectId }, id);
+      return changed;
     },
     async lock({ projectId }, id) {
       return one(

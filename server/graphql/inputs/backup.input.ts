@@ -1,7 +1,9 @@
 import { Field, ID, InputType, Int } from 'type-graphql';
-import { type BackupState, type Trigger, type VerificationLevel } from '../../domain/backup.js';
+import { type BackupState, type KeyType, type Trigger, type VerificationLevel } from '../../domain/backup.js';
+import { DEFAULT_DELIMITER } from '../../domain/inspection.js';
+import { type KeySelection } from '../../domain/key-selection.js';
 import { type BackupFilter as BackupFilterRecord } from '../../services/records.js';
-import { BackupStateEnum, BackupTriggerEnum, VerificationLevelEnum } from '../enums.js';
+import { BackupStateEnum, BackupTriggerEnum, KeyTypeEnum, VerificationLevelEnum } from '../enums.js';
 import { DateTime } from '../scalars.js';
 
 @InputType()
@@ -25,6 +27,22 @@ export class BackupNowInput {
 export class VerifyBackupInput {
   @Field(() => ID) backupId!: string;
   @Field(() => VerificationLevelEnum, { defaultValue: 'CONTENT' }) level!: VerificationLevel;
+  @Field(() => String, { nullable: true }) idempotencyKey?: string | null;
+}
+
+@InputType()
+export class KeyFilter implements KeySelection {
+  @Field(() => [String], { nullable: true }) patterns?: readonly string[] | null;
+  @Field(() => [KeyTypeEnum], { nullable: true }) types?: readonly KeyType[] | null;
+  @Field(() => [Int], { nullable: true }) databases?: readonly number[] | null;
+}
+
+@InputType()
+export class InspectBackupInput {
+  @Field(() => ID) backupId!: string;
+  @Field(() => KeyFilter, { nullable: true }) filter?: KeyFilter | null;
+  @Field(() => String, { defaultValue: DEFAULT_DELIMITER }) delimiter!: string;
+  @Field(() => Int, { defaultValue: 1 }) prefixDepth!: number;
   @Field(() => String, { nullable: true }) idempotencyKey?: string | null;
 }
 

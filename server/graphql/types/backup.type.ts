@@ -114,6 +114,13 @@ export class VerifyBackupPayload {
 }
 
 @Plain()
+export class InspectBackupPayload {
+  @Field(() => Backup, { nullable: true }) backup?: BackupRecord | null;
+  @Field(() => Job, { nullable: true }) job?: JobRecord | null;
+  @Field(() => [UserError]) userErrors!: readonly UserError[];
+}
+
+@Plain()
 export class DeleteBackupPayload {
   @Field(() => Backup, { nullable: true }) backup?: BackupRecord | null;
   @Field(() => Job, { nullable: true }) job?: JobRecord | null;

@@ -1,30 +1,22 @@
-import { type VerificationLevel } from '../../domain/backup.js';
 import { DomainError } from '../../domain/errors.js';
 import { type KeyRing, type Manifest } from '../../engine/archive/archive.js';
 import { type Log } from '../../engine/ports.js';
 import { type Store } from '../../engine/store/store.js';
 import { verifyArchive } from '../../engine/verify.js';
 import { archiveOf } from '../../services/archive-ref.js';
-import { damageOf, isDamage } from '../../services/damage.js';
+import { damageOf } from '../../services/damage.js';
 import { type Database } from '../../services/ports.js';
 import { startReading } from '../../services/reading.js';
-import { type BackupRecord, type VerificationRecord } from '../../services/records.js';
+import { type VerificationRecord } from '../../services/records.js';
 import { verified } from '../../services/verification.js';
 import { type Task } from '../task.js';
+import { asFound, DamageFound } from './damage-found.js';
 
 export interface VerifyTaskDeps {
   db: Database;
   store: Store;
   keys: KeyRing;
   log: Log;
-}
-
-/** The verification has done its work, and what it found is damage. */
-class DamageFound extends DomainError {
-  constructor(readonly damage: DomainError, readonly level: VerificationLevel, { name }: BackupRecord) {
-    super('BACKUP_DAMAGED', `Backup "${name}" is damaged. ${damage.message}`, { hint: 'Take another backup, and check the disk or bucket that the store lies on.', details: damage.details, cause: damage });
-    this.name = 'DamageFound';
-  }
 }
 
 /**
@@ -42,8 +34,7 @@ export const createVerifyTask = ({ db, store, keys, log }: VerifyTaskDeps): Task
     try {
       manifest = await verifyArchive({ ...archiveOf(reading.backup), level }, { store, keys }, AbortSignal.any([signal, reading.lost]), onProgress);
     } catch (error) {
-      if (!isDamage(error)) throw error;
-      throw new DamageFound(error, level, reading.backup);
+      throw asFound(error, reading.backup);
     } finally {
       await reading.release();
     }
@@ -58,12 +49,12 @@ export const createVerifyTask = ({ db, store, keys, log }: VerifyTaskDeps): Task
   },
 
   fail: ({ job }, error) => async (tx) => {
-    const { backupId } = job;
-    if (!(error instanceof DamageFound) || backupId === null) return;
+    const { backupId, verificationLevel: level } = job;
+    if (!(error instanceof DamageFound) || backupId === null || level === null) return;
     const backup = await tx.backups.lock(job, backupId);
     if (!backup) return;
     const now = await tx.now();
-    const made: VerificationRecord = { level: error.level, result: 'DAMAGED', verifiedAt: now, jobId: job.id };
+    const made: VerificationRecord = { level, result: 'DAMAGED', verifiedAt: now, jobId: job.id };
     const changed = await tx.backups.change(job, backupId, ['AVAILABLE'], { ...verified(backup, made), state: 'DAMAGED', damage: damageOf(error.damage, now) });
     if (changed) log.error('A verification found that an archive is damaged; its backup is DAMAGED.', { backupId, code: error.damage.code, message: error.damage.message });
   },

@@ -1,32 +1,58 @@
 import { secretPlace } from '../../services/endpoint.js';
+import { inspectionPlace } from '../../services/inspection-parts.js';
 import { retiringKeys } from '../../services/master-key-use.js';
-import { type Vault } from '../../services/ports.js';
+import { type Repositories, type SecretPlace, type Vault } from '../../services/ports.js';
 import { type UpkeepContext } from './context.js';
 
-const BATCH = 200;
+/** Rows that hold something sealed. */
+interface SealedRows<Row> {
+  what: string;
+  /** Of the next ones under another key than that. */
+  next(keyId: string, after: Row | null): Promise<Row[]>;
+  placeOf(row: Row): SecretPlace;
+  sealedIn(row: Row): Buffer;
+  /** false: it has been changed meanwhile, and so is under the current key, or comes in the next pass. */
+  replace(tx: Repositories, row: Row, sealed: Buffer): Promise<boolean>;
+}
 
-/** Seals stored passwords anew. Returns how many could not be. */
-const resealSecrets = async (vault: Vault, { db, lock, log, signal }: UpkeepContext): Promise<number> => {
+/** Seals rows anew. Returns how many could not be. */
+const reseal = async <Row>(rows: SealedRows<Row>, vault: Vault, { lock, log, signal }: UpkeepContext): Promise<number> => {
   let left = 0;
-  for (let after = ''; !signal.aborted; ) {
-    const rows = await db.read.upkeep.secretsNotUnder(vault.keyId, after, BATCH);
-    for (const { id, projectId, secrets } of rows) {
-      const place = secretPlace({ projectId, id });
+  for (let after: Row | null = null; !signal.aborted; ) {
+    const batch: Row[] = await rows.next(vault.keyId, after);
+    for (const row of batch) {
+      const place = rows.placeOf(row);
       try {
-        const sealed = vault.seal(place, vault.open(place, secrets));
-        // One that was changed meanwhile is under the current key already, or comes in the next pass.
-        await lock.write((tx) => tx.upkeep.replaceSecrets(id, secrets, sealed));
+        const sealed = vault.seal(place, vault.open(place, rows.sealedIn(row)));
+        await lock.write((tx) => rows.replace(tx, row, sealed));
       } catch (error) {
         left += 1;
-        log.error('The credentials of an instance could not be sealed under the current master key.', { instanceId: id, error: String(error) });
+        log.error(`${rows.what} could not be sealed under the current master key.`, { id: place.rowId, error: String(error) });
       }
     }
-    const last = rows.at(-1);
+    const last = batch.at(-1);
     if (last === undefined) return left;
-    after = last.id;
+    after = last;
   }
   return left + 1;
 };
+
+const secrets = ({ db }: UpkeepContext): SealedRows<{ id: string; projectId: string; secrets: Buffer }> => ({
+  what: 'The credentials of an instance',
+  next: (keyId, after) => db.read.upkeep.secretsNotUnder(keyId, after?.id ?? '', 200),
+  placeOf: secretPlace,
+  sealedIn: (row) => row.secrets,
+  replace: (tx, row, sealed) => tx.upkeep.replaceSecrets(row.id, row.secrets, sealed),
+});
+
+/** Parts are larger than credentials: up to some hundred kilobytes each. */
+const inspections = ({ db }: UpkeepContext): SealedRows<Awaited<ReturnType<Repositories['inspections']['notUnder']>>[number]> => ({
+  what: 'A part of an inspection',
+  next: (keyId, after) => db.read.inspections.notUnder(keyId, after, 20),
+  placeOf: inspectionPlace,
+  sealedIn: (row) => row.sealed,
+  replace: (tx, row, sealed) => tx.inspections.reseal(row, sealed),
+});
 
 /**
  * Puts everything that is sealed under another master key under the current one; no data is read or written for that, but the small wrapped
@@ -36,7 +62,7 @@ const resealSecrets = async (vault: Vault, { db, lock, log, signal }: UpkeepCont
 export const rekey = async (vault: Vault, archiveIds: readonly string[], ctx: UpkeepContext): Promise<number> => {
   const { db, lock, log, signal, archives } = ctx;
   if ((await db.read.settings.get('master-key-id')) !== vault.keyId) return 0;
-  let left = await resealSecrets(vault, ctx);
+  let left = (await reseal(secrets(ctx), vault, ctx)) + (await reseal(inspections(ctx), vault, ctx));
   let changed = 0;
   for (const backupId of archiveIds) {
     if (signal.aborted) return changed;
