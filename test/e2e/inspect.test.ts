@@ -10,6 +10,7 @@ import { makeApiKey } from '../../server/security/api-keys.js';
 import { startRedis, type RedisServer } from '../kit/redis.js';
 import { seedAllTypes } from '../kit/seed.js';
 import { startService, type TestService } from '../kit/service.js';
+import { waitFor } from '../kit/wait.js';
 import { backUp, caught, refusal, register } from './scene.js';
 
 const WAIT = { timeoutMs: 20_000 };
@@ -222,7 +223,7 @@ describe('looking inside a backup', () => {
     const fresh = 'c0ffee'.repeat(10) + 'beef';
     await writeFile(file, `${fresh}\n${old}\n`);
     await service.restart();
-    await service.app.upkeep.pass();
+    await waitFor(() => service.logs().includes('Everything is sealed under the current master key now'));
     const under = await rows<{ key: string }>(`SELECT DISTINCT convert_from(substring(sealed FROM 2 FOR 8), 'UTF8') AS key FROM inspection_parts`);
     expect(under).toHaveLength(1);
     await writeFile(file, `${fresh}\n`);

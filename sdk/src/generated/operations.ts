@@ -69,7 +69,7 @@ export type CoverageKind =
 export type RetainedBecause =
   /** It is the newest AVAILABLE backup of a protected instance. */
   | 'NEWEST_GOOD'
-  /** A restore, a download or a verification reads it. */
+  /** A restore, a download, a verification or an inspection reads it. */
   | 'IN_USE'
   | (string & {});
 
@@ -131,6 +131,30 @@ export type VerifyBackupInput = {
   backupId: string;
   /** How thoroughly. */
   level?: VerificationLevel;
+  /** Makes repeating this call safe: the same key and input give the same job for 24 hours. 1 to 128 characters. */
+  idempotencyKey?: string | null | undefined;
+};
+
+/** Which keys. Conditions given together must all hold; one that is left out is none. */
+export type KeyFilter = {
+  /** Globs as `KEYS` takes them (`*`, `?`, `[a-z]`, `[^a]`, `\`), compared with the bytes of the whole name; one of them must match. At most 100, of together 4,096 bytes. */
+  patterns?: Array<string> | null | undefined;
+  /** Those of one of these types. */
+  types?: Array<KeyType> | null | undefined;
+  /** Those in one of these databases. */
+  databases?: Array<number> | null | undefined;
+};
+
+/** Which backup to look into, and for what. */
+export type InspectBackupInput = {
+  /** The backup; it must be AVAILABLE. */
+  backupId: string;
+  /** Only these keys; left out: all. */
+  filter?: KeyFilter | null | undefined;
+  /** What ends a prefix of a name: 1 to 8 bytes. */
+  delimiter?: string;
+  /** A prefix ends with the so manyth delimiter of a name, or with its last one where there are fewer: 1 to 8. */
+  prefixDepth?: number;
   /** Makes repeating this call safe: the same key and input give the same job for 24 hours. 1 to 128 characters. */
   idempotencyKey?: string | null | undefined;
 };
@@ -218,7 +242,7 @@ export type ErrorCode =
   | 'CORRUPT'
   /** The backup is not in the state AVAILABLE. */
   | 'BACKUP_NOT_AVAILABLE'
-  /** A restore or download reads this backup right now. */
+  /** A restore, a download, a verification or an inspection reads this backup right now. */
   | 'BACKUP_IN_USE'
   /** The backup's stored bytes are damaged; it cannot be restored or downloaded. */
   | 'BACKUP_DAMAGED'
@@ -254,9 +278,9 @@ export type StoreKind =
 
 /** What a key may do. */
 export type Role =
-  /** Read everything but secrets. */
+  /** Read everything but secrets, and what is inside backups beyond its counts. */
   | 'VIEWER'
-  /** Also register, back up, download and restore. */
+  /** Also register, back up, look inside, download and restore. */
   | 'OPERATOR'
   /** Everything in the project. */
   | 'ADMIN'
@@ -663,6 +687,10 @@ export type RecoveryStatus =
 
 export type BackupFragment = { id: string, name: string, state: BackupState, trigger: BackupTrigger, integrity: Integrity | null, captureMethod: CaptureMethod, consistency: Consistency, engine: Engine, engineVersion: string, rdbVersion: number | null, sizeBytes: string | null, storedBytes: string | null, sha256: string | null, keys: string | null, expiringKeys: string | null, functions: number | null, createdAt: string, startedAt: string | null, completedAt: string | null, durationMs: number | null, expiresAt: string | null, retainedBecause: RetainedBecause | null, lastVerifiedAt: string | null, instance: { id: string, name: string }, job: { id: string, kind: JobKind, state: JobState, conclusion: JobConclusion | null } | null, unknownContent: { what: string, offset: string } | null, coverage: { kind: CoverageKind, slots: Array<{ start: number, end: number }> }, source: { host: string, port: number, role: ServerRole, runId: string, version: string, behindBytes: string | null } | null, databases: Array<{ database: number, keys: string, expiring: string }> | null, types: Array<{ type: KeyType, keys: string }> | null, loadsOn: Array<{ engine: Engine, minVersion: string, maxVersion: string | null }> | null, damage: { code: ErrorCode, message: string, noticedAt: string } | null, verification: { level: VerificationLevel, result: VerificationResult, verifiedAt: string, job: { id: string } | null } | null };
 
+export type InspectedKeyFragment = { name: string, binary: boolean, nameTruncated: boolean, nameBytes: string, type: KeyType, database: number, expiresAt: string | null, ttlSeconds: string | null, bytes: string, elements: string | null };
+
+export type InspectionFragment = { inspectedAt: string | null, delimiter: string | null, prefixDepth: number | null, complete: boolean | null, uncomparedKeys: string | null, prefixesTruncated: boolean | null, keysTruncated: boolean | null, totals: { keys: string, expiring: string, types: Array<{ type: KeyType, keys: string }>, databases: Array<{ database: number, keys: string, expiring: string }> }, job: { id: string } | null, filter: { patterns: Array<string> | null, types: Array<KeyType> | null, databases: Array<number> | null } | null, selected: { keys: string, bytes: string, expiring: string, types: Array<{ type: KeyType, keys: string, bytes: string }>, databases: Array<{ database: number, keys: string, bytes: string, expiring: string }> } | null, byPrefix: Array<{ prefix: string, binary: boolean, keys: string, bytes: string, exact: boolean }> | null, otherPrefixes: { keys: string, bytes: string } | null, largest: Array<InspectedKeyFragment> | null };
+
 export type GetBackupQueryVariables = Exact<{
   id: string;
 }>;
@@ -679,6 +707,22 @@ export type ListBackupsQueryVariables = Exact<{
 
 
 export type ListBackupsQuery = { backups: { totalCount: number, nodes: Array<BackupFragment>, pageInfo: PageInfoFragment } };
+
+export type GetInspectionQueryVariables = Exact<{
+  id: string;
+}>;
+
+
+export type GetInspectionQuery = { backup: { inspection: InspectionFragment | null } | null };
+
+export type ListInspectedKeysQueryVariables = Exact<{
+  id: string;
+  first: number;
+  after?: string | null | undefined;
+}>;
+
+
+export type ListInspectedKeysQuery = { backup: { inspection: { keys: { totalCount: number, nodes: Array<InspectedKeyFragment>, pageInfo: PageInfoFragment } | null } | null } | null };
 
 export type RetentionPreviewQueryVariables = Exact<{
   instanceId?: string | null | undefined;
@@ -703,6 +747,13 @@ export type VerifyBackupMutationVariables = Exact<{
 
 
 export type VerifyBackupMutation = { verifyBackup: { backup: BackupFragment | null, job: JobFragment | null, userErrors: Array<UserErrorFragment> } };
+
+export type InspectBackupMutationVariables = Exact<{
+  input: InspectBackupInput;
+}>;
+
+
+export type InspectBackupMutation = { inspectBackup: { backup: BackupFragment | null, job: JobFragment | null, userErrors: Array<UserErrorFragment> } };
 
 export type DeleteBackupMutationVariables = Exact<{
   input: DeleteBackupInput;
@@ -911,6 +962,8 @@ export type ListSlotsQueryVariables = Exact<{
 export type ListSlotsQuery = { instance: { slots: { totalCount: number, nodes: Array<SlotFragment>, pageInfo: PageInfoFragment } } | null };
 
 export const BackupFragmentDoc = /*#__PURE__*/ new TypedDocumentString(`fragment Backup on Backup { id name state trigger instance { id name } job { id kind state conclusion } integrity unknownContent { what offset } captureMethod consistency coverage { kind slots { start end } } source { host port role runId version behindBytes } engine engineVersion rdbVersion sizeBytes storedBytes sha256 keys expiringKeys databases { database keys expiring } types { type keys } functions loadsOn { engine minVersion maxVersion } createdAt startedAt completedAt durationMs expiresAt retainedBecause damage { code message noticedAt } lastVerifiedAt verification { level result verifiedAt job { id } } }`) as unknown as TypedDocumentString<BackupFragment, unknown>;
+export const InspectedKeyFragmentDoc = /*#__PURE__*/ new TypedDocumentString(`fragment InspectedKey on InspectedKey { name binary nameTruncated nameBytes type database expiresAt ttlSeconds bytes elements }`) as unknown as TypedDocumentString<InspectedKeyFragment, unknown>;
+export const InspectionFragmentDoc = /*#__PURE__*/ new TypedDocumentString(`fragment Inspection on BackupInspection { totals { keys expiring types { type keys } databases { database keys expiring } } inspectedAt job { id } filter { patterns types databases } delimiter prefixDepth complete selected { keys bytes expiring types { type keys bytes } databases { database keys bytes expiring } } uncomparedKeys byPrefix { prefix binary keys bytes exact } otherPrefixes { keys bytes } prefixesTruncated largest { ...InspectedKey } keysTruncated } fragment InspectedKey on InspectedKey { name binary nameTruncated nameBytes type database expiresAt ttlSeconds bytes elements }`) as unknown as TypedDocumentString<InspectionFragment, unknown>;
 export const PolicyFragmentDoc = /*#__PURE__*/ new TypedDocumentString(`fragment Policy on BackupPolicy { id instance { id name } enabled weekdays startTime windowMinutes timeZone retentionDays nextRunAt updatedAt }`) as unknown as TypedDocumentString<PolicyFragment, unknown>;
 export const RecoveryFragmentDoc = /*#__PURE__*/ new TypedDocumentString(`fragment Recovery on Recovery { lastAvailableBackup { id name completedAt } ageSeconds nextRunAt status }`) as unknown as TypedDocumentString<RecoveryFragment, unknown>;
 export const InstanceFragmentDoc = /*#__PURE__*/ new TypedDocumentString(`fragment Instance on Instance { id name host port username hasPassword tls { serverName hasCa hasClientCertificate insecureSkipVerify } acceptPartial sourcePreference replica { host port } skipSyncDelay createdAt updatedAt removedAt server { probedAt engine version runId role mode usedMemoryBytes maxMemoryBytes maxMemoryPolicy keys databases { database keys expiring } persistence { appendOnly saveRules rdbChecksum } rdbVersion connectedReplicas slots { start end } rights { command allowed } } capabilities { backup { possible method reason } restore { possible methods reason } } policy { ...Policy } latestBackup { id name state completedAt } runningJob { id kind state phase } recovery { ...Recovery } } fragment Recovery on Recovery { lastAvailableBackup { id name completedAt } ageSeconds nextRunAt status } fragment Policy on BackupPolicy { id instance { id name } enabled weekdays startTime windowMinutes timeZone retentionDays nextRunAt updatedAt }`) as unknown as TypedDocumentString<InstanceFragment, unknown>;
@@ -923,9 +976,12 @@ export const PageInfoFragmentDoc = /*#__PURE__*/ new TypedDocumentString(`fragme
 export const SlotFragmentDoc = /*#__PURE__*/ new TypedDocumentString(`fragment Slot on Slot { id instance { id name } plannedAt weekday state startedBy job { id state conclusion createdAt backup { id state } } reason }`) as unknown as TypedDocumentString<SlotFragment, unknown>;
 export const GetBackupDocument = /*#__PURE__*/ new TypedDocumentString(`query GetBackup($id: ID!) { backup(id: $id) { ...Backup } } fragment Backup on Backup { id name state trigger instance { id name } job { id kind state conclusion } integrity unknownContent { what offset } captureMethod consistency coverage { kind slots { start end } } source { host port role runId version behindBytes } engine engineVersion rdbVersion sizeBytes storedBytes sha256 keys expiringKeys databases { database keys expiring } types { type keys } functions loadsOn { engine minVersion maxVersion } createdAt startedAt completedAt durationMs expiresAt retainedBecause damage { code message noticedAt } lastVerifiedAt verification { level result verifiedAt job { id } } }`) as unknown as TypedDocumentString<GetBackupQuery, GetBackupQueryVariables>;
 export const ListBackupsDocument = /*#__PURE__*/ new TypedDocumentString(`query ListBackups($filter: BackupFilter, $order: ListOrder, $first: Int!, $after: String) { backups(filter: $filter, order: $order, first: $first, after: $after) { nodes { ...Backup } pageInfo { ...PageInfo } totalCount } } fragment Backup on Backup { id name state trigger instance { id name } job { id kind state conclusion } integrity unknownContent { what offset } captureMethod consistency coverage { kind slots { start end } } source { host port role runId version behindBytes } engine engineVersion rdbVersion sizeBytes storedBytes sha256 keys expiringKeys databases { database keys expiring } types { type keys } functions loadsOn { engine minVersion maxVersion } createdAt startedAt completedAt durationMs expiresAt retainedBecause damage { code message noticedAt } lastVerifiedAt verification { level result verifiedAt job { id } } } fragment PageInfo on PageInfo { hasNextPage endCursor }`) as unknown as TypedDocumentString<ListBackupsQuery, ListBackupsQueryVariables>;
+export const GetInspectionDocument = /*#__PURE__*/ new TypedDocumentString(`query GetInspection($id: ID!) { backup(id: $id) { inspection { ...Inspection } } } fragment InspectedKey on InspectedKey { name binary nameTruncated nameBytes type database expiresAt ttlSeconds bytes elements } fragment Inspection on BackupInspection { totals { keys expiring types { type keys } databases { database keys expiring } } inspectedAt job { id } filter { patterns types databases } delimiter prefixDepth complete selected { keys bytes expiring types { type keys bytes } databases { database keys bytes expiring } } uncomparedKeys byPrefix { prefix binary keys bytes exact } otherPrefixes { keys bytes } prefixesTruncated largest { ...InspectedKey } keysTruncated }`) as unknown as TypedDocumentString<GetInspectionQuery, GetInspectionQueryVariables>;
+export const ListInspectedKeysDocument = /*#__PURE__*/ new TypedDocumentString(`query ListInspectedKeys($id: ID!, $first: Int!, $after: String) { backup(id: $id) { inspection { keys(first: $first, after: $after) { nodes { ...InspectedKey } pageInfo { ...PageInfo } totalCount } } } } fragment InspectedKey on InspectedKey { name binary nameTruncated nameBytes type database expiresAt ttlSeconds bytes elements } fragment PageInfo on PageInfo { hasNextPage endCursor }`) as unknown as TypedDocumentString<ListInspectedKeysQuery, ListInspectedKeysQueryVariables>;
 export const RetentionPreviewDocument = /*#__PURE__*/ new TypedDocumentString(`query RetentionPreview($instanceId: ID, $order: ListOrder, $first: Int!, $after: String) { retentionPreview( instanceId: $instanceId order: $order first: $first after: $after ) { nodes { backup { ...Backup } action because } pageInfo { ...PageInfo } totalCount } } fragment Backup on Backup { id name state trigger instance { id name } job { id kind state conclusion } integrity unknownContent { what offset } captureMethod consistency coverage { kind slots { start end } } source { host port role runId version behindBytes } engine engineVersion rdbVersion sizeBytes storedBytes sha256 keys expiringKeys databases { database keys expiring } types { type keys } functions loadsOn { engine minVersion maxVersion } createdAt startedAt completedAt durationMs expiresAt retainedBecause damage { code message noticedAt } lastVerifiedAt verification { level result verifiedAt job { id } } } fragment PageInfo on PageInfo { hasNextPage endCursor }`) as unknown as TypedDocumentString<RetentionPreviewQuery, RetentionPreviewQueryVariables>;
 export const BackupNowDocument = /*#__PURE__*/ new TypedDocumentString(`mutation BackupNow($input: BackupNowInput!) { backupNow(input: $input) { backup { ...Backup } job { ...Job } userErrors { ...UserError } } } fragment Backup on Backup { id name state trigger instance { id name } job { id kind state conclusion } integrity unknownContent { what offset } captureMethod consistency coverage { kind slots { start end } } source { host port role runId version behindBytes } engine engineVersion rdbVersion sizeBytes storedBytes sha256 keys expiringKeys databases { database keys expiring } types { type keys } functions loadsOn { engine minVersion maxVersion } createdAt startedAt completedAt durationMs expiresAt retainedBecause damage { code message noticedAt } lastVerifiedAt verification { level result verifiedAt job { id } } } fragment Job on Job { id kind state conclusion phase phases { phase startedAt endedAt } progress { bytesDone bytesTotal keysDone keysTotal bytesPerSecond remainingSeconds fraction } failure { code message hint retryable retryAt phase at } notices { code message } attempt sequence createdAt startedAt completedAt cancelRequestedAt cancellable instance { id name } backup { id name state } restore { id dataNow } verificationLevel } fragment UserError on UserError { code message field }`) as unknown as TypedDocumentString<BackupNowMutation, BackupNowMutationVariables>;
 export const VerifyBackupDocument = /*#__PURE__*/ new TypedDocumentString(`mutation VerifyBackup($input: VerifyBackupInput!) { verifyBackup(input: $input) { backup { ...Backup } job { ...Job } userErrors { ...UserError } } } fragment Backup on Backup { id name state trigger instance { id name } job { id kind state conclusion } integrity unknownContent { what offset } captureMethod consistency coverage { kind slots { start end } } source { host port role runId version behindBytes } engine engineVersion rdbVersion sizeBytes storedBytes sha256 keys expiringKeys databases { database keys expiring } types { type keys } functions loadsOn { engine minVersion maxVersion } createdAt startedAt completedAt durationMs expiresAt retainedBecause damage { code message noticedAt } lastVerifiedAt verification { level result verifiedAt job { id } } } fragment Job on Job { id kind state conclusion phase phases { phase startedAt endedAt } progress { bytesDone bytesTotal keysDone keysTotal bytesPerSecond remainingSeconds fraction } failure { code message hint retryable retryAt phase at } notices { code message } attempt sequence createdAt startedAt completedAt cancelRequestedAt cancellable instance { id name } backup { id name state } restore { id dataNow } verificationLevel } fragment UserError on UserError { code message field }`) as unknown as TypedDocumentString<VerifyBackupMutation, VerifyBackupMutationVariables>;
+export const InspectBackupDocument = /*#__PURE__*/ new TypedDocumentString(`mutation InspectBackup($input: InspectBackupInput!) { inspectBackup(input: $input) { backup { ...Backup } job { ...Job } userErrors { ...UserError } } } fragment Backup on Backup { id name state trigger instance { id name } job { id kind state conclusion } integrity unknownContent { what offset } captureMethod consistency coverage { kind slots { start end } } source { host port role runId version behindBytes } engine engineVersion rdbVersion sizeBytes storedBytes sha256 keys expiringKeys databases { database keys expiring } types { type keys } functions loadsOn { engine minVersion maxVersion } createdAt startedAt completedAt durationMs expiresAt retainedBecause damage { code message noticedAt } lastVerifiedAt verification { level result verifiedAt job { id } } } fragment Job on Job { id kind state conclusion phase phases { phase startedAt endedAt } progress { bytesDone bytesTotal keysDone keysTotal bytesPerSecond remainingSeconds fraction } failure { code message hint retryable retryAt phase at } notices { code message } attempt sequence createdAt startedAt completedAt cancelRequestedAt cancellable instance { id name } backup { id name state } restore { id dataNow } verificationLevel } fragment UserError on UserError { code message field }`) as unknown as TypedDocumentString<InspectBackupMutation, InspectBackupMutationVariables>;
 export const DeleteBackupDocument = /*#__PURE__*/ new TypedDocumentString(`mutation DeleteBackup($input: DeleteBackupInput!) { deleteBackup(input: $input) { backup { ...Backup } job { ...Job } userErrors { ...UserError } } } fragment Backup on Backup { id name state trigger instance { id name } job { id kind state conclusion } integrity unknownContent { what offset } captureMethod consistency coverage { kind slots { start end } } source { host port role runId version behindBytes } engine engineVersion rdbVersion sizeBytes storedBytes sha256 keys expiringKeys databases { database keys expiring } types { type keys } functions loadsOn { engine minVersion maxVersion } createdAt startedAt completedAt durationMs expiresAt retainedBecause damage { code message noticedAt } lastVerifiedAt verification { level result verifiedAt job { id } } } fragment Job on Job { id kind state conclusion phase phases { phase startedAt endedAt } progress { bytesDone bytesTotal keysDone keysTotal bytesPerSecond remainingSeconds fraction } failure { code message hint retryable retryAt phase at } notices { code message } attempt sequence createdAt startedAt completedAt cancelRequestedAt cancellable instance { id name } backup { id name state } restore { id dataNow } verificationLevel } fragment UserError on UserError { code message field }`) as unknown as TypedDocumentString<DeleteBackupMutation, DeleteBackupMutationVariables>;
 export const CreateDownloadLinkDocument = /*#__PURE__*/ new TypedDocumentString(`mutation CreateDownloadLink($input: CreateDownloadLinkInput!) { createDownloadLink(input: $input) { link { url expiresAt fileName sizeBytes sha256 } userErrors { ...UserError } } } fragment UserError on UserError { code message field }`) as unknown as TypedDocumentString<CreateDownloadLinkMutation, CreateDownloadLinkMutationVariables>;
 export const GetInstanceDocument = /*#__PURE__*/ new TypedDocumentString(`query GetInstance($id: ID!) { instance(id: $id) { ...Instance } } fragment Instance on Instance { id name host port username hasPassword tls { serverName hasCa hasClientCertificate insecureSkipVerify } acceptPartial sourcePreference replica { host port } skipSyncDelay createdAt updatedAt removedAt server { probedAt engine version runId role mode usedMemoryBytes maxMemoryBytes maxMemoryPolicy keys databases { database keys expiring } persistence { appendOnly saveRules rdbChecksum } rdbVersion connectedReplicas slots { start end } rights { command allowed } } capabilities { backup { possible method reason } restore { possible methods reason } } policy { ...Policy } latestBackup { id name state completedAt } runningJob { id kind state phase } recovery { ...Recovery } } fragment Recovery on Recovery { lastAvailableBackup { id name completedAt } ageSeconds nextRunAt status } fragment Policy on BackupPolicy { id instance { id name } enabled weekdays startTime windowMinutes timeZone retentionDays nextRunAt updatedAt }`) as unknown as TypedDocumentString<GetInstanceQuery, GetInstanceQueryVariables>;

@@ -2,4 +2,4 @@
 /** Version of this package. */
 export const SDK_VERSION = '0.1.0';
 /** SHA-256 of the schema files this package was generated from, in the order of their names. */
-export const SCHEMA_SHA256 = '26bb90171cd088fa356b4db82e3e354c7561a89cd0ae8599225769417f7da95d';
+export const SCHEMA_SHA256 = '460834aa7bf8bb5673b8fefa0f1c8175a1175602151ed9adbfc6eb14115394e0';
