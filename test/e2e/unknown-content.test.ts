@@ -53,6 +53,8 @@ describe('content that is unknown', () => {
       });
       expect((await download(service.sdk, backup)).equals(file)).toBe(true);
       expect(await verified(backup)).toMatchObject({ state: 'AVAILABLE', verification: { level: 'CONTENT', result: 'PASSED' } });
+      await service.sdk.backups.wait(await service.sdk.backups.inspect(backup), { timeoutMs: 20_000 });
+      expect(await service.sdk.backups.inspection(backup)).toMatchObject({ complete: false, selected: { keys: '3' }, largest: [{ name: 'c' }, { name: 'a' }, { name: 'b' }] });
     },
   );
 

@@ -48,7 +48,7 @@ const EXPECTED: [name: string, said: RegExp][] = [
   ['backup', /^AVAILABLE \d+ STRUCTURE_AND_CHECKSUM$/m],
   ['download', /^\d+ [0-9a-f]{64}$/],
   ['verify', /^before the migration PASSED \d{4}-\d\d-\d\dT/],
-  ['inspect', /^\* has 1 keys of \d+ bytes\na STRING \d+ null\na stays$/],
+  ['inspect', /^\* has 1 keys of \d+ bytes\na: STRING of \d+ bytes\na stays$/],
   ['freshness', /^$/],
   ['policy', /^\d{4}-\d\d-\d\dT/],
   ['restore', /^NEW undo with bak_/m],
