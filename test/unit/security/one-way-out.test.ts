@@ -7,7 +7,7 @@ const SERVER = fileURLToPath(new URL('../../../server', import.meta.url));
 
 /** What does not open connections; everything else of these modules may. */
 const HARMLESS: Readonly<Record<string, readonly string[]>> = {
-  'node:net': ['createServer', 'isIP', 'isIPv4', 'isIPv6'], 'node:tls': ['createSecureContext'], 'node:http': ['createServer', 'STATUS_CODES'], 'node:https': [], 'node:http2': [],
+  'node:net': ['BlockList', 'createServer', 'isIP', 'isIPv4', 'isIPv6'], 'node:tls': ['createSecureContext', 'createServer'], 'node:http': ['createServer', 'STATUS_CODES'], 'node:https': [], 'node:http2': [],
   'node:dgram': [], 'node:dns': [], 'node:dns/promises': [], 'node:child_process': [], ioredis: [], pg: ['DatabaseError'], mongodb: [], undici: [], ws: ['WebSocketServer'],
 };
 
