@@ -7,7 +7,7 @@ import { AgendaClock, type AgendaClockOptions } from '../../../server/jobs/agend
 import { type ClockHandlers } from '../../../server/jobs/clock.js';
 import { guardProcess, releaseProcess } from '../../kit/processes.js';
 import { transpile } from '../../kit/transpile.js';
-import { waitFor } from '../../kit/wait.js';
+import { waitFor as waitOn } from '../../kit/wait.js';
 
 /** A database that holds Agenda's rows, fresh for each test. */
 export interface ClockBackend {
@@ -21,6 +21,9 @@ export interface ClockBackend {
   /** Deletes every row of Agenda's. */
   deleteRows(store: { databaseUrl: string; mongoUrl?: string | undefined }): Promise<void>;
 }
+
+/** Longer than a busy machine takes for redeliveries and their pauses; where it matters how soon something comes, that is asserted. */
+const waitFor = <T>(condition: () => T | Promise<T>): Promise<NonNullable<T>> => waitOn(condition, { timeoutMs: 20_000 });
 
 type Store = Awaited<ReturnType<ClockBackend['create']>>;
 
@@ -40,7 +43,9 @@ export const clockConformance = (backend: ClockBackend): void => {
   /** A clock and what it has delivered, in order. */
   const openClock = async (store: Store, over: Partial<AgendaClockOptions> = {}) => {
     const { told, log } = recorder();
-    const clock = await AgendaClock.open({ ...store, name: `test-${randomUUID()}`, concurrency: 4, log, processEveryMs: 500, ...over });
+    const connect = (): Promise<AgendaClock> => AgendaClock.open({ ...store, name: `test-${randomUUID()}`, concurrency: 4, log, processEveryMs: 500, ...over });
+    // It gives up after five seconds, which a machine that does much else may need for as many connections as all these tests make.
+    const clock = await connect().catch(connect);
     open.add(clock);
     const jobs: string[] = [];
     const due: { policyId: string; at: number }[] = [];
@@ -108,7 +113,7 @@ export const clockConformance = (backend: ClockBackend): void => {
       const started = performance.now();
       await one.start();
       // At two rows an interval it would take 75 seconds.
-      await waitFor(() => new Set(one.jobs).size === ids.length, { timeoutMs: 20_000 });
+      await waitFor(() => new Set(one.jobs).size === ids.length);
       expect(performance.now() - started).toBeLessThan(20_000);
       expect(one.told).toEqual([]);
     });
@@ -141,18 +146,25 @@ export const clockConformance = (backend: ClockBackend): void => {
     });
 
     it('does not deliver an instant that was moved after it had been taken', async () => {
-      const one = await openClock(await backend.create(), { processEveryMs: 3_000 });
-      await one.clock.schedulePolicy('pol_1', inMs(2_500));
-      await one.clock.enqueueJob('job_taken_with_it');
-      await one.start();
-      await waitFor(() => one.jobs.length === 1);
-      const later = inMs(4_000);
-      await one.clock.schedulePolicy('pol_1', later);
-      await waitFor(() => one.due.length === 1);
-      expect(one.due[0]!.at).toBeGreaterThanOrEqual(later.getTime());
-      await waitFor(async () => (await one.clock.pending()).length === 0);
-      expect(one.due).toHaveLength(1);
-      expect(one.told).toEqual([]);
+      /** Whether it was moved in time to prove anything. */
+      const isMoved = async (leadMs: number): Promise<boolean> => {
+        const one = await openClock(await backend.create(), { processEveryMs: leadMs + 500 });
+        const taken = inMs(leadMs);
+        await one.clock.schedulePolicy('pol_1', taken);
+        await one.clock.enqueueJob('job_taken_with_it');
+        await one.start();
+        await waitFor(() => one.jobs.length === 1);
+        const later = new Date(taken.getTime() + 1_500);
+        await one.clock.schedulePolicy('pol_1', later);
+        if (Date.now() >= taken.getTime()) return false;
+        await waitFor(() => one.due.length === 1);
+        expect(one.due[0]!.at).toBeGreaterThanOrEqual(later.getTime());
+        await waitFor(async () => (await one.clock.pending()).length === 0);
+        expect(one.due).toHaveLength(1);
+        expect(one.told).toEqual([]);
+        return true;
+      };
+      expect((await isMoved(2_500)) || (await isMoved(10_000))).toBe(true);
     });
 
     it('keeps what a handler plans for its own policy', async () => {

@@ -4,7 +4,7 @@ import { type Store } from '../../../server/engine/store/store.js';
 import { startS3, type S3Double } from '../../kit/s3/server.js';
 import { type S3Effect, type S3Match } from '../../kit/s3/faults.js';
 import { listAll, put, readAll } from './suite.js';
-import { openOn, PART, thrownBy, tomorrow } from './s3-scene.js';
+import { BACKOFF, openOn, PART, thrownBy, tomorrow } from './s3-scene.js';
 
 const KEY = 'backups/b1/rdb';
 /** Five parts. */
@@ -34,9 +34,9 @@ describe('writing to S3', () => {
   });
 
   /** Only where a server is silent: what is slow on a busy machine would be given up as well, and counted with what was meant to be. */
-  const waitBriefly = async (): Promise<void> => {
+  const waitBriefly = async (attempts: number): Promise<void> => {
     await store.close();
-    store = await openOn(s3, prefix, { idleMs: 300 });
+    store = await openOn(s3, prefix, { idleMs: 500, backoff: { ...BACKOFF, attempts } });
   };
   const object = () => s3.bucket.objects.get(`${prefix}${KEY}`);
   const asked = (operation: string): number => s3.requests.filter((request) => request.operation === operation && request.key === `${prefix}${KEY}`).length;
@@ -69,7 +69,7 @@ describe('writing to S3', () => {
     ];
     for (const [name, code, retryable, content, match, effect] of lasting) {
       it(`${name}: ${code}, final, nothing to be seen, nothing left`, async () => {
-        if (effect.kind === 'silent') await waitBriefly();
+        if (effect.kind === 'silent') await waitBriefly(2);
         s3.fail(match, effect);
         const writer = await store.create(KEY);
         const thrown = await thrownBy(async () => {
@@ -124,7 +124,7 @@ describe('writing to S3', () => {
     ];
     for (const [name, content, match, effect] of passing) {
       it(`${name}, twice`, async () => {
-        if (effect.kind === 'silent') await waitBriefly();
+        if (effect.kind === 'silent') await waitBriefly(BACKOFF.attempts);
         const fault = s3.fail({ ...match, times: 2 }, effect);
         await put(store, KEY, content);
         expect(fault.met).toBe(2);
