@@ -1,0 +1,89 @@
+import { expect } from 'vitest';
+import { type Client, type RestoreAndJob } from '@snapback/sdk';
+import { startNodesScene, type NodesScene } from '../e2e/nodes-scene.js';
+import { infoOf } from '../e2e/scene.js';
+import { digest } from '../kit/digest.js';
+import { deferred } from '../integration/restore/harness.js';
+import { firstKeyOf, type NodeProcess } from '../kit/node-process.js';
+import { freePort } from '../kit/processes.js';
+import { startRedis } from '../kit/redis.js';
+import { aim, expectWritable, LINK_HOST, startTarget, type Point } from './points.js';
+import { startTap, type Tap } from './tap.js';
+
+/** Two nodes of a service with a backup of 3,000 keys, and a tap in the way of every restore's link. */
+export interface CrashScene {
+  /** A restore whose node is killed at a point; the other one settles it. */
+  crash(point: Point, logged: boolean): Promise<void>;
+  stop(): Promise<void>;
+}
+
+interface Parts {
+  scene: NodesScene;
+  /** Through a node that runs. */
+  sdk(): Client;
+  /** Starts nodes until two run. */
+  complete(): Promise<unknown>;
+  link: Tap;
+  backupId: string;
+  fresh: string;
+}
+
+const crash = async ({ scene, sdk, complete, link, backupId, fresh }: Parts, point: Point, logged: boolean): Promise<void> => {
+  const [target] = await Promise.all([startTarget(point, logged), complete()]);
+  const control = await startTap({ host: '127.0.0.1' }, target);
+  try {
+    const old = await digest(target);
+    const { id, name } = await sdk().instances.register({ name: `target ${String(control.port)}`, host: '127.0.0.1', port: control.port });
+    const plan = await sdk().restores.plan({ backupId, instanceId: id, safetyBackup: true });
+    expect(plan.blockers).toEqual([]);
+    const running = deferred<RestoreAndJob>();
+    const struck = aim(point, { control, link }, () => infoOf(target), async () => {
+      const { worker } = await scene.row((await running.promise).job);
+      await scene.nodes.find(({ pid }) => worker?.includes(`-${String(pid)}-`))?.kill();
+    });
+    running.resolve(await sdk().restores.run({ planId: plan.id, confirmation: name }));
+    const { restore, job } = await running.promise;
+    await struck;
+    expect(scene.nodes.filter((node) => node.running())).toHaveLength(1);
+    const row = await scene.completed(job);
+    const found = await digest(target);
+    expect([old, fresh]).toContain(found);
+    const dataNow = found === old ? 'OLD' : 'NEW';
+    expect(row).toMatchObject({ state: 'COMPLETED', conclusion: 'FAILED', attempt: 2 });
+    expect(await sdk().restores.get(restore)).toMatchObject({ dataNow });
+    expect(dataNow).toBe(point.data ?? dataNow);
+    await expectWritable(target, logged);
+  } finally {
+    await control.stop();
+    await target.stop();
+  }
+};
+
+export const startCrashScene = async (): Promise<CrashScene> => {
+  const [scene, source, port] = await Promise.all([startNodesScene(), startRedis({ config: { rdbcompression: 'no' } }), freePort()]);
+  let link: Tap | undefined;
+  const stop = async (): Promise<void> => {
+    await Promise.all([scene.stop(), source.stop(), link?.stop()]);
+  };
+  try {
+    link = await startTap({ host: LINK_HOST, port }, { port });
+    await source.cli('DEBUG', 'POPULATE', '3000', 'new', '200');
+    const env = { LEASE_SECONDS: '2', REPLICATION_ADVERTISE_HOST: LINK_HOST, REPLICATION_PORTS: String(port), SAMPLE_REDIS: 'false' };
+    const alive = (): NodeProcess[] => scene.nodes.filter((node) => node.running());
+    const complete = (): Promise<unknown> => Promise.all(Array.from({ length: 2 - alive().length }, () => scene.start({ env })));
+    await complete();
+    const key = await firstKeyOf(scene.nodes);
+    const sdk = (): Client => {
+      const [node] = alive();
+      if (node === undefined) throw new Error('No node is left');
+      return node.client(key);
+    };
+    const { id } = await sdk().instances.register({ name: 'source', host: source.host, port: source.port });
+    const backup = await sdk().backups.wait(await sdk().backups.create({ instanceId: id, name: 'new data' }));
+    const parts: Parts = { scene, sdk, complete, link, backupId: backup.id, fresh: await digest(source) };
+    return { stop, crash: (point, logged) => crash(parts, point, logged) };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+};

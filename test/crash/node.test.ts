@@ -1,0 +1,18 @@
+import { afterAll, beforeAll, describe, it } from 'vitest';
+import { startCrashScene, type CrashScene } from './node-crash.js';
+import { LINK, LOADED, SAFETY, type Point } from './points.js';
+
+const POINTS: readonly Point[] = [...SAFETY, ...LINK, ...LOADED];
+
+describe('a node that is killed in the middle of a restore', () => {
+  let scene: CrashScene;
+  beforeAll(async () => {
+    scene = await startCrashScene();
+  });
+  afterAll(async () => {
+    await scene?.stop();
+  });
+  describe.each([{ name: 'without an append-only file', logged: false }, { name: 'with an append-only file', logged: true }])('into a target $name', ({ logged }) => {
+    it.each(POINTS.filter((point) => logged || point.logged === undefined))('when $name', async (point) => scene.crash(point, logged));
+  });
+});
