@@ -65,8 +65,7 @@ const DISK_BREATH_MS = 50;
 const SPILL_MEMORY = 16 * 1024 * 1024;
 /**
  * A source sends 16 KiB at a time, and each wake-up costs more than the work on such a chunk. After a read that has taken less than this,
- * nothing is read for a moment, so that the kernel gathers more: one sixth of a backup's CPU. A source that is fast fills its chunks and
- * is not held up; where its window is what fills, the kernel makes it larger, since all of it is taken each time.
+ * nothing is read for a moment, so that the kernel gathers more: half as many reads. A source that is fast fills its chunks and is not held up.
  */
 const FULL_CHUNK = 192 * 1024;
 const GATHER_MS = 4;

@@ -14,7 +14,7 @@ import { YoungGarbage } from './young-garbage.js';
 
 type AnswerTo<Kind> = Kind extends Answer ? Omit<Kind, 'stream'> : never;
 
-/** Half of the weight that others have, about. */
+/** A third of the weight that others have (read: Linux, sched_prio_to_weight). */
 const NICENESS = 5;
 const GARBAGE_LIMIT = 8 * 1024 * 1024;
 
