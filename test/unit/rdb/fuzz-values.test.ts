@@ -6,7 +6,7 @@ import { makeTempDir, removeTempDir } from '../../kit/processes.js';
 import { transpile } from '../../kit/transpile.js';
 
 /** `npm run fuzz:values -- --minutes N` does the same for longer, with the values of every server at hand. */
-const SECONDS = 10;
+const SECONDS = 3;
 
 let corpus: string;
 let scripts: string;

@@ -6,7 +6,7 @@ import { makeTempDir, removeTempDir } from '../../kit/processes.js';
 import { transpile } from '../../kit/transpile.js';
 
 /** `npm run fuzz:rdb -- --minutes N` does the same for longer, with the files of every server at hand. */
-const SECONDS = 15;
+const SECONDS = 3;
 
 let corpus: string;
 let scripts: string;
