@@ -11,7 +11,7 @@ import { readOptions } from './options.js';
 import { median, round, runBench, tell, toMiB } from './report.js';
 import { startServiceProcess, type ServiceProcess } from './service-process.js';
 
-const ROUNDS = 5;
+const ROUNDS = 7;
 const PAUSE_MS = 1_500;
 
 const LOAD_TIMEOUT_MS = 10 * 60_000;

@@ -1,6 +1,6 @@
 /** The archive: how a backup lies in a store. `FORMAT.md` beside this file is the specification. */
 export { createArchive, type ArchiveWriter, type CreateArchiveOptions } from './writer.js';
-export { openArchive, type ArchiveReader, type ReadRange, type VerifyProgress } from './reader.js';
+export { openArchive, type ArchiveReader, type OpenArchiveOptions, type ReadRange, type VerifyProgress } from './reader.js';
 export { removeAttempts } from './attempts.js';
 export { listArchives, removeArchive, removeUnsealed, type ArchiveEntry } from './catalogue.js';
 export { readManifest, readManifestUnproven, type ReadManifestOptions } from './manifest-reader.js';

@@ -22,7 +22,7 @@ export class ObjectCursor {
   /** A copy of the next `length` bytes. CORRUPT when the stream ends before. */
   async take(length: number, part: string): Promise<Buffer> {
     const out = Buffer.allocUnsafeSlow(length);
-    await this.fill(out, part);
+    await this.takeInto(out, part);
     return out;
   }
 
@@ -31,8 +31,16 @@ export class ObjectCursor {
     if (this.held.length >= length) return this.advance(length);
     if (this.joined.length < length) this.joined = Buffer.allocUnsafeSlow(length);
     const out = this.joined.subarray(0, length);
-    await this.fill(out, part);
+    await this.takeInto(out, part);
     return out;
+  }
+
+  /** Fills `out` with the next bytes. CORRUPT when the stream ends before. */
+  async takeInto(out: Buffer, part: string): Promise<void> {
+    for (let filled = 0; filled < out.length; ) {
+      if (this.held.length === 0 && !(await this.pull())) throw corrupt(this.key, part, this.position, 'the object ends here');
+      filled += this.advance(Math.min(this.held.length, out.length - filled)).copy(out, filled);
+    }
   }
 
   /** CORRUPT when anything follows. */
@@ -43,13 +51,6 @@ export class ObjectCursor {
 
   async close(): Promise<void> {
     await this.chunks.return?.();
-  }
-
-  private async fill(out: Buffer, part: string): Promise<void> {
-    for (let filled = 0; filled < out.length; ) {
-      if (this.held.length === 0 && !(await this.pull())) throw corrupt(this.key, part, this.position, 'the object ends here');
-      filled += this.advance(Math.min(this.held.length, out.length - filled)).copy(out, filled);
-    }
   }
 
   private advance(length: number): Buffer {

@@ -5,6 +5,9 @@ import { corrupt } from './archive-errors.js';
 import { type Manifest } from './manifest.js';
 import { openManifest, type ReadManifestOptions } from './manifest-reader.js';
 import { type ObjectCursor } from './object-cursor.js';
+import { BlockMemory } from './opening/block-memory.js';
+import { createOpening } from './opening/opening.js';
+import { type SealingThreads } from './sealing/threads.js';
 import { StoredObject } from './stored-object.js';
 
 export interface ReadRange {
@@ -28,6 +31,8 @@ export interface ArchiveReader {
    * with CORRUPT after the last good byte. Reads at the consumer's speed, a few blocks ahead. BAD_INPUT for a range outside.
    */
   read(range?: ReadRange): AsyncIterable<Uint8Array>;
+  /** Says that a piece of `read` will not be looked at any more: its memory holds another one then. Need not be called. */
+  release(piece: Uint8Array): void;
   /**
    * Reads every byte of the archive and compares it with the manifest: header, blocks, index, sizes, SHA-256 of stored and of
    * plain bytes. CORRUPT says which part, at which offset of which object.
@@ -42,6 +47,11 @@ export interface ArchiveReader {
   close(): Promise<void>;
 }
 
+export interface OpenArchiveOptions extends ReadManifestOptions {
+  /** Where blocks are decrypted and expanded. Default: here. */
+  threads?: SealingThreads | undefined;
+}
+
 /** Blocks being expanded ahead of the consumer. */
 const AHEAD = 3;
 
@@ -51,16 +61,19 @@ type Outcome = { plain: Uint8Array } | { error: unknown };
  * Opens a sealed archive and checks manifest, header, index and sizes. NOT_FOUND without manifest; CORRUPT; UNSUPPORTED_FORMAT
  * for versions, codecs and ciphers this version does not know; KEY_UNAVAILABLE; else the store's errors.
  */
-export const openArchive = async (store: Store, backupId: string, options: ReadManifestOptions = {}): Promise<ArchiveReader> => {
+export const openArchive = async (store: Store, backupId: string, options: OpenArchiveOptions = {}): Promise<ArchiveReader> => {
   const { manifest, backupKey } = await openManifest(store, backupId, options);
   const object = await StoredObject.open(store, backupId, manifest.artifacts[0], backupKey, options.signal);
-  return new StoreArchiveReader(manifest, object);
+  return new StoreArchiveReader(manifest, object, options.threads);
 };
 
 class StoreArchiveReader implements ArchiveReader {
   private closed = false;
+  private readonly memory: BlockMemory;
 
-  constructor(readonly manifest: Manifest, private readonly object: StoredObject) {}
+  constructor(readonly manifest: Manifest, private readonly object: StoredObject, private readonly threads: SealingThreads | undefined) {
+    this.memory = new BlockMemory(object.artifact.blockSize);
+  }
 
   async *read({ start = 0n, end, signal }: ReadRange = {}): AsyncGenerator<Uint8Array, void, undefined> {
     const { object } = this;
@@ -112,6 +125,10 @@ class StoreArchiveReader implements ArchiveReader {
     if (plainHash.digest('hex') !== artifact.plainSha256) throw corrupt(key, 'object', 0, 'the SHA-256 of the plain bytes is wrong');
   }
 
+  release(piece: Uint8Array): void {
+    this.memory.giveBack(piece);
+  }
+
   close(): Promise<void> {
     this.closed = true;
     return Promise.resolve();
@@ -119,27 +136,32 @@ class StoreArchiveReader implements ArchiveReader {
 
   /** Blocks in order, some of them expanded ahead. Reading is sequential, expanding is parallel. */
   private async *expanded(cursor: ObjectCursor, first: number, last: number, signal: AbortSignal | undefined): AsyncGenerator<Uint8Array, void, undefined> {
+    const opening = createOpening(this.object.openingPlan, this.memory, this.threads);
     const ahead: Promise<Outcome>[] = [];
     let next = first;
     let failed = false;
-    while (next <= last || ahead.length > 0) {
-      while (next <= last && ahead.length < AHEAD && !failed) {
-        // A bad block is reported in its turn, after the good ones before it.
-        const number = next++;
-        try {
-          const expand = await this.object.nextBlock(cursor, number);
-          ahead.push(expand().then((plain) => ({ plain }), (error: unknown) => ({ error })));
-        } catch (error) {
-          failed = true;
-          ahead.push(Promise.resolve({ error }));
+    try {
+      while (next <= last || ahead.length > 0) {
+        while (next <= last && ahead.length < AHEAD && !failed) {
+          // A bad block is reported in its turn, after the good ones before it.
+          const number = next++;
+          try {
+            const expand = await this.object.nextBlock(cursor, number, opening);
+            ahead.push(expand().then((plain) => ({ plain }), (error: unknown) => ({ error })));
+          } catch (error) {
+            failed = true;
+            ahead.push(Promise.resolve({ error }));
+          }
         }
+        const outcome = await ahead.shift();
+        if (outcome === undefined) return;
+        this.assertUsable(signal);
+        if ('error' in outcome) throw outcome.error;
+        yield outcome.plain;
+        this.assertUsable(signal);
       }
-      const outcome = await ahead.shift();
-      if (outcome === undefined) return;
-      this.assertUsable(signal);
-      if ('error' in outcome) throw outcome.error;
-      yield outcome.plain;
-      this.assertUsable(signal);
+    } finally {
+      opening.end();
     }
   }
 

@@ -1,13 +1,14 @@
 import { type Store } from '../store/store.js';
 import { corrupt } from './archive-errors.js';
-import { codecFor, type Codec } from './codec/codec.js';
 import {
   BLOCK_HEADER_BYTES, FOOTER_BYTES, FRAME_OVERHEAD, HEADER_BYTES, TAG_BYTES, decodeIndex, encodeBlockHeader, encodeFooter, encodeHeader,
   indexPlainBytes, objectKey,
 } from './layout.js';
 import { type Artifact } from './manifest.js';
 import { ObjectCursor } from './object-cursor.js';
-import { sealFor, type Seal } from './seal.js';
+import { BlockDamage } from './opening/block.js';
+import { type Opening, type OpeningPlan } from './opening/opening.js';
+import { sealFor } from './seal.js';
 
 interface BlockPlace {
   storedLength: number;
@@ -23,7 +24,6 @@ export class StoredObject {
   readonly plainSize: number;
   /** Object offset of each block's header; one more for the index. */
   private readonly offsets: Float64Array;
-  private readonly codec: Codec;
 
   private constructor(
     readonly key: string,
@@ -31,11 +31,10 @@ export class StoredObject {
     readonly artifact: Artifact,
     private readonly header: Buffer,
     private readonly trailer: Buffer,
-    private readonly seal: Seal,
+    private readonly backupKey: Uint8Array | null,
     private readonly storedLengths: Uint32Array,
   ) {
     this.plainSize = Number(artifact.plainSize);
-    this.codec = codecFor({ name: artifact.codec });
     this.offsets = new Float64Array(storedLengths.length + 1);
     let at = HEADER_BYTES;
     storedLengths.forEach((length, i) => {
@@ -82,7 +81,7 @@ export class StoredObject {
     if (plainSize !== artifact.plainSize || index.readUInt32LE(8) !== blockCount) {
       throw corrupt(key, 'index', trailerAt, 'it does not agree with the manifest');
     }
-    return new StoredObject(key, store, artifact, header, trailer, seal, storedLengths);
+    return new StoredObject(key, store, artifact, header, trailer, backupKey, storedLengths);
   }
 
   get blockCount(): number {
@@ -115,11 +114,17 @@ export class StoredObject {
     await cursor.expectEnd();
   }
 
+  /** What opens its blocks. */
+  get openingPlan(): OpeningPlan {
+    const { codec, cipher, blockSize } = this.artifact;
+    return { codec, cipher, blockSize, header: this.header, backupKey: this.backupKey };
+  }
+
   /**
    * Reads block `number` from the cursor and checks it; what is returned expands it. Nothing of a block is released before its
    * tag has been checked.
    */
-  async nextBlock(cursor: ObjectCursor, number: number): Promise<() => Promise<Uint8Array>> {
+  async nextBlock(cursor: ObjectCursor, number: number, opening: Opening): Promise<() => Promise<Uint8Array>> {
     const { storedLength, plainLength, last } = this.placeOf(number);
     const at = cursor.position;
     const part = `block ${String(number)}`;
@@ -127,17 +132,12 @@ export class StoredObject {
     if (storedLength > plainLength) throw corrupt(this.key, 'index', this.offsetOf(this.blockCount), `${part} is longer than its content`);
     const header = encodeBlockHeader({ kind: 'data', storedLength, plainLength, counter: number, last, raw });
     if (!(await cursor.borrow(BLOCK_HEADER_BYTES, part)).equals(header)) throw corrupt(this.key, part, at, 'its header is not the one expected here');
-    const sealed = await cursor.borrow(storedLength + TAG_BYTES, part);
-    const content = this.seal.open(header, sealed.subarray(0, storedLength), sealed.subarray(storedLength));
-    if (content === null) throw corrupt(this.key, part, at, 'its tag is wrong');
-    return async () => {
-      if (raw) return content;
-      const plain = await this.codec.expand(content, plainLength).catch((error: unknown) => {
-        throw corrupt(this.key, part, at, 'it cannot be expanded', error);
-      });
-      if (plain.length !== plainLength) throw corrupt(this.key, part, at, `it expands to ${String(plain.length)} bytes instead of ${String(plainLength)}`);
-      return plain;
+    const located = (error: unknown): never => {
+      if (error instanceof BlockDamage) throw corrupt(this.key, part, at, error.message, error.cause);
+      throw error;
     };
+    const opened = await opening.take(cursor, { header, storedLength, plainLength, raw }, part).catch(located);
+    return () => opened().catch(located);
   }
 
   private offsetOf(block: number): number {

@@ -9,7 +9,8 @@ export const rdbFactsOf = (manifest: Manifest): RdbFacts => {
 };
 
 /** An open archive as the source of a restore. Closing the archive stays with whoever opened it. */
-export const archiveSource = (reader: Pick<ArchiveReader, 'manifest' | 'read'>): RdbSource => ({
+export const archiveSource = (reader: Pick<ArchiveReader, 'manifest' | 'read' | 'release'>): RdbSource => ({
   facts: rdbFactsOf(reader.manifest),
   read: (range) => reader.read(range),
+  release: (piece) => reader.release(piece),
 });

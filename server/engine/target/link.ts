@@ -45,12 +45,15 @@ export class ReplicaLink {
     await this.write(Buffer.from(`+FULLRESYNC ${replid} ${offset}\r\n$${length}\r\n`), signal);
   }
 
-  /** A piece of the payload. Resolves when there is room for the next. Fails with CONNECT_FAILED, TOO_SLOW, or the signal's reason. */
-  async send(piece: Uint8Array, signal?: AbortSignal): Promise<void> {
+  /**
+   * A piece of the payload. Resolves when there is room for the next; `onLeft` is called when this one has left the process, and never for one
+   * that did not. Fails with CONNECT_FAILED, TOO_SLOW, or the signal's reason.
+   */
+  async send(piece: Uint8Array, signal?: AbortSignal, onLeft?: () => void): Promise<void> {
     for (let at = 0; at < piece.length; at += PIECE_BYTES) {
       const part = piece.subarray(at, at + PIECE_BYTES);
       this.sent += BigInt(part.length);
-      await this.write(part, signal);
+      await this.write(part, signal, at + PIECE_BYTES >= piece.length ? onLeft : undefined);
     }
   }
 
@@ -86,10 +89,11 @@ export class ReplicaLink {
     this.onClose();
   }
 
-  private write(bytes: Uint8Array, signal?: AbortSignal): Promise<void> {
+  private write(bytes: Uint8Array, signal?: AbortSignal, onLeft?: () => void): Promise<void> {
     if (signal?.aborted) return Promise.reject(abortReason(signal));
     if (this.ended) return Promise.reject(this.lost());
-    if (this.socket.write(bytes)) return Promise.resolve();
+    const left = onLeft && ((error?: Error | null): void => { if (!error) onLeft(); });
+    if (this.socket.write(bytes, left)) return Promise.resolve();
     return new Promise((done, fail) => {
       const finish = (error?: DomainError): void => {
         clearTimeout(timer);

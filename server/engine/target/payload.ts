@@ -15,7 +15,7 @@ const HELD_BACK = 16;
  * So much is ready before the target is told to follow: it takes no writes from then on, and takes bytes faster than they can be read, decrypted
  * and expanded.
  */
-const READ_AHEAD = 76 * 1024 * 1024;
+const READ_AHEAD = 64 * 1024 * 1024;
 const READY_MS = 1_000;
 
 /** A source that has been opened and has given its first piece: whatever cannot be read at all shows before the target is touched. */
@@ -74,7 +74,8 @@ export class OpenPayload {
       if (piece.length < HELD_BACK) {
         held = await sendAllButLast(Buffer.concat([held, piece]));
       } else {
-        await link.send(held, options.signal);
+        const sent = held;
+        await link.send(sent, options.signal, () => this.source.release?.(sent));
         held = piece;
       }
       options.onSent();
@@ -98,6 +99,7 @@ export class OpenPayload {
     for (let piece = await this.next(signal); piece !== undefined; piece = await this.next(signal)) {
       read += BigInt(piece.length);
       onRead(read, this.source.facts.summary.bytes);
+      this.source.release?.(piece);
     }
     this.digest.finish();
   }

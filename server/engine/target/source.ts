@@ -15,8 +15,10 @@ export interface RdbFacts {
 export interface RdbSource {
   readonly facts: RdbFacts;
   /**
-   * All bytes, or those of `[start, end)`, in order, in pieces of any size, each valid until the next is asked for. Rejects with a DomainError
+   * All bytes, or those of `[start, end)`, in order, in pieces of any size, each the caller's until given to `release`. Rejects with a DomainError
    * (STORAGE_IO, CORRUPT, …) where they cannot be had.
    */
   read(options: { signal: AbortSignal; start?: bigint | undefined; end?: bigint | undefined }): AsyncIterable<Uint8Array>;
+  /** Told of pieces that are not looked at any more, by those who know; their memory may be used again. */
+  release?(piece: Uint8Array): void;
 }

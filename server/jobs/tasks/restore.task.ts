@@ -39,7 +39,7 @@ class RestoreSettled extends DomainError {
 
 export const createRestoreTask = (deps: RestoreTaskDeps): Task => {
   const { db, backupDeps } = deps;
-  const { clock, log, store, keys, dial } = backupDeps;
+  const { clock, log, store, keys, dial, threads } = backupDeps;
 
   const load = async ({ job }: TaskContext): Promise<{ restore: RestoreRecord; plan: PlanRow }> => {
     const restore = job.restoreId === null ? null : await db.read.restores.get(job, job.restoreId);
@@ -103,10 +103,14 @@ export const createRestoreTask = (deps: RestoreTaskDeps): Task => {
         await noteDamage({ db, log }, job, restore.backupId, error);
         throw error;
       };
-      const archive = await openArchive(store, restore.backupId, { keys, known: archiveOf(reading.backup).known, signal: context.signal }).catch(noted);
+      const archive = await openArchive(store, restore.backupId, { keys, known: archiveOf(reading.backup).known, threads, signal: context.signal }).catch(noted);
       try {
         // A broken target is no damage of the archive: only what its own reading ends with counts.
-        const watched: Pick<typeof archive, 'manifest' | 'read'> = { manifest: archive.manifest, read: (range) => readNotingDamage({ db, log }, job, restore.backupId, archive.read(range)) };
+        const watched: Parameters<typeof archiveSource>[0] = {
+          manifest: archive.manifest,
+          read: (range) => readNotingDamage({ db, log }, job, restore.backupId, archive.read(range)),
+          release: (piece) => archive.release(piece),
+        };
         const report = await runRestore(
           {
             endpoint: met.endpoint, runId: plan.targetRunId, version: plan.targetVersion, pauseWrites: plan.pauseWrites,

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
@@ -6,7 +7,7 @@ import { nodeFsOps } from '../../../server/engine/store/fs-ops.js';
 import { RdbBuilder } from '../../kit/rdb-builder.js';
 import { transpile } from '../../kit/transpile.js';
 import { waitFor } from '../../kit/wait.js';
-import { BACKUP_ID, facts, KIB, randomBytesOf, readPlain, RING, scratchStore, textOf, type Scratch } from '../../unit/archive/archive-kit.js';
+import { BACKUP_ID, facts, KIB, randomBytesOf, readPlain, RING, scratchStore, textOf, writeArchive, type Scratch } from '../../unit/archive/archive-kit.js';
 
 const B = 256 * KIB as 262144;
 
@@ -22,7 +23,7 @@ const counting = (): ((bytes: number) => Uint8Array) => {
   return (bytes) => Uint8Array.from({ length: bytes }, () => next++);
 };
 
-describe('sealing on threads', () => {
+describe('blocks on threads', () => {
   let entry: URL;
   let threads: SealingThreads;
   let at: Scratch;
@@ -177,5 +178,80 @@ describe('sealing on threads', () => {
     await writer.abort();
     expect(await objects()).toEqual([]);
     await expect(writer.write(Buffer.alloc(1))).rejects.toMatchObject({ code: 'CONFLICT' });
+  });
+
+  const readThere = async (options: { cut?: [number, number]; release?: boolean; on?: SealingThreads } = {}): Promise<{ bytes: Buffer; memories: Set<ArrayBufferLike> }> => {
+    const reader = await openArchive(at.store, BACKUP_ID, { keys: RING, threads: options.on ?? threads });
+    const memories = new Set<ArrayBufferLike>();
+    const parts: Uint8Array[] = [];
+    const range = options.cut ? { start: BigInt(options.cut[0]), end: BigInt(options.cut[1]) } : {};
+    for await (const piece of reader.read(range)) {
+      memories.add(piece.buffer);
+      parts.push(options.release ? Uint8Array.from(piece) : piece);
+      if (options.release) reader.release(piece);
+    }
+    await reader.close();
+    return { bytes: Buffer.concat(parts), memories };
+  };
+
+  it.each(codecs.flatMap((codec) => [true, false].map((encrypted) => ({ codec, encrypted }))))('are opened as they were sealed ($codec.name, encrypted: $encrypted)', async ({ codec, encrypted }) => {
+    const plain = Buffer.concat(Array.from({ length: 30 }, (_, i) => (i % 2 === 0 ? textOf(100_000, i) : randomBytesOf(100_000, i))));
+    await writeArchive(at.store, plain, { codec, blockSize: B, keys: encrypted ? RING : undefined });
+    const kept = await readThere();
+    expect(kept.bytes.equals(plain)).toBe(true);
+    expect(kept.memories.size).toBe(Math.ceil(plain.length / B));
+    const givenBack = await readThere({ release: true });
+    expect(givenBack.bytes.equals(plain)).toBe(true);
+    expect(givenBack.memories.size).toBeLessThan(6);
+    for (const cut of [[0, 1], [B - 1, B + 1], [B, 2 * B], [5, plain.length - 7], [plain.length - 1, plain.length]] as [number, number][]) {
+      expect((await readThere({ cut, release: true })).bytes.equals(plain.subarray(...cut)), cut.join('-')).toBe(true);
+    }
+    const reader = await openArchive(at.store, BACKUP_ID, { keys: RING, threads });
+    await reader.verify();
+  });
+
+  it.each(['lz4', 'brotli'] as const)('that are damaged are reported in their turn, with their place, after the good ones (%s)', async (name) => {
+    const plain = textOf(6 * B, 1);
+    await writeArchive(at.store, plain, { blockSize: B, codec: { name }, keys: RING });
+    const key = `backups/${BACKUP_ID}/rdb`;
+    const rdb = await at.get(key);
+    const second = 64 + 32 + rdb.readUInt32LE(64);
+    rdb[second + 1_000]! ^= 1;
+    await at.tamper(key, rdb);
+    const reader = await openArchive(at.store, BACKUP_ID, { keys: RING, threads });
+    let got = 0;
+    const reading = (async () => { for await (const piece of reader.read()) got += piece.length; })();
+    await expect(reading).rejects.toMatchObject({ code: 'CORRUPT', details: { key, part: 'block 1', offset: second }, message: expect.stringContaining('its tag is wrong') as string });
+    expect(got).toBe(B);
+  });
+
+  it('that cannot be expanded, though their tag is right, are damaged', async () => {
+    const plain = textOf(3 * B, 1);
+    await writeArchive(at.store, plain, { blockSize: B, codec: { name: 'lz4' }, keys: undefined });
+    const key = `backups/${BACKUP_ID}/rdb`;
+    const rdb = await at.get(key);
+    const length = rdb.readUInt32LE(64);
+    rdb.fill(0xff, 90, 64 + 16 + length);
+    createHash('sha256').update(rdb.subarray(0, 64)).update(rdb.subarray(64, 80)).update(rdb.subarray(80, 80 + length)).digest().copy(rdb, 80 + length, 0, 16);
+    await at.tamper(key, rdb);
+    await expect(readThere()).rejects.toMatchObject({ code: 'CORRUPT', details: { part: 'block 0', offset: 64 }, message: expect.stringContaining('cannot be expanded') as string });
+    expect((await readThere({ cut: [B, 3 * B] })).bytes.equals(plain.subarray(B))).toBe(true);
+  });
+
+  it('that are being opened fail when their thread dies; whoever leaves early leaves nothing under way', async () => {
+    const mortal = new SealingThreads(entry, 1);
+    try {
+      await writeArchive(at.store, textOf(12 * B, 1), { blockSize: B, keys: RING });
+      const reader = await openArchive(at.store, BACKUP_ID, { keys: RING, threads: mortal });
+      for await (const piece of reader.read()) {
+        expect(piece.length).toBe(B);
+        break;
+      }
+      const reading = (async () => { for await (const piece of reader.read()) if (piece.length > 0) await mortal.close(); })();
+      await expect(reading).rejects.toMatchObject({ code: 'INTERNAL', retryable: true });
+      expect((await readThere({ on: mortal })).bytes.length).toBe(12 * B);
+    } finally {
+      await mortal.close();
+    }
   });
 });

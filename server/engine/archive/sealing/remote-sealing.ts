@@ -122,6 +122,9 @@ export class RemoteSealing implements Sealing {
         this.walked = answer.walked;
         this.writing = this.writing.then(() => this.write(answer));
         return;
+      case 'opened':
+      case 'damaged':
+        return;
       case 'summary':
         this.summaryAnswer = answer;
         break;

@@ -2,6 +2,7 @@ import { readlinkSync } from 'node:fs';
 import { setPriority } from 'node:os';
 import { basename } from 'node:path';
 import { parentPort } from 'node:worker_threads';
+import { BlockOpener } from '../opening/block-opener.js';
 import { BlockPipeline } from './block-pipeline.js';
 import { Frame } from './frame.js';
 import { toFault, type Answer, type Order } from './messages.js';
@@ -9,10 +10,11 @@ import { type SealingPlan } from './sealing.js';
 import { YoungGarbage } from './young-garbage.js';
 
 /*
- * What runs on a thread of `SealingThreads`: the pipelines of the archives that were opened here. It holds no store; what is to be written goes back.
+ * What runs on a thread of `SealingThreads`: the pipelines of the archives that are written, and the openers of those that are read. It holds no store; what is to be written goes back.
  */
 
 type AnswerTo<Kind> = Kind extends Answer ? Omit<Kind, 'stream'> : never;
+type OrderInStream = Exclude<Order, { kind: 'open' | 'read' }>;
 
 /** A third of the weight that others have (read: Linux, sched_prio_to_weight). */
 const NICENESS = 5;
@@ -35,11 +37,11 @@ class Stream {
     this.pipeline.faulted.addEventListener('abort', () => this.fail(this.pipeline.faulted.reason));
   }
 
-  take(order: Exclude<Order, { kind: 'open' }>): void {
+  take(order: OrderInStream): void {
     this.obey(order).catch((error: unknown) => this.fail(error));
   }
 
-  private async obey(order: Exclude<Order, { kind: 'open' }>): Promise<void> {
+  private async obey(order: OrderInStream): Promise<void> {
     switch (order.kind) {
       case 'frame':
         this.frames.set(order.frame, new Frame(this.plan.blockSize, order.memory));
@@ -60,6 +62,8 @@ class Stream {
       case 'digests':
         this.answer({ kind: 'digests', ...(await this.pipeline.digests()) });
         return;
+      case 'unseal':
+        throw new RangeError('A stream that seals opens nothing.');
       case 'close':
         await this.pipeline.settle();
         this.answer({ kind: 'closed' });
@@ -94,14 +98,15 @@ if (parentPort !== null) {
   const port = parentPort;
   stepBack();
   const garbage = new YoungGarbage(GARBAGE_LIMIT);
-  const streams = new Map<number, Stream>();
+  const streams = new Map<number, Stream | BlockOpener>();
   const obey = (order: Order): void => {
-    if (order.kind === 'open') {
-      streams.set(order.stream, new Stream(order.plan, garbage, (answer) => {
-        port.postMessage({ ...answer, stream: order.stream });
-        if (answer.kind === 'closed') streams.delete(order.stream);
-      }));
-    } else streams.get(order.stream)?.take(order);
+    const answer = (to: AnswerTo<Answer>): void => {
+      port.postMessage({ ...to, stream: order.stream });
+      if (to.kind === 'closed') streams.delete(order.stream);
+    };
+    if (order.kind === 'open') streams.set(order.stream, new Stream(order.plan, garbage, answer));
+    else if (order.kind === 'read') streams.set(order.stream, new BlockOpener(order.plan, garbage, answer));
+    else streams.get(order.stream)?.take(order);
   };
   // One order in a turn of the loop: what has been collected is given back in between, and a port that is never empty would not let go of it.
   const orders: Order[] = [];

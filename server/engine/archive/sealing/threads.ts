@@ -21,7 +21,7 @@ export interface Listener {
 const MOST = 4;
 
 /**
- * Threads on which blocks are walked, hashed, compressed and sealed, so that the main one answers callers and renews leases meanwhile; and so that the
+ * Threads on which blocks are walked, hashed, compressed and sealed, and opened again, so that the main one answers callers and renews leases meanwhile; and so that the
  * garbage of that work (megabytes outside of the heap) is not collected with the whole service's heap. They are started when
  * needed, and stay; they do not keep the process alive.
  */
@@ -63,7 +63,7 @@ export class SealingThreads {
     worker.on('exit', (code) => {
       const at = this.threads.indexOf(thread);
       if (at >= 0) this.threads.splice(at, 1);
-      const gone = new DomainError('INTERNAL', `The thread that seals the archive has ended (code ${String(code)}).`, { hint: 'Take the backup again.', retryable: true, cause });
+      const gone = new DomainError('INTERNAL', `The thread that seals and opens blocks has ended (code ${String(code)}).`, { hint: 'Try again.', retryable: true, cause });
       for (const listener of [...thread.listeners.values()]) listener.onGone(gone);
     });
     worker.unref();
