@@ -18,6 +18,7 @@ import { type Clock, type Dial } from './engine/ports.js';
 import { probe } from './engine/probe/probe.js';
 import { proveReplica } from './engine/source/replica.js';
 import { type Store } from './engine/store/store.js';
+import { LOSS_NAMES } from './engine/rdb/losses.js';
 import { rdbFactsOf } from './engine/target/archive-source.js';
 import { inspectTarget, type LinkPlace } from './engine/target/check.js';
 import { createEventFeed } from './events/feed.js';
@@ -35,6 +36,7 @@ import { createRunner } from './jobs/runner.js';
 import { createBackupTask } from './jobs/tasks/backup.task.js';
 import { createDeleteTask } from './jobs/tasks/delete.task.js';
 import { createInspectTask } from './jobs/tasks/inspect.task.js';
+import { createPlanTask } from './jobs/tasks/plan.task.js';
 import { createRestoreTask } from './jobs/tasks/restore.task.js';
 import { createVerifyTask } from './jobs/tasks/verify.task.js';
 import { attachStore, catalogueIdOf } from './jobs/upkeep/attachment.js';
@@ -150,6 +152,7 @@ const createEnginePort = (deps: { dial: ReturnType<typeof createDial>; log: Logg
       control.close();
     }
   },
+  lossNames: LOSS_NAMES,
   async storeHealth() {
     const { kind, location } = deps.store;
     const { writable, freeBytes } = await deps.store.check();
@@ -288,7 +291,7 @@ const build = async ({ config, databaseUrl, log, clock: given, keepFirstKey, sea
   if (compression !== config.compression) log.warn('this machine cannot compress as it should; archives are compressed otherwise', { wanted: config.compression, instead: compression });
   const syncDelays = createSyncDelaySettler({ db, vault, dial, clock, log, worker });
   const taskDeps = {
-    db, vault, gate, engine, ids, link, spillDirectory, softwareVersion: VERSION, backupDeps: { dial, store, keys, codec: { name: compression }, threads, clock, log },
+    db, vault, gate, engine, ids, link, linkMs: config.replication.linkMs, spillDirectory, softwareVersion: VERSION, backupDeps: { dial, store, keys, codec: { name: compression }, threads, clock, log },
     limits: { maxBytes: config.limits.maxBackupBytes, totalMs: config.limits.maxBackupMs, idleMs: config.limits.sourceIdleMs },
     scanKeysPerSecond: config.limits.scanKeysPerSecond, syncLimits: config.limits.syncs, catchUpMs: config.catchUpMs,
     settleSyncDelays: (instanceId: string) => syncDelays.settleOn(instanceId),
@@ -302,7 +305,7 @@ const build = async ({ config, databaseUrl, log, clock: given, keepFirstKey, sea
     onRunOver: async (job) => {
       if (job.instanceId !== null && (job.kind === 'BACKUP' || job.kind === 'RESTORE')) await dispatcher.serverFree(job, job.instanceId);
     },
-    tasks: { BACKUP: createBackupTask(taskDeps), RESTORE: createRestoreTask(taskDeps), DELETE: createDeleteTask({ store }), VERIFY: createVerifyTask({ db, store, keys, log }), INSPECT: createInspectTask({ db, store, keys, vault, log }) },
+    tasks: { BACKUP: createBackupTask(taskDeps), RESTORE: createRestoreTask(taskDeps), PLAN: createPlanTask({ db, store, keys, vault, gate, threads, dial, log }), DELETE: createDeleteTask({ store }), VERIFY: createVerifyTask({ db, store, keys, log }), INSPECT: createInspectTask({ db, store, keys, vault, log }) },
   });
   const recoveryWatch = createRecoveryWatch({ db, time, catchUpMs: config.catchUpMs, log });
   const dispatcher = createDispatcher({ db, ids, time, queue, slots, starter, catchUpMs: config.catchUpMs });

@@ -30,7 +30,7 @@ export {
   type KeyFilter,
   type RegisterInstanceInput, type RemoveInstanceInput, type RestoreBackupInput, type RestoreFilter, type SetBackupPolicyInput, type SlotFilter,
   type TlsInput, type UpdateInstanceInput, type VerifyBackupInput,
-  type BackupState, type BackupTrigger, type DataNow, type Engine, type ErrorCode, type Integrity, type JobConclusion,
-  type JobEventKind, type JobKind, type JobState, type KeyType, type ListOrder, type Phase, type RecoveryStatus, type RestorePlanState, type Role,
+  type BackupState, type BackupTrigger, type ConflictRule, type DataNow, type Engine, type ErrorCode, type Integrity, type JobConclusion,
+  type JobEventKind, type JobKind, type JobState, type KeyType, type ListOrder, type Phase, type RecoveryStatus, type RestoreMethod, type RestorePlanState, type Role, type TtlRule,
   type SlotStarter, type SlotState, type VerificationLevel, type VerificationResult, type Weekday,
 } from './generated/operations.js';

@@ -27,7 +27,7 @@ export interface Restores {
   /** A plan as it stands now, or null when there is none. */
   getPlan(plan: Ref, options?: CallOptions): Promise<RestorePlanFragment | null>;
   /**
-   * Replaces everything in the target with the backup. `confirmation` is the target instance's name, typed by the person who answers for
+   * Carries out a plan. `confirmation` is the target instance's name, typed by the person who answers for
    * it. Returns at once; follow it with `watch` or `wait`.
    */
   run(input: RestoreBackupInput, options?: KeyedCallOptions): Promise<RestoreAndJob>;

@@ -9,6 +9,8 @@ export interface ReplicationSettings {
   readonly ports: { readonly from: number; readonly to: number } | null;
   /** Ranges (`10.0.0.0/8`) and addresses that targets may come from besides their own. */
   readonly peerCidrs: readonly string[];
+  /** From `REPLICAOF` to the target's connection, in ms. */
+  readonly linkMs: number;
   /** PEM files, for targets with `tls-replication yes`. */
   readonly tls: {
     readonly certFile: string;
@@ -56,5 +58,6 @@ export const replicationSettings = (settings: SettingsReader): ReplicationSettin
   advertiseHost: hostName(settings, 'REPLICATION_ADVERTISE_HOST') ?? null,
   ports: portRange(settings),
   peerCidrs: peerCidrs(settings),
+  linkMs: settings.seconds('REPLICATION_LINK_SECONDS', 30_000, 1, 600),
   tls: tls(settings),
 });

@@ -14,6 +14,7 @@ import { createPolicyRepository } from './repositories/policy.repository.js';
 import { createRecoveryRepository } from './repositories/recovery.repository.js';
 import { createRunRepository } from './repositories/run.repository.js';
 import { createLockRepository, createUpkeepRepository } from './repositories/upkeep.repository.js';
+import { createRestoreDetailRepository } from './repositories/restore-detail.repository.js';
 import { createPlanRepository, createRestoreRepository } from './repositories/restore.repository.js';
 import { createSlotRepository } from './repositories/slot.repository.js';
 import { createSyncRepository } from './repositories/source-sync.repository.js';
@@ -54,6 +55,7 @@ const createRepositories = (manager: EntityManager, topicsOf: TopicsOf, { notice
     backups: createBackupRepository(manager),
     leases: createLeaseRepository(manager),
     inspections: createInspectionRepository(manager),
+    restoreDetails: createRestoreDetailRepository(manager),
     jobs: createJobRepository(manager, append),
     runs: createRunRepository(manager, append),
     events,

@@ -1,5 +1,6 @@
 import { type CaptureMethod, type Engine } from './backup.js';
 import { DomainError } from './errors.js';
+import { RESTORE_METHODS, type RestoreMethod } from './restore-method.js';
 import { type ProbedRight, type ProbeReport, rightTo } from './server-report.js';
 
 /** `reason`: why it is not possible, or what to know about it; null when there is nothing to say. */
@@ -11,7 +12,7 @@ export interface BackupCapability {
 
 export interface RestoreCapability {
   possible: boolean;
-  methods: readonly 'REPLICATION_LINK'[];
+  methods: readonly RestoreMethod[];
   reason: string | null;
 }
 
@@ -134,8 +135,9 @@ const restoreCapability = (report: ProbeReport, gate: EngineGate): RestoreCapabi
   if (obstacle !== null) return { possible: false, methods: [], reason: obstacle };
   return {
     possible: true,
-    methods: ['REPLICATION_LINK'],
+    methods: linkObstacle(report) === null ? RESTORE_METHODS : KEY_BY_KEY,
     reason: notes([
+      linkObstacle(report) ?? false,
       replicaofRight(report) === null && 'The server does not tell whether this user may run REPLICAOF.',
       report.sentinelWatched === null && 'The server does not let this user look for Sentinels (CLIENT LIST).',
       report.connectedReplicas > 0 && 'Its replicas will synchronise anew.',
@@ -143,11 +145,16 @@ const restoreCapability = (report: ProbeReport, gate: EngineGate): RestoreCapabi
   };
 };
 
-const restoreObstacle = (report: ProbeReport): string | null => {
-  if (report.mode === 'CLUSTER') return 'Nodes in cluster mode refuse REPLICAOF, which a restore needs.';
-  if (report.master) return `This is a replica of ${report.master.host}:${report.master.port}: restore into its master.`;
-  if (report.sentinelWatched === true) return 'A Sentinel is in charge of this server and would fail over during a restore.';
-  if (replicaofRight(report) === false) return 'The user may not run REPLICAOF, which a restore needs: grant +replicaof (+slaveof before Redis 5).';
+const restoreObstacle = (report: ProbeReport): string | null =>
+  report.master ? `This is a replica of ${report.master.host}:${report.master.port}: restore into its master.` : null;
+
+const KEY_BY_KEY: readonly RestoreMethod[] = RESTORE_METHODS.filter((method) => method !== 'REPLICATION_LINK');
+
+/** Why keys have to be written one by one. */
+const linkObstacle = (report: ProbeReport): string | null => {
+  if (report.mode === 'CLUSTER') return 'Nodes in cluster mode refuse REPLICAOF: a restore writes key by key, into all of the cluster.';
+  if (report.sentinelWatched === true) return 'A Sentinel is in charge of this server and would fail over during a restore over the replication link: ask for RESTORE_PIPELINE.';
+  if (replicaofRight(report) === false) return 'The user may not run REPLICAOF (grant +replicaof; +slaveof before Redis 5): a restore writes key by key.';
   return null;
 };
 

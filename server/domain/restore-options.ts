@@ -1,5 +1,5 @@
 import { DomainError } from './errors.js';
-import { checkSelection, type KeySelection } from './key-selection.js';
+import { checkSelection, selectsAll, type KeySelection } from './key-selection.js';
 
 /**
  * What becomes of expiries. An expiry is judged by the target's clock.
@@ -18,6 +18,15 @@ export type TtlRule = (typeof TTL_RULES)[number];
  */
 export const CONFLICT_RULES = ['REPLACE', 'SKIP', 'FAIL'] as const;
 export type ConflictRule = (typeof CONFLICT_RULES)[number];
+
+/**
+ * What is emptied before the keys are written.
+ * - WRITTEN: the databases that are to be written. Only where all of their keys are selected: to empty a database for some of its keys is hardly ever
+ *   meant. Functions stay.
+ * - EVERYTHING: all databases and functions, so that the target ends with what is restored and nothing else, as over the replication link.
+ */
+export const FLUSH_RULES = ['NOTHING', 'WRITTEN', 'EVERYTHING'] as const;
+export type FlushRule = (typeof FLUSH_RULES)[number];
 
 /** Puts the keys of one database into another. */
 export interface DatabaseMapping {
@@ -41,17 +50,15 @@ export interface RestoreOptions {
   keyPrefix: KeyPrefix | null;
   ttl: TtlRule;
   onConflict: ConflictRule;
-  /**
-   * Empties the databases that are to be written, and no others. Only together with a selection that leaves out neither names nor types: to empty a
-   * database for some of its keys is hardly ever meant. Functions stay.
-   */
-  flushFirst: boolean;
+  flush: FlushRule;
+  /** Writes with ordinary commands alone, and never a RESTORE: for users who may not run it. */
+  commandsOnly: boolean;
   /** Names of what may be left behind. */
   acceptedLosses: readonly string[];
 }
 
 export const DEFAULT_RESTORE_OPTIONS: RestoreOptions = {
-  selection: {}, databaseMap: [], keyPrefix: null, ttl: 'KEEP', onConflict: 'REPLACE', flushFirst: false, acceptedLosses: [],
+  selection: {}, databaseMap: [], keyPrefix: null, ttl: 'KEEP', onConflict: 'REPLACE', flush: 'NOTHING', commandsOnly: false, acceptedLosses: [],
 };
 
 const MAX_DATABASE = 2 ** 31 - 1;
@@ -66,8 +73,8 @@ export const MAX_PREFIX_BYTES = 1_024;
  */
 export const checkRestoreOptions = (options: RestoreOptions, field: readonly string[], losses: readonly string[]): void => {
   const refuse = (path: readonly string[], message: string): DomainError => new DomainError('BAD_INPUT', message, { field: [...field, ...path] });
-  const { selection, databaseMap, keyPrefix, ttl, onConflict, flushFirst, acceptedLosses } = options;
-  checkSelection(selection, [...field, 'selection']);
+  const { selection, databaseMap, keyPrefix, ttl, onConflict, flush, acceptedLosses } = options;
+  checkSelection(selection, [...field, 'keys']);
   if (!TTL_RULES.includes(ttl)) throw refuse(['ttl'], `"ttl" is one of ${TTL_RULES.join(', ')}.`);
   if (!CONFLICT_RULES.includes(onConflict)) throw refuse(['onConflict'], `"onConflict" is one of ${CONFLICT_RULES.join(', ')}.`);
   if (databaseMap.length > MAX_MAPPINGS) throw refuse(['databaseMap'], `At most ${MAX_MAPPINGS} databases can be mapped.`);
@@ -91,9 +98,10 @@ export const checkRestoreOptions = (options: RestoreOptions, field: readonly str
     if (keyPrefix.replace === null && keyPrefix.by === '') throw refuse(['keyPrefix', 'by'], 'An empty prefix changes nothing.');
     if (keyPrefix.replace === keyPrefix.by) throw refuse(['keyPrefix', 'by'], 'The new prefix is the old one.');
   }
-  if (flushFirst && (selection.patterns != null || selection.types != null)) {
+  if (flush === 'WRITTEN' && (selection.patterns != null || selection.types != null)) {
     throw refuse(['flushFirst'], 'Databases are emptied first only where all of their keys are restored: leave out patterns and types, or flushFirst.');
   }
+  if (flush === 'EVERYTHING' && !selectsAll(selection)) throw refuse(['flushFirst'], 'A target is emptied first only where all of the backup is restored.');
   for (const [index, name] of acceptedLosses.entries()) {
     if (!losses.includes(name)) throw refuse(['acceptedLosses', String(index)], `"${name}" is no loss: they are ${losses.join(', ')}.`);
   }

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { type DatabaseCount } from '../domain/backup.js';
 import { abortReason, DomainError } from '../domain/errors.js';
 import { mergedDatabases, type RestoreOptions } from '../domain/restore-options.js';
 import { openControl, ServerReplyError, type Control } from './control.js';
@@ -7,7 +8,7 @@ import { type Loss } from './rdb/losses.js';
 import { type TransferTarget } from './rdb/transfer.js';
 import { highestDatabase, type Finding, type Warning } from './target/findings.js';
 import { readFacts, type TargetFacts } from './target/facts.js';
-import { pipelineWarnings, selectionBlockers, targetBlockers } from './target/pipeline/findings.js';
+import { memoryNeeded, pipelineWarnings, selectionBlockers, targetBlockers } from './target/pipeline/findings.js';
 import { presentLibraries } from './target/pipeline/functions.js';
 import { KeyRules } from './target/pipeline/key-rules.js';
 import { Ledger } from './target/pipeline/ledger.js';
@@ -15,7 +16,7 @@ import { keysOnTarget, readClock, rightToRestore } from './target/pipeline/looks
 import { emptyReport, PipelineFailure, type PipelineReport } from './target/pipeline/report.js';
 import { Router } from './target/pipeline/router.js';
 import { type SelectedKeys } from './target/pipeline/selected-keys.js';
-import { surveyArchive, type Survey } from './target/pipeline/survey.js';
+import { surveyArchive, type KeyProblem, type Survey } from './target/pipeline/survey.js';
 import { transferKeys } from './target/pipeline/transfer-keys.js';
 import { type RdbSource } from './target/source.js';
 import { DEFAULT_TIMES, type RestoreTimes } from './target/times.js';
@@ -65,8 +66,14 @@ export interface PipelineFindings {
   selected: SelectedKeys;
   /** What would be left behind; to be accepted by name. */
   losses: Loss[];
+  /** Single keys behind the blockers. */
+  problems: KeyProblem[];
   blockers: Finding[];
   warnings: Warning[];
+  /** Keys on the target, in a cluster of all its masters. */
+  keysNow: readonly DatabaseCount[];
+  /** What is selected takes there beside what stays, in bytes. */
+  estimatedMemory: bigint;
 }
 
 /**
@@ -80,7 +87,10 @@ export const inspectSelection = async (plan: PipelinePlanFacts & { safetyBackup:
     onProgress({ kind: 'phase', phase: 'VERIFYING' });
     // What cannot be restored into anyway is not compared with.
     const survey = await visit.survey(visit.blockers.length === 0 ? 'COMPARE' : null, onProgress);
-    return { facts: visit.facts, selected: survey.selected, losses: survey.losses, ...visit.findings(survey, plan.safetyBackup) };
+    return {
+      facts: visit.facts, selected: survey.selected, losses: survey.losses, problems: survey.problems, ...visit.findings(survey, plan.safetyBackup),
+      keysNow: await keysOnTarget(visit.facts, visit.router), estimatedMemory: (plan.options.flush === 'NOTHING' ? visit.facts.usedMemory : 0n) + memoryNeeded(deps.source.facts, survey),
+    };
   } finally {
     visit.end();
   }
@@ -127,8 +137,8 @@ class Visit {
     let router: Router | undefined;
     try {
       const facts = await readFacts(control, { highestDatabase: highestDatabase(deps.source.facts), modules: summary.modules.length > 0 });
-      const blockers = [...targetBlockers(facts, await rightToRestore(control))];
-      const target: TransferTarget = { engine: facts.engine, version: facts.version, ...(facts.modules === null ? {} : { modules: facts.modules }) };
+      const blockers = [...targetBlockers(facts, plan.options.commandsOnly ? null : await rightToRestore(control))];
+      const target: TransferTarget = { engine: facts.engine, version: facts.version, commandsOnly: plan.options.commandsOnly, ...(facts.modules === null ? {} : { modules: facts.modules }) };
       router = await Router.open({ endpoint: plan.endpoint, dial: deps.dial, times, signal, cluster: facts.mode === 'CLUSTER', expected: { runId: facts.runId, version: facts.version } });
       const rules = new KeyRules(plan.options, summary.magic, target, source, plan.takenAt.getTime(), await readClock(control));
       return new Visit(plan, deps, signal, times, control, facts, blockers, router, rules, await bulkLimit(control));
@@ -200,7 +210,7 @@ class PipelineRun {
     const address = visit.router.address;
     assertAsPlanned(address, { facts: visit.facts, blockers: visit.blockers, warnings: [] }, plan);
     onProgress({ kind: 'phase', phase: 'VERIFYING' });
-    const survey = await visit.survey(options.onConflict === 'FAIL' && !options.flushFirst ? 'CONFLICTS' : null, onProgress);
+    const survey = await visit.survey(options.onConflict === 'FAIL' && options.flush === 'NOTHING' ? 'CONFLICTS' : null, onProgress);
     this.found = survey;
     assertAsPlanned(address, { facts: visit.facts, ...visit.findings(survey, deps.safetyBackup !== undefined) }, plan);
     const open = survey.losses.filter(({ name }) => !options.acceptedLosses.includes(name));
@@ -230,7 +240,8 @@ class PipelineRun {
       throw new DomainError('CONFLICT', `Databases ${merged.databases.join(' and ')} of the backup would both go into database ${merged.into}, where keys of one name would meet.`, { hint: 'Map them to different databases, or restore with SKIP or REPLACE.' });
     }
     if (survey.conflicts.keys > 0) {
-      throw new DomainError('CONFLICT', `The target has ${survey.conflicts.keys} of the selected keys already, such as ${survey.conflicts.named.slice(0, 3).join(', ')}.`, { hint: 'Restore with SKIP or REPLACE, give the keys a prefix, or select others.', details: { keys: survey.conflicts.keys } });
+      this.report.failures = survey.conflicts.named.map((key) => ({ key, reason: 'The target has it already.' }));
+      throw new DomainError('CONFLICT', `The target has ${survey.conflicts.keys} of the selected keys already.`, { hint: 'Restore with SKIP or REPLACE, give the keys a prefix, or select others.', details: { keys: survey.conflicts.keys } });
     }
     if (survey.functions.length === 0 || survey.losses.some(({ name }) => name === 'FUNCTIONS')) return;
     for (const node of present(this.visit).router.all) {
@@ -262,7 +273,9 @@ class PipelineRun {
       router: visit.router, ledger, rules: visit.rules, options: plan.options, survey, source: deps.source, bulkBytes: visit.bulkBytes, stallMs: visit.times.sourceStallMs, signal,
       keysBefore: report.keysBefore,
       token: randomBytes(6).toString('hex'),
-      onFlushed: (database) => report.flushed.push(database),
+      onFlushed: (database) => {
+        if (!report.flushed.includes(database)) report.flushed.push(database);
+      },
       onFunctions: (count) => { report.functions = count; },
       onSent: (bytesDone) => onProgress({ kind: 'amount', bytesDone, bytesTotal: deps.source.facts.summary.bytes, keysDone: BigInt(ledger.done), keysTotal: survey.selected.keys }),
     });
@@ -273,11 +286,11 @@ class PipelineRun {
     this.onProgress({ kind: 'phase', phase: 'FINALIZING' });
     this.count();
     this.report.dataNow = 'NEW';
+    this.report.bgsaveSuggested = !visit.facts.appendOnly;
     this.report.keysAfter = await keysOnTarget(null, visit.router);
     if (this.report.failed > 0n) {
       this.report.dataNow = 'MIXED';
-      const [first] = this.report.failures;
-      throw new DomainError('TARGET_BLOCKED', `${visit.router.address} has refused ${this.report.failed} keys, such as ${first?.key ?? ''}: ${first?.reason ?? ''}.`, { hint: 'The report names the first of them and the reasons.' });
+      throw new DomainError('TARGET_BLOCKED', `${visit.router.address} has refused ${this.report.failed} keys, the first of them with: ${this.report.failures[0]?.reason ?? ''}`, { hint: 'The report names the first of them and the reasons.' });
     }
     return this.report;
   }

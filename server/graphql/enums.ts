@@ -3,6 +3,8 @@ import { BACKUP_STATES, CAPTURE_METHODS, CONSISTENCIES, ENGINES, INTEGRITIES, KE
 import { ERROR_CODES } from '../domain/errors.js';
 import { JOB_CONCLUSIONS, JOB_KINDS, JOB_STATES, PHASES } from '../domain/job.js';
 import { RECOVERY_STATUSES } from '../domain/recovery.js';
+import { RESTORE_METHODS } from '../domain/restore-method.js';
+import { CONFLICT_RULES, TTL_RULES } from '../domain/restore-options.js';
 import { SLOT_STARTERS, SLOT_STATES } from '../domain/slot.js';
 import { SOURCE_PREFERENCES } from '../domain/source.js';
 
@@ -24,7 +26,7 @@ export const ServerModeEnum = enumeration('ServerMode', ['STANDALONE', 'CLUSTER'
 export const CaptureMethodEnum = enumeration('CaptureMethod', CAPTURE_METHODS);
 export const ConsistencyEnum = enumeration('Consistency', CONSISTENCIES);
 export const SourcePreferenceEnum = enumeration('SourcePreference', SOURCE_PREFERENCES);
-export const RestoreMethodEnum = enumeration('RestoreMethod', ['REPLICATION_LINK']);
+export const RestoreMethodEnum = enumeration('RestoreMethod', RESTORE_METHODS);
 
 export const WeekdayEnum = enumeration('Weekday', ['MONDAY', 'TUESDAY', 'WEDNESDAY', 'THURSDAY', 'FRIDAY', 'SATURDAY', 'SUNDAY']);
 
@@ -49,5 +51,7 @@ export const JobConclusionEnum = enumeration('JobConclusion', JOB_CONCLUSIONS);
 export const PhaseEnum = enumeration('Phase', PHASES);
 export const JobEventKindEnum = enumeration('JobEventKind', ['SNAPSHOT', 'STATE', 'PHASE', 'PROGRESS', 'NOTICE']);
 
-export const RestorePlanStateEnum = enumeration('RestorePlanState', ['PREPARING', 'READY', 'USED', 'EXPIRED']);
-export const DataNowEnum = enumeration('DataNow', ['OLD', 'NEW', 'UNKNOWN']);
+export const RestorePlanStateEnum = enumeration('RestorePlanState', ['PREPARING', 'READY', 'USED', 'EXPIRED', 'FAILED']);
+export const DataNowEnum = enumeration('DataNow', ['OLD', 'NEW', 'MIXED', 'UNKNOWN']);
+export const TtlRuleEnum = enumeration('TtlRule', TTL_RULES);
+export const ConflictRuleEnum = enumeration('ConflictRule', CONFLICT_RULES);

@@ -1,6 +1,6 @@
 import { DomainError } from '../domain/errors.js';
 import { type Caller, type Services } from '../services/api.js';
-import { type BackupRecord, type InspectionRecord, type InstanceRecord, type JobRecord, type PolicyRecord, type ProjectRecord, type RecoveryRecord, type RestorePlanRecord, type RestoreRecord } from '../services/records.js';
+import { type BackupRecord, type InspectionRecord, type InstanceRecord, type JobRecord, type KeyFailureRecord, type PlanDetailRecord, type PolicyRecord, type ProjectRecord, type RecoveryRecord, type RestorePlanRecord, type RestoreRecord } from '../services/records.js';
 
 export interface Loader<T> {
   load(id: string): Promise<T | null>;
@@ -58,6 +58,10 @@ export interface Loaders {
   jobs: Loader<JobRecord>;
   restores: Loader<RestoreRecord>;
   plans: Loader<RestorePlanRecord>;
+  /** By plan ids. */
+  planDetails: Loader<PlanDetailRecord>;
+  /** By restore ids. */
+  keyFailures: Loader<readonly KeyFailureRecord[]>;
   projects: Loader<ProjectRecord>;
 }
 
@@ -74,7 +78,9 @@ export const makeLoaders = (services: Services, caller: Caller): Loaders => ({
   runningJobByInstance: makeLoader((ids) => services.jobs.runningByInstance(caller, ids)),
   jobs: makeLoader((ids) => services.jobs.getMany(caller, ids)),
   restores: makeLoader((ids) => services.restores.getMany(caller, ids)),
-  plans: makeLoader(one((id) => services.restores.getPlan(caller, id))),
+  plans: makeLoader((ids) => services.restores.getPlans(caller, ids)),
+  planDetails: makeLoader((ids) => services.restores.planDetails(caller, ids)),
+  keyFailures: makeLoader((ids) => services.restores.keyFailures(caller, ids)),
   projects: makeLoader(one((id) => services.service.project(caller, id))),
 });
 

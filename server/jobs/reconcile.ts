@@ -92,6 +92,7 @@ export const forgetOld = async ({ db }: Pick<ReconcileDeps, 'db'>): Promise<void
   await db.read.leases.forgetOld(FORGET);
   await db.read.notices.forgetOld(FORGET);
   await db.read.syncs.forgetOld(FORGET);
+  await db.read.restoreDetails.forgetOld(FORGET);
 };
 
 /** All at once, whatever becomes of the others; what they failed with is thrown at the end. */

@@ -1,10 +1,12 @@
 import { type VerificationLevel } from '../domain/backup.js';
 import { type KeyFilter } from '../domain/inspection.js';
+import { type RestoreMethod } from '../domain/restore-method.js';
+import { type ConflictRule, type DatabaseMapping, type TtlRule } from '../domain/restore-options.js';
 import { type HostPort, type SourcePreference } from '../domain/source.js';
 import { type Principal } from '../domain/principal.js';
 import {
   type BackupFilter, type BackupRecord, type DownloadLinkRecord, type InspectedKeyRecord, type InspectionRecord, type InstanceFilter, type InstanceRecord, type JobEventRecord,
-  type JobFilter, type JobRecord, type Page, type PageArgs, type PlannedRunRecord, type PolicyRecord, type ProjectRecord, type RecoveryRecord,
+  type JobFilter, type JobRecord, type KeyFailureRecord, type Page, type PageArgs, type PlanDetailRecord, type PlannedRunRecord, type PolicyRecord, type ProjectRecord, type RecoveryRecord,
   type RestoreFilter, type RestorePlanRecord, type RestoreRecord, type RetentionStatusRecord, type RetentionVerdictRecord, type ServiceRecord, type SlotFilter, type SlotRecord, type ViewerRecord, type Weekday,
 } from './records.js';
 
@@ -119,12 +121,34 @@ export interface InspectionApi {
   keys(caller: Caller, inspection: InspectionRecord, page: Pick<PageArgs, 'first' | 'after'>): Promise<Page<InspectedKeyRecord>>;
 }
 
+export interface CreatePlan {
+  backupId: string;
+  instanceId: string;
+  safetyBackup: boolean;
+  pauseWrites: boolean;
+  /** Null: ours to choose. */
+  method?: RestoreMethod | null | undefined;
+  keys?: Partial<KeyFilter> | null | undefined;
+  databaseMap: readonly DatabaseMapping[];
+  keyPrefix?: { replace?: string | null | undefined; by: string } | null | undefined;
+  ttl: TtlRule;
+  onConflict?: ConflictRule | null | undefined;
+  flushFirst?: boolean | null | undefined;
+  acceptedLosses: readonly string[];
+  idempotencyKey?: string | null | undefined;
+}
+
 export interface RestoreApi {
   getPlan(caller: Caller, id: string): Promise<RestorePlanRecord | null>;
+  getPlans(caller: Caller, ids: readonly string[]): Promise<(RestorePlanRecord | null)[]>;
   get(caller: Caller, id: string): Promise<RestoreRecord | null>;
   getMany(caller: Caller, ids: readonly string[]): Promise<(RestoreRecord | null)[]>;
   list(caller: Caller, filter: RestoreFilter, page: PageArgs): Promise<Page<RestoreRecord>>;
-  createPlan(caller: Caller, input: { backupId: string; instanceId: string; safetyBackup: boolean; pauseWrites: boolean; idempotencyKey?: string | null | undefined }): Promise<RestorePlanRecord>;
+  /** What of plans tells of data; null for those who may not read data. */
+  planDetails(caller: Caller, planIds: readonly string[]): Promise<(PlanDetailRecord | null)[]>;
+  /** The first keys that failed in restores; null where there are none, and for those who may not read data. */
+  keyFailures(caller: Caller, restoreIds: readonly string[]): Promise<(readonly KeyFailureRecord[] | null)[]>;
+  createPlan(caller: Caller, input: CreatePlan): Promise<RestorePlanRecord>;
   restoreBackup(caller: Caller, input: { planId: string; confirmation: string; acceptedWarnings: readonly string[]; idempotencyKey?: string | null | undefined }): Promise<{ restore: RestoreRecord; job: JobRecord }>;
 }
 

@@ -1,5 +1,6 @@
 import { keyCursor, parseKeyCursor } from '../domain/cursor.js';
 import { isId } from '../domain/ids.js';
+import { shownInstant } from '../domain/instant.js';
 import { checkPrefixing, type InspectedKey, type InspectionRequest } from '../domain/inspection.js';
 import { checkSelection, selectsAll } from '../domain/key-selection.js';
 import { authorise } from '../domain/principal.js';
@@ -23,12 +24,9 @@ export interface InspectionServiceDeps {
   vault: Vault;
 }
 
-/** The instants that a DateTime shows. Servers keep any 64-bit number. */
-const [EARLIEST, LATEST] = [0, Date.UTC(9999, 11, 31, 23, 59, 59, 999)];
-
 const shownKey = ({ expiresAtMs, offset: _offset, ...key }: InspectedKey, takenAtMs: number): InspectedKeyRecord => ({
   ...key,
-  expiresAt: expiresAtMs === null ? null : new Date(Math.min(Math.max(expiresAtMs, EARLIEST), LATEST)),
+  expiresAt: expiresAtMs === null ? null : shownInstant(expiresAtMs),
   ttlSeconds: expiresAtMs === null ? null : BigInt(Math.floor((expiresAtMs - takenAtMs) / 1_000)),
 });
 

@@ -8,6 +8,7 @@ import { inOrder } from './order.js';
 import { pageQuery, toPage } from './pagination.js';
 import { type Database, type EventFeed, type Repositories, type WorkQueue } from './ports.js';
 import { type JobEventRecord, type JobRecord } from './records.js';
+import { failPlan } from './restore-plan.js';
 
 const missing = (id: string): DomainError => new DomainError('NOT_FOUND', `There is no job ${shownId(id)}.`, { field: ['jobId'] });
 
@@ -86,6 +87,7 @@ const endUnstarted = async (tx: Repositories, job: JobRecord, at: Date): Promise
   if (!ended) return null;
   if (job.kind === 'BACKUP' && job.backupId !== null) await tx.backups.change(job, job.backupId, ['CREATING'], { state: 'DELETED', completedAt: at });
   if (job.kind === 'INSPECT') await tx.inspections.remove(job, job.id);
+  if (job.kind === 'PLAN') await failPlan(tx, job, job.id);
   if (job.restoreId !== null) await tx.restores.change(job, job.restoreId, { completedAt: at });
   return ended;
 };

@@ -10,6 +10,7 @@ import { type UndoRecord } from '../engine/target/undo-record.js';
 import { type InspectionRepository } from './ports/inspections.js';
 import { type JobEventRepository, type JobRepository, type RunRepository } from './ports/jobs.js';
 import { type NoticeRepository } from './ports/notices.js';
+import { type RestoreDetailRepository } from './ports/restore-details.js';
 import { type PageQuery, type PageResult, type Scope } from './ports/scope.js';
 import { type SyncRepository } from './ports/syncs.js';
 import { type SyncDelayRepository } from './ports/sync-delay.js';
@@ -20,6 +21,7 @@ export type { UndoRecord } from '../engine/target/undo-record.js';
 export type * from './ports/inspections.js';
 export type * from './ports/jobs.js';
 export type * from './ports/notices.js';
+export type * from './ports/restore-details.js';
 export type * from './ports/scope.js';
 export type * from './ports/syncs.js';
 export type * from './ports/sync-delay.js';
@@ -209,18 +211,22 @@ export interface LeaseRepository {
 export interface PlanRow extends RestorePlanRecord {
   /** The caller that made it: only the same key may use it. */
   keyId: string;
-  /** Digest of what the plan is bound to besides the fields of its own. */
   usedAt: Date | null;
 }
 
 export interface PlanRepository {
   get(scope: Scope, id: string): Promise<PlanRow | null>;
+  getMany(scope: Scope, ids: readonly string[]): Promise<PlanRow[]>;
+  /** The one that this job is to fill. */
+  ofJob(scope: Scope, jobId: string): Promise<PlanRow | null>;
   insert(plan: PlanRow): Promise<void>;
+  /** What its job has found out; nothing that it is bound to. */
+  fill(plan: PlanRow): Promise<void>;
   /** Marks a plan as used; false when it was used already. */
   use(scope: Scope, id: string, at: Date): Promise<boolean>;
 }
 
-export type RestoreChange = Partial<Pick<RestoreRecord, 'safetyBackupId' | 'dataNow' | 'unsavedWriteBytes' | 'report' | 'completedAt'>> & {
+export type RestoreChange = Partial<Pick<RestoreRecord, 'method' | 'safetyBackupId' | 'dataNow' | 'unsavedWriteBytes' | 'report' | 'completedAt'>> & {
   undoRecord?: UndoRecord | null;
 };
 
@@ -268,6 +274,7 @@ export interface Repositories {
   events: JobEventRepository;
   plans: PlanRepository;
   restores: RestoreRepository;
+  restoreDetails: RestoreDetailRepository;
   idempotency: IdempotencyRepository;
   notices: NoticeRepository;
   syncs: SyncRepository;
@@ -289,6 +296,8 @@ export interface EnginePort {
   proveReplica(endpoint: Endpoint, replica: HostPort, master: ProbeReport): Promise<void>;
   /** Opens a control connection, looks, and closes it again. */
   inspectTarget(endpoint: Endpoint, archive: ArchiveRef, options: { safetyBackup: boolean; pauseWrites: boolean }): Promise<TargetFindings>;
+  /** Names of what a restore may have to leave behind. */
+  readonly lossNames: readonly string[];
   storeHealth(): Promise<{ kind: 'FILE_SYSTEM' | 'S3'; location: string; writable: boolean; freeBytes: bigint | null }>;
   openArchive(archive: ArchiveRef): Promise<OpenArchive>;
 }

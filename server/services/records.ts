@@ -7,9 +7,12 @@ import { type InspectedKey, type InspectionRequest, type InspectionSummary, type
 import { type JobConclusion, type JobFailure, type JobKind, type JobProgress, type JobState, type Phase, type PhaseRecord } from '../domain/job.js';
 import { type Role } from '../domain/principal.js';
 import { type RecoveryStatus } from '../domain/recovery.js';
+import { type RestoreMethod } from '../domain/restore-method.js';
 import { type HostPort, type SourceNode, type SourcePreference } from '../domain/source.js';
 import { type Weekday } from '../domain/schedule.js';
 import { type SlotStarter, type SlotState } from '../domain/slot.js';
+
+export type * from './restore-records.js';
 
 /*
  * What the services hand out: plain data, free of secrets, one record per noun of the schema. Related objects are named by id and
@@ -50,7 +53,7 @@ export interface ServerFactsRecord {
 
 export interface CapabilitiesRecord {
   backup: { possible: boolean; method: CaptureMethod | null; reason: string | null };
-  restore: { possible: boolean; methods: readonly 'REPLICATION_LINK'[]; reason: string | null };
+  restore: { possible: boolean; methods: readonly RestoreMethod[]; reason: string | null };
 }
 
 export interface InstanceTlsRecord {
@@ -271,72 +274,6 @@ export interface JobEventRecord {
   notice: JobNoticeRecord | null;
 }
 
-export interface BlockerRecord {
-  name: string;
-  code: ErrorCode;
-  message: string;
-  hint: string | null;
-}
-
-export interface WarningRecord {
-  name: string;
-  message: string;
-  hint: string | null;
-  mustAccept: boolean;
-}
-
-export interface RestorePlanRecord {
-  id: string;
-  projectId: string;
-  state: 'PREPARING' | 'READY' | 'USED' | 'EXPIRED';
-  backupId: string;
-  instanceId: string;
-  method: 'REPLICATION_LINK' | null;
-  safetyBackup: boolean;
-  pauseWrites: boolean;
-  targetEngine: Engine;
-  targetVersion: string;
-  targetRunId: string;
-  keysNow: readonly DatabaseCount[];
-  keysAfter: readonly DatabaseCount[];
-  compatibility: { loads: boolean; reason: string | null };
-  memory: { usedBytes: bigint; maxBytes: bigint | null; estimatedBytes: bigint | null };
-  blockers: readonly BlockerRecord[];
-  warnings: readonly WarningRecord[];
-  confirmationText: string;
-  jobId: string | null;
-  createdAt: Date;
-  expiresAt: Date;
-}
-
-export interface RestoreReportRecord {
-  keysBefore: readonly DatabaseCount[];
-  keysAfter: readonly DatabaseCount[] | null;
-  bytesSent: bigint;
-  loadMs: number | null;
-  promoted: boolean;
-  bgsaveSuggested: boolean;
-  notices: readonly string[];
-}
-
-export interface RestoreRecord {
-  id: string;
-  projectId: string;
-  planId: string;
-  backupId: string;
-  instanceId: string;
-  method: 'REPLICATION_LINK';
-  safetyBackupId: string | null;
-  dataNow: 'OLD' | 'NEW' | 'UNKNOWN';
-  unsavedWriteBytes: bigint | null;
-  /** Names of the warnings that the caller accepted. */
-  acceptedWarnings: readonly string[];
-  report: RestoreReportRecord | null;
-  jobId: string;
-  createdAt: Date;
-  completedAt: Date | null;
-}
-
 export interface DownloadLinkRecord {
   url: string;
   expiresAt: Date;
@@ -398,9 +335,4 @@ export interface JobFilter {
   instanceIds?: readonly string[] | null | undefined;
   kinds?: readonly JobKind[] | null | undefined;
   states?: readonly JobState[] | null | undefined;
-}
-
-export interface RestoreFilter {
-  instanceId?: string | null | undefined;
-  backupId?: string | null | undefined;
 }

@@ -1,8 +1,8 @@
 import { type EngineGate } from '../domain/capability.js';
 import { DomainError } from '../domain/errors.js';
-import { authorise, type Principal } from '../domain/principal.js';
+import { authorise, may, type Principal } from '../domain/principal.js';
+import { chooseMethod } from '../domain/restore-method.js';
 import { type Clock, type Log } from '../engine/ports.js';
-import { type TargetFindings } from '../engine/target/check.js';
 import { type RestoreApi } from './api.js';
 import { instanceBusy } from './backup-start.js';
 import { readableBackup } from './backup.service.js';
@@ -13,13 +13,16 @@ import { once, recalled, repeated } from './idempotency.js';
 import { checkFilter, lookUp, shownId } from './lookup.js';
 import { inOrder } from './order.js';
 import { pageQuery, toPage } from './pagination.js';
-import { type Database, type EnginePort, type Ids, type PlanRow, type Repositories, type Vault, type WorkQueue } from './ports.js';
+import { type Database, type EnginePort, type Ids, type PlanRow, type Repositories, type RestoreDetail, type Vault, type WorkQueue } from './ports.js';
 import { protectedInstance } from './protected-instance.js';
-import { type BackupRecord, type BlockerRecord, type InstanceRecord, type RestorePlanRecord, type WarningRecord } from './records.js';
+import { type BackupRecord, type InstanceRecord, type RestorePlanRecord } from './records.js';
+import { restoreDetails } from './restore-details.js';
+import { ownBlockers, planOn } from './restore-plan.js';
+import { restoreRequest } from './restore-request.js';
 
-export const PLAN_SECONDS = 600;
 /** A restore is not repeated; further attempts settle what the first one left behind. */
 const MAX_ATTEMPTS = 10;
+const MAX_PLAN_ATTEMPTS = 3;
 const WARNING_NAME = /^[A-Z][A-Z0-9_]{0,63}$/;
 
 export interface RestoreServiceDeps {
@@ -35,117 +38,139 @@ export interface RestoreServiceDeps {
 
 const shown = ({ keyId: _keyId, usedAt, ...plan }: PlanRow, now: Date): RestorePlanRecord => ({
   ...plan,
-  state: usedAt !== null ? 'USED' : plan.expiresAt <= now ? 'EXPIRED' : plan.state,
+  state: usedAt !== null ? 'USED' : plan.state === 'READY' && plan.expiresAt <= now ? 'EXPIRED' : plan.state,
 });
 
-/** What the service knows besides what the engine found at the target. */
-const ownBlockers = (gate: EngineGate, { facts }: TargetFindings): BlockerRecord[] =>
-  gate.isOff(facts.engine, facts.version)
-    ? [{ name: 'ENGINE_SWITCHED_OFF', code: 'ENGINE_UNSUPPORTED', message: `The operator of this service has switched ${facts.engine} ${facts.version} off.`, hint: 'Ask the operator, or restore into another server.' }]
-    : [];
+/** Reads only, so it takes no server. */
+const startPlanning = async (tx: Repositories, backup: BackupRecord, { instanceId, createdAt }: PlanRow, jobId: string): Promise<void> => {
+  const job = await tx.jobs.insert({
+    id: jobId, projectId: backup.projectId, kind: 'PLAN', createdAt, instanceId, backupId: backup.id, restoreId: null,
+    serverRunId: null, cancellable: true, maxAttempts: MAX_PLAN_ATTEMPTS,
+  });
+  if (!job) throw new Error(`Planning with ${backup.id} was refused by a lock it does not take`);
+};
 
-const ownWarnings = (backup: BackupRecord): WarningRecord[] =>
-  backup.coverage.kind === 'SHARD'
-    ? [{ name: 'PARTIAL_BACKUP', mustAccept: true, message: 'The backup holds one node of a cluster, not the whole database.', hint: 'Restore the other nodes\' backups elsewhere too.' }]
-    : [];
+export const createRestoreService = ({ db, engine, vault, gate, ids, clock, log, queue }: RestoreServiceDeps): RestoreApi => {
+  const details = restoreDetails(vault);
 
-export const createRestoreService = ({ db, engine, vault, gate, ids, clock, log, queue }: RestoreServiceDeps): RestoreApi => ({
-  async getPlan(caller, id) {
-    authorise(caller, 'read');
-    const plan = await db.read.plans.get(caller, id);
-    return plan ? shown(plan, clock.now()) : null;
-  },
+  const ofOwners = async <T>(caller: Principal, ownerIds: readonly string[], open: (owner: Omit<RestoreDetail, 'sealed'>, sealed: Buffer) => T): Promise<(T | null)[]> => {
+    if (!may(caller, 'operate')) return ownerIds.map(() => null);
+    const rows = inOrder(ownerIds, await db.read.restoreDetails.getMany(caller, ownerIds), ({ ownerId }) => ownerId);
+    return rows.map((row) => row && open(row, row.sealed));
+  };
 
-  async get(caller, id) {
-    authorise(caller, 'read');
-    return db.read.restores.get(caller, id);
-  },
+  return {
+    async getPlan(caller, id) {
+      authorise(caller, 'read');
+      const plan = await db.read.plans.get(caller, id);
+      return plan ? shown(plan, clock.now()) : null;
+    },
 
-  async getMany(caller, idList) {
-    authorise(caller, 'read');
-    return inOrder(idList, await db.read.restores.getMany(caller, idList), ({ id }) => id);
-  },
+    async get(caller, id) {
+      authorise(caller, 'read');
+      return db.read.restores.get(caller, id);
+    },
 
-  async list(caller, filter, page) {
-    authorise(caller, 'read');
-    const query = pageQuery('restores', page);
-    return toPage('restores', query, await db.read.restores.list(caller, checkFilter(filter), query), () => db.read.restores.count(caller, filter));
-  },
+    async getMany(caller, idList) {
+      authorise(caller, 'read');
+      return inOrder(idList, await db.read.restores.getMany(caller, idList), ({ id }) => id);
+    },
 
-  async createPlan(caller, { backupId, instanceId, safetyBackup, pauseWrites, idempotencyKey }) {
-    authorise(caller, 'operate');
-    const input = { backupId, instanceId, safetyBackup, pauseWrites };
-    const recall = async (repositories: Repositories, earlier: Record<string, string>): Promise<RestorePlanRecord> =>
-      shown(recalled(await repositories.plans.get(caller, earlier['plan'] ?? '')), clock.now());
-    // Before the target is looked at: a repeat gets the first answer although the target may be down by now.
-    const repeat = await repeated(db.read, caller, { mutation: 'createRestorePlan', key: idempotencyKey, input, at: clock.now() });
-    if (repeat) return recall(db.read, repeat);
-    const backup = readableBackup(await lookUp('backup', backupId, (id) => db.read.backups.get(caller, id)), backupId);
-    const instance = await protectedInstance(db.read, caller, instanceId);
-    const endpoint = await openEndpoint(vault, db.read, instance);
-    const findings = await notingDamage({ db, log }, caller, backupId, engine.inspectTarget(endpoint, archiveOf(backup), { safetyBackup, pauseWrites }));
-    const at = clock.now();
-    const { facts } = findings;
-    const blockers = [...ownBlockers(gate, findings), ...findings.blockers.map(({ name, code, message, hint }) => ({ name, code, message, hint }))];
-    const plan: PlanRow = {
-      id: ids.make('restorePlan'), projectId: caller.projectId, keyId: caller.keyId, usedAt: null,
-      state: 'READY', backupId, instanceId, safetyBackup, pauseWrites,
-      method: blockers.length > 0 ? null : 'REPLICATION_LINK',
-      targetEngine: facts.engine, targetVersion: facts.version, targetRunId: facts.runId,
-      keysNow: facts.keysNow, keysAfter: findings.keysAfter,
-      compatibility: findings.compatibility,
-      memory: { usedBytes: facts.usedMemory, maxBytes: facts.maxMemory, estimatedBytes: findings.estimatedMemory },
-      blockers,
-      warnings: [...ownWarnings(backup), ...findings.warnings.map(({ name, message, hint, mustAccept }) => ({ name, message, hint, mustAccept }))],
-      confirmationText: instance.name,
-      jobId: null, createdAt: at, expiresAt: new Date(at.getTime() + PLAN_SECONDS * 1000),
-    };
-    return db.transaction((tx) =>
-      once(tx, caller, { mutation: 'createRestorePlan', key: idempotencyKey, input, ids: { plan: plan.id }, at }, async () => {
-        await tx.plans.insert(plan);
-        return shown(plan, at);
-      }, (earlier) => recall(tx, earlier)),
-    );
-  },
+    async list(caller, filter, page) {
+      authorise(caller, 'read');
+      const query = pageQuery('restores', page);
+      return toPage('restores', query, await db.read.restores.list(caller, checkFilter(filter), query), () => db.read.restores.count(caller, filter));
+    },
 
-  async restoreBackup(caller, { planId, confirmation, acceptedWarnings, idempotencyKey }) {
-    authorise(caller, 'operate');
-    if (acceptedWarnings.length > 100 || acceptedWarnings.some((name) => !WARNING_NAME.test(name))) {
-      throw new DomainError('BAD_INPUT', 'Warnings are accepted by their names, such as "UNCHECKED_CONFIG".', { field: ['acceptedWarnings'] });
-    }
-    const at = clock.now();
-    const made = { restore: ids.make('restore'), job: ids.make('job') };
-    const input = { planId, confirmation, acceptedWarnings: [...acceptedWarnings].sort() };
-    const result = await db.transaction((tx) =>
-      once(tx, caller, { mutation: 'restoreBackup', key: idempotencyKey, input, ids: made, at }, async () => {
-        const plan = await lookUp('restorePlan', planId, (id) => tx.plans.get(caller, id));
-        if (!plan) throw new DomainError('NOT_FOUND', `There is no restore plan ${shownId(planId)}.`, { field: ['planId'] });
-        const instance = await tx.instances.lock(caller, plan.instanceId);
-        if (!instance || instance.removedAt !== null) throw required('The target of this plan is no longer protected.', 'planId');
-        confirmed(plan, { caller, instance, confirmation, acceptedWarnings, at });
-        // Locked: from the job on, no deletion passes it.
-        readableBackup(await tx.backups.lock(caller, plan.backupId), plan.backupId, 'planId');
-        if (!(await tx.plans.use(caller, planId, at))) throw used();
-        const job = await tx.jobs.insert({
-          id: made.job, projectId: caller.projectId, kind: 'RESTORE', createdAt: at, instanceId: instance.id, backupId: plan.backupId,
-          restoreId: made.restore, serverRunId: plan.targetRunId, cancellable: true, maxAttempts: MAX_ATTEMPTS,
-        });
-        if (!job) throw instanceBusy(instance, await tx.jobs.runningOnServer(plan.targetRunId));
-        await tx.restores.insert({
-          id: made.restore, projectId: caller.projectId, planId, backupId: plan.backupId, instanceId: instance.id, method: 'REPLICATION_LINK',
-          safetyBackupId: null, dataNow: 'OLD', unsavedWriteBytes: null, report: null, acceptedWarnings: [...acceptedWarnings], jobId: job.id, createdAt: at,
-          completedAt: null,
-        });
-        return { restore: recalled(await tx.restores.get(caller, made.restore)), job };
-      }, async (earlier) => ({
-        restore: recalled(await tx.restores.get(caller, earlier['restore'] ?? '')),
-        job: recalled(await tx.jobs.get(caller, earlier['job'] ?? '')),
-      })),
-    );
-    if (result.job.state === 'QUEUED') await queue.enqueueJob(result.job.id);
-    return result;
-  },
-});
+    async getPlans(caller, idList) {
+      authorise(caller, 'read');
+      const now = clock.now();
+      return inOrder(idList, (await db.read.plans.getMany(caller, idList)).map((plan) => shown(plan, now)), ({ id }) => id);
+    },
+
+    async planDetails(caller, planIds) {
+      authorise(caller, 'read');
+      return ofOwners(caller, planIds, details.openPlan);
+    },
+
+    async keyFailures(caller, restoreIds) {
+      authorise(caller, 'read');
+      return ofOwners(caller, restoreIds, details.openFailures);
+    },
+
+    async createPlan(caller, { idempotencyKey, ...asked }) {
+      authorise(caller, 'operate');
+      const request = restoreRequest(asked, engine.lossNames);
+      const { backupId, instanceId, safetyBackup, pauseWrites } = asked;
+      const input = { backupId, instanceId, safetyBackup, pauseWrites, ...request.wish, ...request.options };
+      const recall = async (repositories: Repositories, earlier: Record<string, string>): Promise<RestorePlanRecord> =>
+        shown(recalled(await repositories.plans.get(caller, earlier['plan'] ?? '')), clock.now());
+      // Before the target is looked at: a repeat gets the first answer although the target may be down by now.
+      const repeat = await repeated(db.read, caller, { mutation: 'createRestorePlan', key: idempotencyKey, input, at: clock.now() });
+      if (repeat) return recall(db.read, repeat);
+      const backup = readableBackup(await lookUp('backup', backupId, (id) => db.read.backups.get(caller, id)), backupId);
+      const instance = await protectedInstance(db.read, caller, instanceId);
+      const endpoint = await openEndpoint(vault, db.read, instance);
+      const findings = await notingDamage({ db, log }, caller, backupId, engine.inspectTarget(endpoint, archiveOf(backup), { safetyBackup, pauseWrites }));
+      const at = clock.now();
+      const found = [...ownBlockers(gate, findings.facts, { safetyBackup }), ...findings.blockers];
+      const ofPlan = { projectId: caller.projectId, ownerId: ids.make('restorePlan') };
+      const plan = planOn(
+        { id: ofPlan.ownerId, projectId: caller.projectId, keyId: caller.keyId, backupId, instanceId, safetyBackup, pauseWrites, confirmationText: instance.name, createdAt: at },
+        request, { backup, findings, found, choice: chooseMethod(request.wish, found), jobId: ids.make('job') },
+      );
+      const result = await db.transaction((tx) =>
+        once(tx, caller, { mutation: 'createRestorePlan', key: idempotencyKey, input, ids: { plan: plan.id }, at }, async () => {
+          // Locked: from the job on, no deletion passes it.
+          if (plan.jobId !== null) await startPlanning(tx, readableBackup(await tx.backups.lock(caller, backupId), backupId), plan, plan.jobId);
+          await tx.plans.insert(plan);
+          await tx.restoreDetails.put(caller, { ownerId: plan.id, sealed: details.sealPlan(ofPlan, { options: request.options, selected: null }), at });
+          return shown(plan, at);
+        }, (earlier) => recall(tx, earlier)),
+      );
+      if (result.state === 'PREPARING' && result.jobId !== null) await queue.enqueueJob(result.jobId);
+      return result;
+    },
+
+    async restoreBackup(caller, { planId, confirmation, acceptedWarnings, idempotencyKey }) {
+      authorise(caller, 'operate');
+      if (acceptedWarnings.length > 100 || acceptedWarnings.some((name) => !WARNING_NAME.test(name))) {
+        throw new DomainError('BAD_INPUT', 'Warnings are accepted by their names, such as "UNCHECKED_CONFIG".', { field: ['acceptedWarnings'] });
+      }
+      const at = clock.now();
+      const made = { restore: ids.make('restore'), job: ids.make('job') };
+      const input = { planId, confirmation, acceptedWarnings: [...acceptedWarnings].sort() };
+      const result = await db.transaction((tx) =>
+        once(tx, caller, { mutation: 'restoreBackup', key: idempotencyKey, input, ids: made, at }, async () => {
+          const plan = await lookUp('restorePlan', planId, (id) => tx.plans.get(caller, id));
+          if (!plan) throw new DomainError('NOT_FOUND', `There is no restore plan ${shownId(planId)}.`, { field: ['planId'] });
+          const instance = await tx.instances.lock(caller, plan.instanceId);
+          if (!instance || instance.removedAt !== null) throw required('The target of this plan is no longer protected.', 'planId');
+          confirmed(plan, { caller, instance, confirmation, acceptedWarnings, at });
+          // Locked: from the job on, no deletion passes it.
+          readableBackup(await tx.backups.lock(caller, plan.backupId), plan.backupId, 'planId');
+          if (!(await tx.plans.use(caller, planId, at))) throw used();
+          const job = await tx.jobs.insert({
+            id: made.job, projectId: caller.projectId, kind: 'RESTORE', createdAt: at, instanceId: instance.id, backupId: plan.backupId,
+            restoreId: made.restore, serverRunId: plan.targetRunId, cancellable: true, maxAttempts: MAX_ATTEMPTS,
+          });
+          if (!job) throw instanceBusy(instance, await tx.jobs.runningOnServer(plan.targetRunId));
+          await tx.restores.insert({
+            id: made.restore, projectId: caller.projectId, planId, backupId: plan.backupId, instanceId: instance.id, method: plan.method ?? 'REPLICATION_LINK',
+            safetyBackupId: null, dataNow: 'OLD', unsavedWriteBytes: null, report: null, acceptedWarnings: [...acceptedWarnings], jobId: job.id, createdAt: at,
+            completedAt: null,
+          });
+          return { restore: recalled(await tx.restores.get(caller, made.restore)), job };
+        }, async (earlier) => ({
+          restore: recalled(await tx.restores.get(caller, earlier['restore'] ?? '')),
+          job: recalled(await tx.jobs.get(caller, earlier['job'] ?? '')),
+        })),
+      );
+      if (result.job.state === 'QUEUED') await queue.enqueueJob(result.job.id);
+      return result;
+    },
+  };
+};
 
 const required = (message: string, field: string, hint = 'Make a new plan.'): DomainError => new DomainError('CONFIRMATION_REQUIRED', message, { hint, field: [field] });
 
@@ -163,6 +188,8 @@ interface Confirmation {
 const confirmed = (plan: PlanRow, { caller, instance, confirmation, acceptedWarnings, at }: Confirmation): void => {
   if (plan.keyId !== caller.keyId) throw required('This plan was made by another caller.', 'planId', 'Make a plan of your own.');
   if (plan.usedAt !== null) throw used();
+  if (plan.state === 'PREPARING') throw required('This plan is not ready yet.', 'planId', 'Wait for its job.');
+  if (plan.state === 'FAILED') throw required('This plan came to nothing; its job says why.', 'planId');
   if (plan.expiresAt <= at) throw required('This plan has expired.', 'planId');
   const [blocker] = plan.blockers;
   if (blocker) {

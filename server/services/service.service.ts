@@ -9,7 +9,7 @@ import { IDEMPOTENCY_SECONDS } from './idempotency.js';
 import { MAX_NAME_LENGTH } from './names.js';
 import { MAX_PAGE_SIZE } from './pagination.js';
 import { type Database, type EnginePort } from './ports.js';
-import { PLAN_SECONDS } from './restore.service.js';
+import { PLAN_SECONDS } from './restore-plan.js';
 
 export interface ServiceServiceDeps {
   db: Database;

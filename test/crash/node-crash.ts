@@ -8,12 +8,14 @@ import { firstKeyOf, type NodeProcess } from '../kit/node-process.js';
 import { freePort } from '../kit/processes.js';
 import { startRedis } from '../kit/redis.js';
 import { aim, expectWritable, LINK_HOST, startTarget, type Point } from './points.js';
-import { startTap, type Tap } from './tap.js';
+import { startTap, type Moment, type Tap } from './tap.js';
 
 /** Two nodes of a service with a backup of 3,000 keys, and a tap in the way of every restore's link. */
 export interface CrashScene {
   /** A restore whose node is killed at a point; the other one settles it. */
   crash(point: Point, logged: boolean): Promise<void>;
+  /** The same of a restore key by key, into a target that may hold a mix afterwards. */
+  crashByKeys(moment: Moment, dataNow: 'OLD' | 'MIXED'): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -59,6 +61,43 @@ const crash = async ({ scene, sdk, complete, link, backupId, fresh }: Parts, poi
   }
 };
 
+const crashByKeys = async ({ scene, sdk, complete, backupId }: Parts, moment: Moment, dataNow: 'OLD' | 'MIXED'): Promise<void> => {
+  const point: Point = { name: JSON.stringify(moment), moment: { on: 'control', what: moment }, data: null };
+  const [target] = await Promise.all([startTarget(point, true), complete()]);
+  const control = await startTap({ host: '127.0.0.1' }, target);
+  try {
+    const old = await target.cli('--raw', 'KEYS', '*');
+    const { id, name } = await sdk().instances.register({ name: `target ${String(control.port)}`, host: '127.0.0.1', port: control.port });
+    const plan = await sdk().restores.plan({ backupId, instanceId: id, safetyBackup: true, onConflict: 'REPLACE' });
+    expect(plan).toMatchObject({ method: 'RESTORE_PIPELINE', blockers: [] });
+    const running = deferred<RestoreAndJob>();
+    const struck = new Promise<void>((done, fail) => {
+      control.on(moment, async () => {
+        const { worker } = await scene.row((await running.promise).job);
+        await (scene.nodes.find(({ pid }) => worker?.includes(`-${String(pid)}-`))?.kill() ?? Promise.resolve()).then(done, fail);
+      });
+    });
+    running.resolve(await sdk().restores.run({ planId: plan.id, confirmation: name }));
+    const { restore, job } = await running.promise;
+    await struck;
+    expect(await scene.completed(job)).toMatchObject({ state: 'COMPLETED', conclusion: 'FAILED', attempt: 2 });
+    const ended = await sdk().restores.get(restore);
+    expect(ended).toMatchObject({ dataNow, safetyBackup: { state: dataNow === 'OLD' ? expect.any(String) as string : 'AVAILABLE' } });
+    const there = (await target.cli('--raw', 'KEYS', '*')).split('\n');
+    expect(there).toEqual(expect.arrayContaining(old.split('\n').filter((key) => key !== '')));
+    if (dataNow === 'OLD') expect(there.filter((key) => key.startsWith('new'))).toEqual([]);
+    await expectWritable(target, true);
+    if (ended?.undo == null) return;
+    const { backupId: safety, instanceId } = ended.undo;
+    const undo = await sdk().restores.plan({ backupId: safety, instanceId, safetyBackup: false, method: 'RESTORE_PIPELINE' });
+    expect(await sdk().restores.wait(await sdk().restores.run({ planId: undo.id, confirmation: name }))).toMatchObject({ dataNow: 'NEW' });
+    expect((await target.cli('--raw', 'KEYS', '*')).split('\n').sort()).toEqual(old.split('\n').sort());
+  } finally {
+    await control.stop();
+    await target.stop();
+  }
+};
+
 export const startCrashScene = async (): Promise<CrashScene> => {
   const [scene, source, port] = await Promise.all([startNodesScene(), startRedis({ config: { rdbcompression: 'no' } }), freePort()]);
   let link: Tap | undefined;
@@ -81,7 +120,7 @@ export const startCrashScene = async (): Promise<CrashScene> => {
     const { id } = await sdk().instances.register({ name: 'source', host: source.host, port: source.port });
     const backup = await sdk().backups.wait(await sdk().backups.create({ instanceId: id, name: 'new data' }));
     const parts: Parts = { scene, sdk, complete, link, backupId: backup.id, fresh: await digest(source) };
-    return { stop, crash: (point, logged) => crash(parts, point, logged) };
+    return { stop, crash: (point, logged) => crash(parts, point, logged), crashByKeys: (moment, dataNow) => crashByKeys(parts, moment, dataNow) };
   } catch (error) {
     await stop();
     throw error;

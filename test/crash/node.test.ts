@@ -15,4 +15,8 @@ describe('a node that is killed in the middle of a restore', () => {
   describe.each([{ name: 'without an append-only file', logged: false }, { name: 'with an append-only file', logged: true }])('into a target $name', ({ logged }) => {
     it.each(POINTS.filter((point) => logged || point.logged === undefined))('when $name', async (point) => scene.crash(point, logged));
   });
+  describe('key by key', () => {
+    it('while the safety copy is taken', async () => scene.crashByKeys({ at: 'said', way: 'down', text: '$EOF:', passed: true }, 'OLD'));
+    it.each([[false], [true]])('when the first keys are written (passed on: %s)', async (passed) => scene.crashByKeys({ at: 'said', way: 'up', text: 'new:', passed }, 'MIXED'));
+  });
 });

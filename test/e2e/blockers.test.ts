@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type Backup, type Instance, type RegisterInstanceInput } from '@snapback/sdk';
+import { type Backup, type Instance, type RegisterInstanceInput, type RestoreMethod } from '@snapback/sdk';
 import { digest } from '../kit/digest.js';
 import { startRedis, startSentinel, type RedisServer, type RedisServerOptions } from '../kit/redis.js';
 import { redisVersions } from '../kit/redis-binary.js';
@@ -46,11 +46,11 @@ describe('what stands in the way of a restore', () => {
     register(service, `target ${String((names += 1))}`, target, { acceptPartial: true, ...rest });
 
   /** The plan names the blocker, a restore is refused, and nothing on the target has changed. */
-  const expectBlocked = async (target: RedisServer, blocker: string, code: string, options: { instance?: Partial<RegisterInstanceInput>; backup?: Backup } = {}): Promise<void> => {
+  const expectBlocked = async (target: RedisServer, blocker: string, code: string, options: { instance?: Partial<RegisterInstanceInput>; backup?: Backup; method?: RestoreMethod } = {}): Promise<void> => {
     const { sdk } = service;
     const instance = await registered(target, options.instance);
     const before = [await digest(target), await target.cli('ROLE').then((role) => role.split('\n')[0])];
-    const plan = await sdk.restores.plan({ backupId: (options.backup ?? backup).id, instanceId: instance.id });
+    const plan = await sdk.restores.plan({ backupId: (options.backup ?? backup).id, instanceId: instance.id, method: options.method });
     expect(plan.blockers).toContainEqual({ name: blocker, code, message: expect.stringMatching(/\w+ \w+/) as string, hint: expect.stringMatching(/\w+ \w+/) as string });
     expect(plan.method).toBeNull();
     const refused = await caught(sdk.restores.run({ planId: plan.id, confirmation: instance.name, acceptedWarnings: toAccept(plan) }));
@@ -71,7 +71,7 @@ describe('what stands in the way of a restore', () => {
   });
 
   it('the target runs in cluster mode', async () => {
-    await expectBlocked(await startTarget({ cluster: true }), 'CLUSTER_MODE', 'TARGET_BLOCKED');
+    await expectBlocked(await startTarget({ cluster: true }), 'CLUSTER_MODE', 'TARGET_BLOCKED', { method: 'REPLICATION_LINK' });
   });
 
   it('a Sentinel is in charge', async () => {
@@ -90,7 +90,7 @@ describe('what stands in the way of a restore', () => {
   });
 
   it('there is no right to REPLICAOF', async () => {
-    await expectBlocked(await startTarget(restorer('-replicaof -slaveof')), 'NO_RIGHT_TO_REPLICAOF', 'PERMISSION_MISSING', { instance: asRestorer });
+    await expectBlocked(await startTarget(restorer('-replicaof -slaveof')), 'NO_RIGHT_TO_REPLICAOF', 'PERMISSION_MISSING', { instance: asRestorer, method: 'REPLICATION_LINK' });
   });
 
   it('the target has too few databases', async () => {
@@ -118,7 +118,7 @@ describe('what stands in the way of a restore', () => {
     const target = await startTarget();
     const fromEight = await backUp(service, (await registered(eight)).id);
     expect(fromEight.rdbVersion).toBe(12);
-    await expectBlocked(target, 'CANNOT_LOAD', 'VERSION_TOO_OLD', { backup: fromEight });
+    await expectBlocked(target, 'CANNOT_LOAD', 'VERSION_TOO_OLD', { backup: fromEight, method: 'REPLICATION_LINK' });
   });
 
   it('something comes in the way after the plan: the job fails and says what, before anything is touched', async () => {

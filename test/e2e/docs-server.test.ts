@@ -4,6 +4,7 @@ import { resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ConfigError, readConfig, type Config } from '../../server/config/config.js';
 import { ERROR_CODES } from '../../server/domain/errors.js';
+import { LOSS_NAMES } from '../../server/engine/rdb/losses.js';
 import { digest } from '../kit/digest.js';
 import { codeIn, readBlocks, readTable, redisCommands, startReaderShell } from '../kit/docs.js';
 import { makeTempDir, removeTempDir } from '../kit/processes.js';
@@ -21,7 +22,7 @@ const first = (cells: readonly string[]): string => codeIn(cells[0] ?? '')[0] ??
 
 it('has no blocks that nobody runs', () => {
   // `store-adopt` is run by store-adopt.test.ts, `s3-policy` by s3.test.ts, `archive` by archive-command.test.ts, `notice` and `webhook` by webhook.test.ts.
-  expect(readBlocks(DOC).map(({ run }) => run)).toEqual(['s3-policy', 'archive', 'store-adopt', 'backup-user', 'restore-user', 'skip-user', 'probes', 'notice', 'webhook']);
+  expect(readBlocks(DOC).map(({ run }) => run)).toEqual(['s3-policy', 'archive', 'store-adopt', 'backup-user', 'restore-user', 'restore-keys-user', 'skip-user', 'probes', 'notice', 'webhook']);
 });
 
 describe('the table of configuration', () => {
@@ -33,7 +34,7 @@ describe('the table of configuration', () => {
     HOST: '::1', PORT: '8080', PUBLIC_URL: 'https://snapback.example.com', DATA_DIR: '/elsewhere', DATABASE_URL: 'postgresql://db/snapback',
     MONGODB_URL: 'mongodb://db/snapback', STORE_URL: 'file:///archives', MASTER_KEY: 'ab'.repeat(32), MASTER_KEY_FILE: '/run/secrets/master',
     DEFAULT_TIME_ZONE: 'Asia/Shanghai', CONCURRENT_JOBS: '8', DISABLED_ENGINES: 'redis 4.0', REPLICATION_ADVERTISE_HOST: 'snapback.internal',
-    REPLICATION_PORTS: '7000-7009', REPLICATION_PEER_CIDRS: '10.0.0.0/8', REPLICATION_TLS_CERT: '/tls/cert.pem', REPLICATION_TLS_KEY: '/tls/key.pem', REPLICATION_TLS_CA: '/tls/ca.pem',
+    REPLICATION_PORTS: '7000-7009', REPLICATION_PEER_CIDRS: '10.0.0.0/8', REPLICATION_LINK_SECONDS: '5', REPLICATION_TLS_CERT: '/tls/cert.pem', REPLICATION_TLS_KEY: '/tls/key.pem', REPLICATION_TLS_CA: '/tls/ca.pem',
     ALLOWED_ORIGINS: 'https://dash.example.com', INTROSPECTION: 'false', SAMPLE_REDIS: 'false',
     REDIS_SERVER_BIN: '/opt/redis-server', LOG_LEVEL: 'debug', LOG_FORMAT: 'json', LEASE_SECONDS: '20', LEASE_RENEW_SECONDS: '4', LEASE_COLLECT_SECONDS: '2.5', ROLE: 'worker',
     CONCURRENT_JOBS_TOTAL: '3', CATCH_UP_MINUTES: '60', NET_SECONDS: '5', DRAIN_SECONDS: '5',
@@ -103,21 +104,24 @@ describe('the table of configuration', () => {
 
 describe('the lists of names', () => {
   const source = (path: string): string => readFileSync(fileURLToPath(new URL(`../../server/${path}`, import.meta.url)), 'utf8');
-  const findings = source('engine/target/findings.ts');
+  const findings = source('engine/target/findings.ts') + source('engine/target/pipeline/findings.ts');
   const matches = (text: string, pattern: RegExp): string[] => [...text.matchAll(pattern)].map((found) => found.slice(1).join(' '));
 
   it('of errors is complete and in order', () => {
     expect(readTable(DOC, 'Error codes').map(first)).toEqual([...ERROR_CODES]);
   });
   it('of blockers is complete', () => {
-    const known = [...matches(findings, /blocker\('([A-Z_]+)'/g), ...matches(source('engine/target/check.ts') + source('services/restore.service.ts'), /name: '([A-Z_]+)', code/g)];
+    const known = [...matches(findings, /blocker\(\s*'([A-Z_]+)'/g), ...matches(source('engine/target/check.ts') + source('services/restore-plan.ts'), /name: '([A-Z_]+)', code/g)];
     expect(known.length).toBeGreaterThan(10);
-    expect(readTable(DOC, 'Blockers').map(first).sort()).toEqual(known.sort());
+    expect(readTable(DOC, 'Blockers').map(first).sort()).toEqual([...new Set(known)].sort());
   });
   it('of warnings is complete and says which must be accepted', () => {
-    const known = [...matches(findings, /warning\('([A-Z_]+)', (true|false)/g), ...matches(source('services/restore.service.ts'), /name: '([A-Z_]+)', mustAccept: (true|false)/g)];
+    const known = [...matches(findings, /warning\('([A-Z_]+)', (true|false)/g), ...matches(source('services/restore-plan.ts'), /name: '([A-Z_]+)', mustAccept: (true|false)/g)];
     expect(known.length).toBeGreaterThan(8);
-    expect(readTable(DOC, 'Warnings').map((row) => `${first(row)} ${String(row[1] === 'yes')}`).sort()).toEqual(known.sort());
+    expect(readTable(DOC, 'Warnings').map((row) => `${first(row)} ${String(row[1] === 'yes')}`).sort()).toEqual([...new Set(known)].sort());
+  });
+  it('of losses is complete', () => {
+    expect(readTable(DOC, 'Losses').map(first)).toEqual([...LOSS_NAMES]);
   });
   it('of what a job says of a delay is complete', () => {
     const known = matches(source('engine/source/sync-delay/skip.ts') + source('jobs/upkeep/settle-sync-delays.ts'), /'(SYNC_DELAY_[A-Z_]+)'/g);
@@ -185,6 +189,23 @@ describe('a running service', () => {
     expect(metrics).toMatch(/snapback_job_duration_seconds_count\{kind="RESTORE",conclusion="SUCCEEDED"\} 1/);
   });
 
+  it('restores key by key with a user of the least rights, and says which of them a restore lacks', async () => {
+    const { sdk } = service;
+    for (const line of redisCommands(block('restore-keys-user').code)) expect(await target.cli(...line)).toBe('OK');
+    const [instance] = await sdk.instances.list({ nameContains: 'to' }).toArray({ limit: 1 });
+    const [backup] = await sdk.backups.list({ nameContains: 'least rights' }).toArray({ limit: 1 });
+    const instanceId = instance?.id ?? '';
+    await sdk.instances.update({ instanceId, username: 'snapback-restore-keys', password: 'change-this-3' });
+    for (const options of [{}, { onConflict: 'SKIP' as const }, { method: 'LOGICAL_COMMANDS' as const, acceptedLosses: ['STREAM_METADATA'] }]) {
+      const plan = await sdk.restores.plan({ backupId: backup?.id ?? '', instanceId, safetyBackup: false, ...options });
+      expect([plan.blockers, plan.warnings.filter(({ mustAccept }) => mustAccept)]).toEqual([[], []]);
+      expect(plan.method).toBe('method' in options ? 'LOGICAL_COMMANDS' : 'RESTORE_PIPELINE');
+      expect(await sdk.restores.wait(await sdk.restores.run({ planId: plan.id, confirmation: 'to' }))).toMatchObject({ dataNow: 'NEW', report: { keys: { failed: '0' } } });
+      expect(await digest(target)).toBe(await digest(source));
+    }
+    await sdk.instances.update({ instanceId, username: 'snapback-restore', password: 'change-this-2' });
+  });
+
   it('skips the delay of a server with the rights that this needs', async () => {
     const { sdk } = service;
     for (const line of redisCommands(block('skip-user').code)) expect(await source.cli(...line)).toBe('OK');
@@ -221,7 +242,7 @@ describe('a running service', () => {
   });
 
   it.each([
-    ['psync', { safetyBackup: true }, undefined], ['replicaof', {}, 'NO_RIGHT_TO_REPLICAOF'], ['config|get', {}, 'UNCHECKED_CONFIG'],
+    ['psync', { safetyBackup: true }, undefined], ['replicaof', { method: 'REPLICATION_LINK' as const }, 'NO_RIGHT_TO_REPLICAOF'], ['config|get', {}, 'UNCHECKED_CONFIG'],
     ['client|list', {}, 'UNCHECKED_SENTINEL'], ['client|pause', {}, 'WRITES_NOT_IN_SAFETY_BACKUP'],
   ])('says what is amiss on a target without +%s', async (right, options, finding) => {
     const { sdk } = service;

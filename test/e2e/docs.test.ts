@@ -53,7 +53,7 @@ describe('README.md', () => {
   beforeAll(async () => {
     folder = makeTempDir('reader');
     [service, redis, sample] = await Promise.all([startService(), startRedis(), startRedis()]);
-    await redis.cli('MSET', 'a', '1', 'b', '2', 'c', '3');
+    await redis.cli('MSET', 'a', '1', 'b', '2', 'user:1', '3');
     await service.sdk.instances.register({ name: 'sample', host: sample.host, port: sample.port });
     shell = startReaderShell(folder, { SNAPBACK_URL: service.url, SNAPBACK_KEY: service.key, REDIS_HOST: redis.host, REDIS_PORT: String(redis.port) });
   });
@@ -109,6 +109,7 @@ describe('README.md', () => {
       expect(await redis.cli('MGET', 'a', 'd')).toBe('1\n');
       expect(await redis.cli('SET', 'e', '5')).toBe('OK');
     }],
+    ['plan-some', /"state":"READY","method":"RESTORE_PIPELINE".*"blockers":\[\].*"keys":"1".*"key":"restored:user:1".*"new":"1"/],
     ['policy', /"retentionDays":7,"upcomingRuns":\[(?:\{"plannedAt":"[^"]*T17:\d\d:[^"]*","weekday":"(?:MONDAY|WEDNESDAY|FRIDAY)"\},?){3}\]/],
     ['sdk', /AVAILABLE 4 keys [0-9a-f]{64}\nNEW true/],
   ];

@@ -102,13 +102,13 @@ describe('kinds of instances', () => {
       server: { mode: 'CLUSTER', slots: [{ start: 0, end: 100 }, { start: 200, end: 5_000 }] },
       capabilities: {
         backup: { possible: false, method: null, reason: expect.stringContaining('acceptPartial') as string },
-        restore: { possible: false, methods: [], reason: expect.stringContaining('cluster') as string },
+        restore: { possible: true, methods: ['RESTORE_PIPELINE', 'LOGICAL_COMMANDS'], reason: expect.stringContaining('cluster') as string },
       },
     });
     expect(await refusal(sdk.backups.create({ instanceId: instance.id, name: 'x' }))).toMatchObject({ code: 'ENGINE_UNSUPPORTED', field: ['instanceId'] });
 
     const accepted = await sdk.instances.update({ instanceId: instance.id, acceptPartial: true });
-    expect(accepted).toMatchObject({ acceptPartial: true, capabilities: { backup: { possible: true, reason: expect.stringContaining('slots') as string }, restore: { possible: false } } });
+    expect(accepted).toMatchObject({ acceptPartial: true, capabilities: { backup: { possible: true, reason: expect.stringContaining('slots') as string }, restore: { possible: true } } });
     const { backup, job } = await sdk.backups.create({ instanceId: instance.id, name: 'shard' });
     const coverage = { kind: 'SHARD', slots: [{ start: 0, end: 100 }, { start: 200, end: 5_000 }] };
     expect(backup.coverage).toEqual(coverage);
@@ -145,7 +145,7 @@ describe('kinds of instances', () => {
     await waitFor(async () => (await master.cli('CLIENT', 'LIST')).includes('name=sentinel-'), { message: 'the Sentinel to watch' });
     const [watched] = await sdk.instances.list({ nameContains: 'master' }).toArray({ limit: 1 });
     expect(await sdk.instances.probe(watched?.id ?? '')).toMatchObject({
-      capabilities: { backup: { possible: true, reason: expect.stringContaining('Sentinel') as string }, restore: { possible: false, reason: expect.stringContaining('Sentinel') as string } },
+      capabilities: { backup: { possible: true, reason: expect.stringContaining('Sentinel') as string }, restore: { possible: true, methods: ['RESTORE_PIPELINE', 'LOGICAL_COMMANDS'], reason: expect.stringContaining('Sentinel') as string } },
     });
   });
 

@@ -55,7 +55,7 @@ describe('instances', () => {
         keys: '4', databases: [{ database: 0, keys: '3', expiring: '1' }, { database: 3, keys: '1', expiring: '0' }],
         persistence: { appendOnly: true, saveRules: '900 1 300 10', rdbChecksum: false }, connectedReplicas: 0, slots: [],
       },
-      capabilities: { backup: { possible: true, method: 'REPLICATION', reason: null }, restore: { possible: true, methods: ['REPLICATION_LINK'], reason: null } },
+      capabilities: { backup: { possible: true, method: 'REPLICATION', reason: null }, restore: { possible: true, methods: ['REPLICATION_LINK', 'RESTORE_PIPELINE', 'LOGICAL_COMMANDS'], reason: null } },
       policy: { enabled: true, startTime: '02:00', windowMinutes: 60, timeZone: 'Asia/Shanghai', retentionDays: 7 },
     });
     expect(instance.policy.weekdays).toHaveLength(7);

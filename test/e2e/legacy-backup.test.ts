@@ -40,7 +40,7 @@ describe('backing up servers of versions that only scripts can play', () => {
         engine: 'REDIS', version, runId: server.runId, role: 'MASTER', mode: 'STANDALONE', rdbVersion, keys: String(LEGACY_KEYS), maxMemoryBytes: '0',
         persistence: { appendOnly: false, saveRules: '900 1 300 10 60 10000', rdbChecksum: true }, connectedReplicas: 0, slots: [],
       },
-      capabilities: { backup: { possible: true, method: 'REPLICATION' }, restore: { possible: true, methods: ['REPLICATION_LINK'] } },
+      capabilities: { backup: { possible: true, method: 'REPLICATION' }, restore: { possible: true, methods: ['REPLICATION_LINK', 'RESTORE_PIPELINE', 'LOGICAL_COMMANDS'] } },
     });
     expect(perDatabase(instance.server.databases)).toEqual(LEGACY_COUNTS);
     const rights = Object.fromEntries(instance.server.rights.map(({ command, allowed }) => [command, allowed]));

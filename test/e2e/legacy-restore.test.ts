@@ -119,7 +119,7 @@ describe('restoring into and from servers of versions that only scripts can play
     const target = await start({ version: into, rdb: oldData(RDB[into]) });
     const before = target.digestLike();
     const instance = await register(sdk, target);
-    const plan = await sdk.restores.plan({ backupId: backupOf(from).id, instanceId: instance.id });
+    const plan = await sdk.restores.plan({ backupId: backupOf(from).id, instanceId: instance.id, method: 'REPLICATION_LINK' });
     expect(plan).toMatchObject({ method: null, compatibility: { loads: false, reason: expect.any(String) }, blockers: [{ name: 'CANNOT_LOAD', code: 'VERSION_TOO_OLD' }] });
     await expect(sdk.restores.run({ planId: plan.id, confirmation: instance.name, acceptedWarnings: [] })).rejects.toMatchObject({ code: 'TARGET_BLOCKED' });
     expect(target.slaveofs()).toEqual([]);

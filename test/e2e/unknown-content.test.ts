@@ -83,10 +83,12 @@ describe('content that is unknown', () => {
     const valkey = await startFakeServer({ engine: 'VALKEY', version: '99.0.0' });
     try {
       for (const target of [older, await register(service, 'real', real), await register(service, 'valkey', valkey)]) {
-        const plan = await service.sdk.restores.plan({ backupId: backup.id, instanceId: target.id });
-        expect(plan).toMatchObject({ method: null, compatibility: { loads: false } });
-        expect(plan.blockers.map(({ name }) => name)).toContain('CANNOT_LOAD');
-        await expect(service.sdk.restores.run({ planId: plan.id, confirmation: target.name, acceptedWarnings: plan.warnings.map(({ name }) => name) })).rejects.toMatchObject({ code: 'TARGET_BLOCKED' });
+        for (const [method, blocker] of [['REPLICATION_LINK', /CANNOT_LOAD/], [undefined, /UNKNOWN_CONTENT|NO_RIGHT_TO_RESTORE|TOO_FEW_DATABASES/]] as const) {
+          const plan = await service.sdk.restores.plan({ backupId: backup.id, instanceId: target.id, method });
+          expect(plan).toMatchObject({ method: null, compatibility: { loads: false } });
+          expect(plan.blockers.map(({ name }) => name).join(' ')).toMatch(blocker);
+          await expect(service.sdk.restores.run({ planId: plan.id, confirmation: target.name, acceptedWarnings: plan.warnings.map(({ name }) => name) })).rejects.toMatchObject({ code: 'TARGET_BLOCKED' });
+        }
       }
       // A plan asks with a port that is none whether it might.
       expect(valkey.commands.filter(([name, , port]) => name === 'PSYNC' || (name === 'REPLICAOF' && /^\d+$/.test(port ?? '')))).toEqual([]);

@@ -2,4 +2,4 @@
 /** Version of this package. */
 export const SDK_VERSION = '0.1.0';
 /** SHA-256 of the schema files this package was generated from, in the order of their names. */
-export const SCHEMA_SHA256 = '460834aa7bf8bb5673b8fefa0f1c8175a1175602151ed9adbfc6eb14115394e0';
+export const SCHEMA_SHA256 = '027c8322a1cb23f4e3fd3b0b06db4e4f9e73a9db4a272888e3feff6dd51e47da';

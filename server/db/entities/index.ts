@@ -9,6 +9,7 @@ import { JobEntity } from './job.entity.js';
 import { NoticeEntity } from './notice.entity.js';
 import { PolicyEntity } from './policy.entity.js';
 import { ProjectEntity } from './project.entity.js';
+import { RestoreDetailEntity } from './restore-detail.entity.js';
 import { RestorePlanEntity } from './restore-plan.entity.js';
 import { RestoreEntity } from './restore.entity.js';
 import { ServiceLockEntity } from './service-lock.entity.js';
@@ -19,5 +20,5 @@ import { SyncDelayHoldEntity } from './sync-delay-hold.entity.js';
 
 export const ENTITIES = [
   ApiKeyEntity, BackupEntity, BackupLeaseEntity, IdempotencyKeyEntity, InspectionEntity, InspectionPartEntity, InstanceEntity, JobEntity, JobEventEntity, NoticeEntity, PolicyEntity,
-  ProjectEntity, RestoreEntity, RestorePlanEntity, ServiceLockEntity, ServiceSettingEntity, SlotEntity, SourceSyncEntity, SyncDelayHoldEntity,
+  ProjectEntity, RestoreDetailEntity, RestoreEntity, RestorePlanEntity, ServiceLockEntity, ServiceSettingEntity, SlotEntity, SourceSyncEntity, SyncDelayHoldEntity,
 ];

@@ -1,6 +1,7 @@
 import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
+import { type RestoreMethod } from '../../domain/restore-method.js';
 import { type UndoRecord } from '../../services/ports.js';
-import { type RestoreReportRecord } from '../../services/records.js';
+import { type RestoreRecord, type RestoreReportRecord } from '../../services/records.js';
 import { bigintColumn, richJson } from '../json.js';
 
 @Entity('restores')
@@ -13,9 +14,9 @@ export class RestoreEntity {
   @Column('text') planId!: string;
   @Column('text') backupId!: string;
   @Column('text') instanceId!: string;
-  @Column('text') method!: 'REPLICATION_LINK';
+  @Column('text') method!: RestoreMethod;
   @Column('text', { nullable: true }) safetyBackupId!: string | null;
-  @Column('text') dataNow!: 'OLD' | 'NEW' | 'UNKNOWN';
+  @Column('text') dataNow!: RestoreRecord['dataNow'];
   @Column('bigint', { nullable: true, transformer: bigintColumn }) unsavedWriteBytes!: bigint | null;
   @Column('text', { array: true }) acceptedWarnings!: string[];
   @Column('jsonb', { nullable: true, transformer: richJson }) report!: RestoreReportRecord | null;

@@ -10,7 +10,7 @@ type Kept = { newestGood: boolean; read: boolean };
 /** Whether something reads backup `b`, or a restore, verification or inspection that is still to begin will. */
 export const IS_READ = `(
     EXISTS (SELECT 1 FROM backup_leases l WHERE l.backup_id = b.id AND l.expires_at > clock_timestamp())
-    OR EXISTS (SELECT 1 FROM jobs r WHERE r.backup_id = b.id AND r.kind IN ('RESTORE', 'VERIFY', 'INSPECT') AND r.state <> 'COMPLETED'))`;
+    OR EXISTS (SELECT 1 FROM jobs r WHERE r.backup_id = b.id AND r.kind IN ('RESTORE', 'PLAN', 'VERIFY', 'INSPECT') AND r.state <> 'COMPLETED'))`;
 
 /** `retainedBecause` as the retention rules of `domain/retention.ts` say it, in SQL, for one page of rows at a time. */
 const KEPT_SQL = `

@@ -1,18 +1,32 @@
 import { type EntityManager, In, IsNull, Not, type SelectQueryBuilder } from 'typeorm';
-import { type PlanRepository, type RestoreRepository, type Scope } from '../../services/ports.js';
+import { type PlanRepository, type PlanRow, type RestoreRepository, type Scope } from '../../services/ports.js';
 import { type RestoreFilter, type RestoreRecord } from '../../services/records.js';
 import { RestorePlanEntity } from '../entities/restore-plan.entity.js';
 import { RestoreEntity } from '../entities/restore.entity.js';
 import { fetchPage } from './page.js';
 
+/** Of plans from before 0.2: all of them were for the replication link. */
+const EARLIER = { methodReason: 'There was no other way then.', mayFallBack: false, replacesEverything: true, losses: [] };
+
+const toPlan = ({ plan, keyId, usedAt }: RestorePlanEntity): PlanRow => ({ ...EARLIER, ...plan, keyId, usedAt });
+
 export const createPlanRepository = (manager: EntityManager): PlanRepository => ({
   async get({ projectId }, id) {
     const row = await manager.findOneBy(RestorePlanEntity, { projectId, id });
-    return row ? { ...row.plan, keyId: row.keyId, usedAt: row.usedAt } : null;
+    return row ? toPlan(row) : null;
+  },
+  getMany: async ({ projectId }, ids) => (await manager.findBy(RestorePlanEntity, { projectId, id: In([...ids]) })).map(toPlan),
+  async ofJob({ projectId }, jobId) {
+    const row = await manager.findOneBy(RestorePlanEntity, { projectId, jobId });
+    return row ? toPlan(row) : null;
   },
   async insert({ keyId, usedAt, ...plan }) {
-    const { id, projectId, backupId, instanceId, createdAt, expiresAt } = plan;
-    await manager.insert(RestorePlanEntity, { id, projectId, keyId, backupId, instanceId, plan, createdAt, expiresAt, usedAt });
+    const { id, projectId, backupId, instanceId, jobId, createdAt, expiresAt } = plan;
+    await manager.insert(RestorePlanEntity, { id, projectId, keyId, backupId, instanceId, plan, jobId, createdAt, expiresAt, usedAt });
+  },
+  async fill({ keyId: _keyId, usedAt: _usedAt, ...plan }) {
+    const { id, projectId, expiresAt } = plan;
+    await manager.update(RestorePlanEntity, { projectId, id, usedAt: IsNull() }, { plan, expiresAt });
   },
   async use({ projectId }, id, at) {
     const result = await manager.update(RestorePlanEntity, { projectId, id, usedAt: IsNull() }, { usedAt: at });

@@ -53,7 +53,7 @@ export const lossesFor = (facts: LossFacts, target: TransferTarget, source: Serv
     const counters = hasStreamCounters(target) ? '' : ', how many entries were ever added and read by each group, and the highest deleted ID';
     losses.push({
       name: 'STREAM_METADATA',
-      what: `${server} does not load these streams as they are; their entries, groups, consumers and pending entries are made anew. Left out: when each consumer was last seen and active${counters}.`,
+      what: `${target.commandsOnly === true ? 'Streams are not sent as they are' : `${server} does not load these streams as they are`}; their entries, groups, consumers and pending entries are made anew. Left out: when each consumer was last seen and active${counters}.`,
     });
   }
   losses.push(...moduleLosses(facts, target, source));
@@ -66,7 +66,8 @@ export const lossesFor = (facts: LossFacts, target: TransferTarget, source: Serv
 const moduleLosses = function* (facts: LossFacts, target: TransferTarget, source: ServerVersion | null): Generator<Loss> {
   const lost = facts.rdbTypes.includes(MODULE) ? facts.modules.filter((module) => !takesModule(module, target, source)) : [];
   if (lost.length > 0) {
-    const why = target.modules === undefined ? 'whose modules could not be listed' : 'which lacks the module or has an older one';
+    const why = target.commandsOnly === true ? 'and no command makes them'
+      : target.modules === undefined ? 'whose modules could not be listed' : 'which lacks the module or has an older one';
     yield {
       name: 'MODULES', what: `Data of module types ${lost.join(', ')} is left out: the target is ${ENGINE_NAME[target.engine]} ${target.version}, ${why}.`,
       ...(lost.length === facts.modules.length ? keysOf(facts, 'MODULE') : {}),

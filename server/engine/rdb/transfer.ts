@@ -3,8 +3,13 @@ import { type LossName } from './losses.js';
 import { type RdbMagic } from './summary.js';
 import { compareVersions, hasBundledModules, hasModule, rdbVersionWrittenBy, type LoadFacts, type ServerVersion } from './versions.js';
 
-/** A server that values are sent to. `modules`: names from `MODULE LIST`; absent when they could not be read. */
-export type TransferTarget = ServerVersion & { modules?: readonly string[] | undefined };
+/** A server that values are sent to. */
+export type TransferTarget = ServerVersion & {
+  /** Names from `MODULE LIST`; absent when they could not be read. */
+  modules?: readonly string[] | undefined;
+  /** Nothing is to be sent as a payload. */
+  commandsOnly?: boolean | undefined;
+};
 
 /** How a value gets into a server key by key: as the payload of a RESTORE that ends in `version`, as the commands that make it, or not at all. */
 export type Transfer = { by: 'PAYLOAD'; version: number } | { by: 'COMMANDS' } | { by: 'LOSS'; loss: LossName };
@@ -40,7 +45,7 @@ export const hasStreamCounters = (target: ServerVersion): boolean => target.engi
 
 /** Whether a server takes a value of that module data type, written by `source`, without ending itself over it. */
 export const takesModule = (module: string, target: TransferTarget, source: ServerVersion | null): boolean => {
-  if (!hasModule(module, target.modules)) return false;
+  if (target.commandsOnly === true || !hasModule(module, target.modules)) return false;
   if (!hasBundledModules({ modules: [module] }, source)) return true;
   return source !== null && source.engine === target.engine && compareVersions(target.version, source.version) >= 0;
 };
@@ -58,7 +63,7 @@ export const transferOf = (rdbType: number, magic: RdbMagic, target: TransferTar
   const payload: Transfer = { by: 'PAYLOAD', version: rdbVersionWrittenBy(target.engine, target.version).version };
   const loads = reaches(target, since[target.engine]) && reaches(target, RESTORE_SINCE);
   if (rdbType === MODULE) return loads && module !== undefined && takesModule(module, target, source) ? payload : { by: 'LOSS', loss: 'MODULES' };
-  if (loads) return payload;
+  if (loads && target.commandsOnly !== true) return payload;
   return STREAMS.has(rdbType) && !hasStreams(target) ? { by: 'LOSS', loss: 'STREAMS' } : { by: 'COMMANDS' };
 };
 

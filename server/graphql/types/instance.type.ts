@@ -1,5 +1,6 @@
 import { Field, Int } from 'type-graphql';
 import { type CaptureMethod } from '../../domain/backup.js';
+import { type RestoreMethod } from '../../domain/restore-method.js';
 import { type HostPort, type SourcePreference } from '../../domain/source.js';
 import { type CapabilitiesRecord, type InstanceRecord, type InstanceTlsRecord, type ServerFactsRecord } from '../../services/records.js';
 import { connectionOf } from '../connection.js';
@@ -19,7 +20,7 @@ export class BackupCapability {
 @Plain()
 export class RestoreCapability {
   @Field(() => Boolean) possible!: boolean;
-  @Field(() => [RestoreMethodEnum]) methods!: readonly 'REPLICATION_LINK'[];
+  @Field(() => [RestoreMethodEnum]) methods!: readonly RestoreMethod[];
   @Field(() => String, { nullable: true }) reason!: string | null;
 }
 

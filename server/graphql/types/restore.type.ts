@@ -1,8 +1,9 @@
 import { Field, Int } from 'type-graphql';
 import { type DatabaseCount, type Engine } from '../../domain/backup.js';
 import { type ErrorCode } from '../../domain/errors.js';
+import { type RestoreMethod } from '../../domain/restore-method.js';
 import {
-  type BlockerRecord, type JobRecord, type RestorePlanRecord, type RestoreRecord, type RestoreReportRecord, type WarningRecord,
+  type BlockerRecord, type JobRecord, type LossRecord, type RestoredKeysRecord, type RestorePlanRecord, type RestoreRecord, type RestoreReportRecord, type WarningRecord,
 } from '../../services/records.js';
 import { connectionOf } from '../connection.js';
 import { DataNowEnum, EngineEnum, ErrorCodeEnum, RestoreMethodEnum, RestorePlanStateEnum } from '../enums.js';
@@ -41,10 +42,22 @@ export class RestoreMemory {
   @Field(() => BigIntScalar, { nullable: true }) estimatedBytes!: bigint | null;
 }
 
+@Plain()
+export class RestoreLoss implements LossRecord {
+  @Field(() => String) name!: string;
+  @Field(() => String) message!: string;
+  @Field(() => BigIntScalar, { nullable: true }) keys!: bigint | null;
+  @Field(() => Boolean) accepted!: boolean;
+}
+
 @PlainNode()
 export class RestorePlan extends Node implements Omit<RestorePlanRecord, 'projectId' | 'backupId' | 'instanceId' | 'jobId'> {
   @Field(() => RestorePlanStateEnum) state!: RestorePlanRecord['state'];
-  @Field(() => RestoreMethodEnum, { nullable: true }) method!: 'REPLICATION_LINK' | null;
+  @Field(() => RestoreMethodEnum, { nullable: true }) method!: RestoreMethod | null;
+  @Field(() => String) methodReason!: string;
+  @Field(() => Boolean) mayFallBack!: boolean;
+  @Field(() => Boolean) replacesEverything!: boolean;
+  @Field(() => [RestoreLoss]) losses!: readonly LossRecord[];
   @Field(() => Boolean) safetyBackup!: boolean;
   @Field(() => Boolean) pauseWrites!: boolean;
   @Field(() => EngineEnum) targetEngine!: Engine;
@@ -62,6 +75,26 @@ export class RestorePlan extends Node implements Omit<RestorePlanRecord, 'projec
 }
 
 @Plain()
+export class LostContent {
+  @Field(() => String) name!: string;
+  @Field(() => BigIntScalar) count!: bigint;
+}
+
+@Plain()
+export class RestoredKeys implements RestoredKeysRecord {
+  @Field(() => BigIntScalar) restored!: bigint;
+  @Field(() => BigIntScalar) replaced!: bigint;
+  @Field(() => BigIntScalar) skipped!: bigint;
+  @Field(() => BigIntScalar) expired!: bigint;
+  @Field(() => BigIntScalar) failed!: bigint;
+  @Field(() => BigIntScalar) uncertain!: bigint;
+  @Field(() => [LostContent]) lost!: RestoredKeysRecord['lost'];
+  @Field(() => Int) functions!: number;
+  @Field(() => [Int]) flushed!: readonly number[];
+  @Field(() => Int) reconnects!: number;
+}
+
+@Plain()
 export class RestoreReport implements RestoreReportRecord {
   @Field(() => [DatabaseKeys]) keysBefore!: readonly DatabaseCount[];
   @Field(() => [DatabaseKeys], { nullable: true }) keysAfter!: readonly DatabaseCount[] | null;
@@ -70,6 +103,7 @@ export class RestoreReport implements RestoreReportRecord {
   @Field(() => Boolean) promoted!: boolean;
   @Field(() => Boolean) bgsaveSuggested!: boolean;
   @Field(() => [String]) notices!: readonly string[];
+  @Field(() => RestoredKeys, { nullable: true }) keys?: RestoredKeysRecord | null;
 }
 
 /** What links to other objects has resolvers; what the contract does not show has nothing. */
@@ -77,8 +111,8 @@ type Unshown = 'projectId' | 'planId' | 'backupId' | 'instanceId' | 'safetyBacku
 
 @PlainNode()
 export class Restore extends Node implements Omit<RestoreRecord, Unshown> {
-  @Field(() => RestoreMethodEnum) method!: 'REPLICATION_LINK';
-  @Field(() => DataNowEnum) dataNow!: 'OLD' | 'NEW' | 'UNKNOWN';
+  @Field(() => RestoreMethodEnum) method!: RestoreMethod;
+  @Field(() => DataNowEnum) dataNow!: RestoreRecord['dataNow'];
   @Field(() => BigIntScalar, { nullable: true }) unsavedWriteBytes!: bigint | null;
   @Field(() => RestoreReport, { nullable: true }) report!: RestoreReportRecord | null;
   @Field(() => DateTime) createdAt!: Date;

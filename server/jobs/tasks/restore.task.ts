@@ -1,8 +1,10 @@
 import { DomainError, type DomainErrorOptions, type ErrorCode } from '../../domain/errors.js';
 import { openArchive, removeArchive } from '../../engine/archive/archive.js';
-import { RestoreFailure, runRestore, settleRestore, type RestoreReport, type UndoRecorder } from '../../engine/restore.js';
+import { neverLinked, RestoreFailure, runRestore, settleRestore, type UndoRecorder } from '../../engine/restore.js';
+import { PipelineFailure, runPipelineRestore } from '../../engine/restore-pipeline.js';
 import { archiveSource } from '../../engine/target/archive-source.js';
 import { type LinkPlace } from '../../engine/target/check.js';
+import { type RdbSource } from '../../engine/target/source.js';
 import { archiveOf } from '../../services/archive-ref.js';
 import { coverageOf } from '../../services/backup-start.js';
 import { noteDamage, readNotingDamage } from '../../services/damage.js';
@@ -10,24 +12,20 @@ import { openEndpoint } from '../../services/endpoint.js';
 import { type BackupChange, type Ids, type PlanRow, type Repositories, type RestoreChange } from '../../services/ports.js';
 import { startReading } from '../../services/reading.js';
 import { type RestoreRecord } from '../../services/records.js';
+import { restoreDetails } from '../../services/restore-details.js';
 import { type Finish, type Task, type TaskContext } from '../task.js';
 import { endedBackup } from './backup.task.js';
+import { reportedKeys, reportedLink } from './restore-report.js';
 import { meetServer, sealedEarlier, takeBackup, type Met, type TakeBackupDeps } from './take-backup.js';
 
 export interface RestoreTaskDeps extends TakeBackupDeps {
   ids: Ids;
   link: LinkPlace;
+  /** How long a target has to connect back, in ms. */
+  linkMs: number;
   /** Told how much of an RDB was sent to a target, also by a restore that failed, in bytes. */
   sent?: ((bytes: number) => void) | undefined;
 }
-
-const reported = (report: RestoreReport, at: Date): RestoreChange => {
-  const { dataNow, unsavedWriteBytes, keysBefore, keysAfter, bytesSent, loadMs, promoted, bgsaveSuggested, notices } = report;
-  return {
-    dataNow, unsavedWriteBytes, completedAt: at, undoRecord: null,
-    report: { keysBefore, keysAfter, bytesSent, loadMs: loadMs === null ? null : Math.round(loadMs), promoted, bgsaveSuggested, notices },
-  };
-};
 
 /** How an interrupted restore ends: what was found at the target, and what becomes of its safety backup. */
 class RestoreSettled extends DomainError {
@@ -37,7 +35,19 @@ class RestoreSettled extends DomainError {
   }
 }
 
+/** What a restore is carried out with. */
+interface Way {
+  restore: RestoreRecord;
+  plan: PlanRow;
+  met: Met;
+  source: RdbSource;
+  /** When the backup was taken. */
+  takenAt: Date;
+  signal: AbortSignal;
+}
+
 export const createRestoreTask = (deps: RestoreTaskDeps): Task => {
+  const details = restoreDetails(deps.vault);
   const { db, backupDeps } = deps;
   const { clock, log, store, keys, dial, threads } = backupDeps;
 
@@ -111,22 +121,11 @@ export const createRestoreTask = (deps: RestoreTaskDeps): Task => {
           read: (range) => readNotingDamage({ db, log }, job, restore.backupId, archive.read(range)),
           release: (piece) => archive.release(piece),
         };
-        const report = await runRestore(
-          {
-            endpoint: met.endpoint, runId: plan.targetRunId, version: plan.targetVersion, pauseWrites: plan.pauseWrites,
-            acceptedWarnings: restore.acceptedWarnings, link: deps.link,
-          },
-          {
-            dial, log, clock, source: archiveSource(watched), recorder: recorder(context, restore.id), assertOwned: () => context.assertOwned(),
-            safetyBackup: plan.safetyBackup ? safetyBackup(context, met, restore) : undefined,
-          },
-          AbortSignal.any([context.signal, reading.lost]), context.onProgress,
-        ).catch((error: unknown) => {
-          if (error instanceof RestoreFailure) deps.sent?.(Number(error.report.bytesSent));
+        const way: Way = { restore, plan, met, source: archiveSource(watched), takenAt: archive.manifest.startedAt, signal: AbortSignal.any([context.signal, reading.lost]) };
+        return await byEitherWay(context, way).catch((error: unknown) => {
+          if (error instanceof RestoreFailure || error instanceof PipelineFailure) deps.sent?.(Number(error.report.bytesSent));
           throw error;
         });
-        deps.sent?.(Number(report.bytesSent));
-        return async (tx) => tx.restores.change(job, restore.id, reported(report, clock.now()));
       } finally {
         await archive.close();
       }
@@ -135,11 +134,65 @@ export const createRestoreTask = (deps: RestoreTaskDeps): Task => {
     }
   };
 
+  /** The link, and after it, where that was agreed to, key by key: the target has not been touched then, and its safety backup is there. */
+  const byEitherWay = async (context: TaskContext, way: Way): Promise<Finish> => {
+    const { restore, plan } = way;
+    if (plan.method !== 'REPLICATION_LINK') return byKeys(context, way, { withSafetyBackup: plan.safetyBackup });
+    try {
+      return await byLink(context, way);
+    } catch (error) {
+      if (!plan.mayFallBack || !neverLinked(error) || way.signal.aborted) throw error;
+      await context.write((tx) => tx.restores.change(context.job, restore.id, { method: 'RESTORE_PIPELINE', undoRecord: null }));
+      context.onProgress({ kind: 'notice', code: 'GOING_KEY_BY_KEY', message: 'The target cannot connect back to this service; the restore goes on key by key.' });
+      return byKeys(context, way, { withSafetyBackup: false });
+    }
+  };
+
+  const byLink = async (context: TaskContext, { restore, plan, met, source, signal }: Way): Promise<Finish> => {
+    const report = await runRestore(
+      {
+        endpoint: met.endpoint, runId: plan.targetRunId, version: plan.targetVersion, pauseWrites: plan.pauseWrites,
+        acceptedWarnings: restore.acceptedWarnings, link: deps.link, times: { linkMs: deps.linkMs },
+      },
+      {
+        dial, log, clock, source, recorder: recorder(context, restore.id), assertOwned: () => context.assertOwned(),
+        safetyBackup: plan.safetyBackup ? safetyBackup(context, met, restore) : undefined,
+      },
+      signal, context.onProgress,
+    );
+    deps.sent?.(Number(report.bytesSent));
+    return async (tx) => tx.restores.change(context.job, restore.id, reportedLink(report, clock.now()));
+  };
+
+  const byKeys = async (context: TaskContext, { restore, plan, met, source, takenAt, signal }: Way, { withSafetyBackup }: { withSafetyBackup: boolean }): Promise<Finish> => {
+    const { job } = context;
+    const sealed = await db.read.restoreDetails.get(job, plan.id);
+    if (!sealed) throw new DomainError('NOT_FOUND', `What plan ${plan.id} is to restore is gone.`);
+    const { options } = details.openPlan({ projectId: job.projectId, ownerId: plan.id }, sealed);
+    const report = await runPipelineRestore(
+      { endpoint: met.endpoint, options, takenAt, runId: plan.targetRunId, version: plan.targetVersion, acceptedWarnings: restore.acceptedWarnings },
+      {
+        dial, log, source, assertOwned: () => context.assertOwned(),
+        safetyBackup: withSafetyBackup ? safetyBackup(context, met, restore) : undefined,
+        // Whoever finds this restore abandoned has to take the target for a mix.
+        beforeFirstWrite: () => context.write((tx) => tx.restores.change(job, restore.id, { dataNow: 'MIXED' })),
+      },
+      signal, context.onProgress,
+    );
+    deps.sent?.(Number(report.bytesSent));
+    return async (tx) => tx.restores.change(job, restore.id, reportedKeys(report, clock.now()));
+  };
+
   /** A restore is never repeated: what an interrupted run left behind is brought in order, and told. */
   const settle = async (context: TaskContext, restore: RestoreRecord): Promise<never> => {
     const { job } = context;
     const record = await db.read.restores.undoRecord(job, restore.id);
     context.onProgress({ kind: 'phase', phase: 'FINALIZING' });
+    if (!record && restore.dataNow === 'MIXED') {
+      throw new RestoreSettled({}, await leftSafetyBackup(context, restore), 'INTERRUPTED', 'The restore was cut off while it wrote keys: the target holds some of the backup\'s beside what it held before.', {
+        hint: 'Make a new plan and restore again, or undo it with the safety backup (`restore.undo`). Keys that begin with "snapback:restoring:" there are parts of a large value, and can be deleted.',
+      });
+    }
     if (!record) {
       throw new RestoreSettled({}, await leftSafetyBackup(context, restore), 'INTERRUPTED', 'The restore was cut off before it touched the target; its old data is untouched.', {
         hint: 'Make a new plan and restore again.', retryable: true,
@@ -187,7 +240,14 @@ export const createRestoreTask = (deps: RestoreTaskDeps): Task => {
 
   /** What the restore's row says after a failure. Where a target was touched and nobody could look at it, nobody knows. */
   const afterFailure = async (tx: Repositories, job: TaskContext['job'], restoreId: string, error: DomainError, at: Date): Promise<RestoreChange> => {
-    if (error instanceof RestoreFailure) return { ...reported(error.report, at), ...(error.report.promoted ? {} : { undoRecord: undefined }) };
+    if (error instanceof PipelineFailure) {
+      if (error.report.failures.length > 0) {
+        const sealed = details.sealFailures({ projectId: job.projectId, ownerId: restoreId }, error.report.failures);
+        await tx.restoreDetails.put(job, { ownerId: restoreId, sealed, at });
+      }
+      return reportedKeys(error.report, at);
+    }
+    if (error instanceof RestoreFailure) return { ...reportedLink(error.report, at), ...(error.report.promoted ? {} : { undoRecord: undefined }) };
     if (error instanceof RestoreSettled) return { ...error.change, completedAt: at };
     return { completedAt: at, ...((await tx.restores.undoRecord(job, restoreId)) ? { dataNow: 'UNKNOWN' } : {}) };
   };

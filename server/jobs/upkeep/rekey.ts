@@ -1,7 +1,8 @@
 import { secretPlace } from '../../services/endpoint.js';
 import { inspectionPlace } from '../../services/inspection-parts.js';
 import { retiringKeys } from '../../services/master-key-use.js';
-import { type Repositories, type SecretPlace, type Vault } from '../../services/ports.js';
+import { type Repositories, type RestoreDetail, type SecretPlace, type Vault } from '../../services/ports.js';
+import { restoreDetailPlace } from '../../services/restore-details.js';
 import { type UpkeepContext } from './context.js';
 
 /** Rows that hold something sealed. */
@@ -54,6 +55,14 @@ const inspections = ({ db }: UpkeepContext): SealedRows<Awaited<ReturnType<Repos
   replace: (tx, row, sealed) => tx.inspections.reseal(row, sealed),
 });
 
+const restores = ({ db }: UpkeepContext): SealedRows<RestoreDetail> => ({
+  what: 'What a restore tells of keys',
+  next: (keyId, after) => db.read.restoreDetails.notUnder(keyId, after?.ownerId ?? '', 50),
+  placeOf: restoreDetailPlace,
+  sealedIn: (row) => row.sealed,
+  replace: (tx, row, sealed) => tx.restoreDetails.reseal(row, sealed),
+});
+
 /**
  * Puts everything that is sealed under another master key under the current one; no data is read or written for that, but the small wrapped
  * keys. Only where this process's current key is the database's: during a roll-out nodes may differ. When nothing is left, says so.
@@ -62,7 +71,7 @@ const inspections = ({ db }: UpkeepContext): SealedRows<Awaited<ReturnType<Repos
 export const rekey = async (vault: Vault, archiveIds: readonly string[], ctx: UpkeepContext): Promise<number> => {
   const { db, lock, log, signal, archives } = ctx;
   if ((await db.read.settings.get('master-key-id')) !== vault.keyId) return 0;
-  let left = (await reseal(secrets(ctx), vault, ctx)) + (await reseal(inspections(ctx), vault, ctx));
+  let left = (await reseal(secrets(ctx), vault, ctx)) + (await reseal(inspections(ctx), vault, ctx)) + (await reseal(restores(ctx), vault, ctx));
   let changed = 0;
   for (const backupId of archiveIds) {
     if (signal.aborted) return changed;

@@ -78,7 +78,7 @@ it('refuses several databases, with a reason, and takes one that is mapped', asy
   const { failure } = await pipelineInto(nodes[0]!, lentSource(rdb));
   expect(failure).toMatchObject({ code: 'TARGET_BLOCKED', details: { blockers: 'MULTI_DATABASE_INTO_CLUSTER', dataNow: 'OLD' } });
   expect((await inspectInto(nodes[0]!, lentSource(rdb))).blockers.map(({ name }) => name)).toEqual(['MULTI_DATABASE_INTO_CLUSTER']);
-  expect((await pipelineInto(nodes[0]!, lentSource(rdb), { selection: { databases: [4] }, databaseMap: [{ from: 4, to: 0 }], flushFirst: true })).report.restored).toBe(2n);
+  expect((await pipelineInto(nodes[0]!, lentSource(rdb), { selection: { databases: [4] }, databaseMap: [{ from: 4, to: 0 }], flush: 'WRITTEN' })).report.restored).toBe(2n);
   expect(await keysOfAll()).toEqual(['b', 'c']);
 });
 

@@ -168,7 +168,7 @@ describe('an end by ourselves', () => {
     await target.cli('SET', 'mine', '1');
     const damaged = { ...rdb, bytes: Buffer.from(rdb.bytes) };
     damaged.bytes[rdb.bytes.length - 100]! ^= 1;
-    expect((await pipelineInto(target, lentSource(damaged), { flushFirst: true })).failure?.code).toBe('CORRUPT');
+    expect((await pipelineInto(target, lentSource(damaged), { flush: 'WRITTEN' })).failure?.code).toBe('CORRUPT');
     const gone = new Error('gone');
     const order: string[] = [];
     for (const deps of [
@@ -176,7 +176,7 @@ describe('an end by ourselves', () => {
       { safetyBackup: () => Promise.reject(gone) },
       { beforeFirstWrite: () => Promise.reject(gone), safetyBackup: () => Promise.resolve(order.push('safety')) },
     ]) {
-      const { report, failure } = await pipelineInto(target, lentSource(rdb), { flushFirst: true, deps });
+      const { report, failure } = await pipelineInto(target, lentSource(rdb), { flush: 'WRITTEN', deps });
       expect([failure?.cause, report.dataNow]).toEqual([gone, 'OLD']);
     }
     expect(order).toEqual(['safety']);

@@ -5,7 +5,7 @@ import { startProxy, type Proxy } from '../../kit/proxy.js';
 import { startRedis, type RedisServer } from '../../kit/redis.js';
 import { repeatableBytes } from '../../kit/seed-bytes.js';
 import { endpointOf, takeRdb, type Rdb } from '../restore/harness.js';
-import { lentSource, pipelineInto } from './harness.js';
+import { inspectInto, lentSource, pipelineInto } from './harness.js';
 
 /** Values that are too large to be kept until they have been answered. */
 const COLLECTIONS = ['list', 'set', 'hash'];
@@ -60,7 +60,7 @@ it('go in pieces where the target takes no argument so long, each under its name
   await target.cli('CONFIG', 'SET', 'proto-max-bulk-len', '1mb');
   const { failure } = await pipelineInto(target, lentSource(rdb));
   expect(failure).toMatchObject({ code: 'LIMIT_EXCEEDED', details: { blockers: 'VALUE_TOO_LARGE', dataNow: 'OLD' } });
-  expect(failure?.message).toContain('blob');
+  expect((await inspectInto(target, lentSource(rdb))).problems).toMatchObject([{ kind: 'VALUE_TOO_LARGE', key: 'blob' }]);
   const selection = { types: ['LIST', 'SET', 'HASH'] as const };
   for (const [onConflict, counts] of [['REPLACE', { restored: 3n, replaced: 0n }], ['REPLACE', { restored: 3n, replaced: 3n }], ['SKIP', { restored: 0n, skipped: 3n }]] as const) {
     const { report, failure: none } = await pipelineInto(target, lentSource(rdb), { selection, onConflict });

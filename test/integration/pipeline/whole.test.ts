@@ -4,7 +4,7 @@ import { seedEncodings } from '../../kit/encodings.js';
 import { fillBytes } from '../../kit/fill.js';
 import { RdbBuilder } from '../../kit/rdb-builder.js';
 import { startRedis, type RedisServer } from '../../kit/redis.js';
-import { rdbOf, takeRdb, type Rdb } from '../restore/harness.js';
+import { endpointOf, rdbOf, takeRdb, type Rdb } from '../restore/harness.js';
 import { inspectInto, lentSource, pipelineInto } from './harness.js';
 
 let source: RedisServer;
@@ -67,8 +67,8 @@ describe('a whole restore by pipeline', () => {
     const before = await ownDigest(target);
     const { report, failure } = await pipelineInto(target, lentSource(rdb), { onConflict: 'FAIL' });
     expect(failure).toMatchObject({ code: 'CONFLICT', details: { keys: 1, dataNow: 'OLD' } });
-    expect(failure?.message).toContain('hash:one:0:0');
-    expect(report).toMatchObject({ dataNow: 'OLD', restored: 0n, functions: 0 });
+    expect(failure?.message).not.toContain('hash:one:0:0');
+    expect(report).toMatchObject({ dataNow: 'OLD', restored: 0n, functions: 0, failures: [{ key: 'hash:one:0:0' }] });
     expect(await ownDigest(target)).toBe(before);
     await target.cli('FUNCTION', 'LOAD', "#!lua name=snapback_one\nredis.register_function('x', function() return 1 end)");
     await target.cli('DEL', 'hash:one:0:0');
@@ -80,11 +80,34 @@ describe('a whole restore by pipeline', () => {
   it('empties the databases that it writes first, and no others', async () => {
     await target.cli('SET', 'stranger', '1');
     await target.cli('-n', '9', 'SET', 'stays', '1');
-    const { report } = await pipelineInto(target, lentSource(rdb), { flushFirst: true });
+    const { report } = await pipelineInto(target, lentSource(rdb), { flush: 'WRITTEN' });
     expect(report).toMatchObject({ dataNow: 'NEW', flushed: rdb.facts.summary.databases.map(({ database }) => database), replaced: 0n });
     expect(await target.cli('-n', '9', 'GET', 'stays')).toBe('1');
     expect(await target.cli('EXISTS', 'stranger')).toBe('0');
     await target.cli('-n', '9', 'FLUSHDB');
+    expect(await ownDigest(target)).toBe(wanted);
+  });
+
+  it('empties everything first, functions too', async () => {
+    await target.cli('-n', '9', 'SET', 'stranger', '1');
+    await target.cli('FUNCTION', 'LOAD', "#!lua name=stranger\nredis.register_function('stranger', function() return 1 end)");
+    const { report } = await pipelineInto(target, lentSource(rdb), { flush: 'EVERYTHING' });
+    expect(report).toMatchObject({ dataNow: 'NEW', flushed: [9], functions: 2, replaced: 0n });
+    expect(await ownDigest(target)).toBe(wanted);
+    expect(await target.cli('FUNCTION', 'LIST')).not.toContain('stranger');
+  });
+
+  it('goes by ordinary commands alone, as a user who may not RESTORE', async () => {
+    await target.cli('ACL', 'SETUSER', 'writer', 'on', '>secret', '~*', '&*', '+@all', '-restore', '-restore-asking');
+    const endpoint = { ...endpointOf(target), username: 'writer', password: 'secret' };
+    expect((await inspectInto(target, lentSource(rdb), { endpoint })).blockers).toMatchObject([{ name: 'NO_RIGHT_TO_RESTORE' }]);
+    const found = await inspectInto(target, lentSource(rdb), { endpoint, commandsOnly: true });
+    expect(found.blockers).toEqual([]);
+    expect(found.losses.map(({ name }) => name)).toEqual(['STREAM_METADATA']);
+    expect(found.selected.byCommands).toBe(found.selected.keys);
+    const { report, failure } = await pipelineInto(target, lentSource(rdb), { endpoint, commandsOnly: true, acceptedLosses: ['STREAM_METADATA'] });
+    expect(failure).toBeUndefined();
+    expect(report).toMatchObject({ dataNow: 'NEW', restored: rdb.facts.summary.keys, failed: 0n });
     expect(await ownDigest(target)).toBe(wanted);
   });
 });

@@ -54,7 +54,7 @@ describe('what a probe finds', () => {
     expect(report.usedMemoryBytes).toBeGreaterThan(100_000n);
     expect(report.rights.every((right) => right.allowed === true)).toBe(true);
     expect(capabilities(report, open, whole)).toEqual({
-      backup: { possible: true, method: 'REPLICATION', reason: null }, restore: { possible: true, methods: ['REPLICATION_LINK'], reason: null },
+      backup: { possible: true, method: 'REPLICATION', reason: null }, restore: { possible: true, methods: ['REPLICATION_LINK', 'RESTORE_PIPELINE', 'LOGICAL_COMMANDS'], reason: null },
     });
   });
 
@@ -77,8 +77,8 @@ describe('what a probe finds', () => {
   test('of a node of a cluster', async () => {
     const report = await look(at(await start({ cluster: { slots: [[0, 100], [16_383, 16_383]] } })));
     expect(report).toMatchObject({ mode: 'CLUSTER', slots: [{ start: 0, end: 100 }, { start: 16_383, end: 16_383 }] });
-    expect(capabilities(report, open, whole)).toMatchObject({ backup: { possible: false, method: null }, restore: { possible: false } });
-    expect(capabilities(report, open, { acceptPartial: true })).toMatchObject({ backup: { possible: true, method: 'REPLICATION' }, restore: { possible: false } });
+    expect(capabilities(report, open, whole)).toMatchObject({ backup: { possible: false, method: null }, restore: { possible: true, methods: ['RESTORE_PIPELINE', 'LOGICAL_COMMANDS'] } });
+    expect(capabilities(report, open, { acceptPartial: true })).toMatchObject({ backup: { possible: true, method: 'REPLICATION' }, restore: { possible: true } });
   });
 
   test('of a Sentinel, and of a master that it watches', async () => {
@@ -90,7 +90,7 @@ describe('what a probe finds', () => {
       expect(report.sentinelWatched).toBe(true);
       return report;
     });
-    expect(capabilities(watched, open, whole)).toMatchObject({ backup: { possible: true, reason: expect.stringContaining('Sentinel') }, restore: { possible: false } });
+    expect(capabilities(watched, open, whole)).toMatchObject({ backup: { possible: true, reason: expect.stringContaining('Sentinel') }, restore: { possible: true, methods: ['RESTORE_PIPELINE', 'LOGICAL_COMMANDS'] } });
     const report = await look(at(sentinel));
     expect(report.mode).toBe('SENTINEL');
     expect(capabilities(report, open, whole)).toMatchObject({ backup: { possible: false }, restore: { possible: false } });
@@ -132,10 +132,10 @@ describe('rights', () => {
     expect(seen).toMatchObject({ ping: true, info: true, psync: true, replconf: false, replicaof: false, 'client|list': true, 'client|pause': false, 'config|get': true, 'config|set': false });
   });
 
-  test('missing ones make a backup or a restore impossible', async () => {
+  test('missing ones make a backup impossible, or leave a restore one way less', async () => {
     const server = await start({ acl: ['someone on >pw ~* +@all -psync -dump -replicaof -slaveof'] });
     const found = capabilities(await look(at(server, { username: 'someone', password: 'pw' })), open, whole);
-    expect(found).toMatchObject({ backup: { possible: false, method: null, reason: expect.stringContaining('+psync') }, restore: { possible: false, reason: expect.stringContaining('+replicaof') } });
+    expect(found).toMatchObject({ backup: { possible: false, method: null, reason: expect.stringContaining('+psync') }, restore: { possible: true, methods: ['RESTORE_PIPELINE', 'LOGICAL_COMMANDS'], reason: expect.stringContaining('+replicaof') } });
   });
 
   test('before 6.0 there are none to lack, but commands may be missing', async () => {

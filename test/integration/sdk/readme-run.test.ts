@@ -13,7 +13,7 @@ beforeAll(async () => {
   redis = await startRedis();
   service = await startService();
   backupFile = join(service.dataDir, 'download.rdb');
-  await redis.cli('MSET', 'a', '1', 'b', '2');
+  await redis.cli('MSET', 'a', '1', 'b', '2', 'user:1', '3');
 });
 afterAll(async () => {
   vi.unstubAllEnvs();
@@ -48,10 +48,11 @@ const EXPECTED: [name: string, said: RegExp][] = [
   ['backup', /^AVAILABLE \d+ STRUCTURE_AND_CHECKSUM$/m],
   ['download', /^\d+ [0-9a-f]{64}$/],
   ['verify', /^before the migration PASSED \d{4}-\d\d-\d\dT/],
-  ['inspect', /^\* has 1 keys of \d+ bytes\na: STRING of \d+ bytes\na stays$/],
+  ['inspect', /^user:\* has 1 keys of \d+ bytes\n\* has 1 keys of \d+ bytes\nuser:1: STRING of \d+ bytes\na: STRING of \d+ bytes\n(?:a stays\nuser:1 stays|user:1 stays\na stays)$/],
   ['freshness', /^$/],
   ['policy', /^\d{4}-\d\d-\d\dT/],
   ['restore', /^NEW undo with bak_/m],
+  ['restore-some', /^1 keys, for example restored:user:1 .*\n1 restored 0 skipped\nReplaces everything/],
   ['feed', /^$/],
   ['errors', /^user_input NOT_FOUND /],
   ['own-document', /orders-cache/],

@@ -17,7 +17,7 @@ const mistakesOf = (env: Record<string, string>): readonly string[] => {
 const WRONG: Readonly<Record<string, string>> = {
   HOST: 'http://127.0.0.1', PORT: '65536', PUBLIC_URL: 'ftp://example.com', DATABASE_URL: 'mysql://user:canary-1@host/db', MONGODB_URL: 'http://user:canary-2@host/db',
   STORE_URL: 's3://key:canary-3@bucket', MASTER_KEY: 'canary-4', DEFAULT_TIME_ZONE: 'Mars/Olympus', CONCURRENT_JOBS: '0', DISABLED_ENGINES: 'redis four',
-  REPLICATION_ADVERTISE_HOST: 'host:6379', REPLICATION_PORTS: '7009-7000', REPLICATION_PEER_CIDRS: '10.0.0.0/33', REPLICATION_TLS_CERT: '-----BEGIN CERTIFICATE-----', REPLICATION_TLS_KEY: '-----BEGIN PRIVATE KEY-----canary-10', REPLICATION_TLS_CA: '-----BEGIN CERTIFICATE-----',
+  REPLICATION_ADVERTISE_HOST: 'host:6379', REPLICATION_PORTS: '7009-7000', REPLICATION_PEER_CIDRS: '10.0.0.0/33', REPLICATION_LINK_SECONDS: '0.5', REPLICATION_TLS_CERT: '-----BEGIN CERTIFICATE-----', REPLICATION_TLS_KEY: '-----BEGIN PRIVATE KEY-----canary-10', REPLICATION_TLS_CA: '-----BEGIN CERTIFICATE-----',
   ALLOWED_ORIGINS: 'https://example.com/', INTROSPECTION: 'perhaps', SAMPLE_REDIS: '2',
   LOG_LEVEL: 'loud', LOG_FORMAT: 'xml', LEASE_SECONDS: '0.5', LEASE_RENEW_SECONDS: '0.0001', LEASE_COLLECT_SECONDS: 'often', CONCURRENT_JOBS_TOTAL: '0', ROLE: 'boss', CATCH_UP_MINUTES: '1.5', NET_SECONDS: '61', DRAIN_SECONDS: '-1', MAX_BACKUP_GIB: 'all', MAX_BACKUP_MINUTES: '', SOURCE_IDLE_SECONDS: '1e9', SCAN_KEYS_PER_SECOND: '0', SOURCE_SYNCS: '0', SOURCE_FAILED_SYNCS: 'none', SOURCE_SYNC_MINUTES: '1441',
   WEBHOOK_URL: 'ftp://canary-5.example', WEBHOOK_SECRET: 'canary-6',
@@ -31,7 +31,7 @@ describe('the configuration', () => {
     expect(config).toMatchObject({
       host: '127.0.0.1', port: 4000, publicUrl: null, dataDir: resolve('data'), databaseUrl: null, mongodbUrl: null, store: { kind: 'FILE_SYSTEM', root: resolve('data/store') }, s3Credentials: null,
       compression: 'lz4', masterKey: null, masterKeyFile: resolve('data/master.key'), defaultTimeZone: 'UTC', disabledEngines: [], allowedOrigins: [], introspection: true,
-      sampleRedis: true, replication: { advertiseHost: null, ports: null, peerCidrs: [], tls: null },
+      sampleRedis: true, replication: { advertiseHost: null, ports: null, peerCidrs: [], linkMs: 30_000, tls: null },
     });
     expect(readConfig(Object.fromEntries(Object.keys(WRONG).map((name) => [name, ' '])))).toEqual(config);
     expect(config.lease.renewMs * 3).toBeLessThan(config.lease.lifeMs);

@@ -21,13 +21,13 @@ describe('options of a restore', () => {
       selection: { patterns: ['a*'], databases: [3, 4] }, databaseMap: [{ from: 3, to: 0 }], keyPrefix: { replace: 'a', by: '' }, ttl: 'SHIFT', onConflict: 'SKIP', acceptedLosses: ['FIELD_TTL'],
     }],
     ['databases that change places', { databaseMap: [{ from: 0, to: 1 }, { from: 1, to: 0 }] }],
-    ['emptying the databases that are selected', { selection: { databases: [1] }, flushFirst: true }],
+    ['emptying the databases that are selected', { selection: { databases: [1] }, flush: 'WRITTEN' }],
   ])('take %s', (_, options) => {
     expect(fieldOf(options)).toBeUndefined();
   });
 
   it.each<[string, Partial<RestoreOptions>, string[]]>([
-    ['an empty list of patterns', { selection: { patterns: [] } }, ['selection', 'patterns']],
+    ['an empty list of patterns', { selection: { patterns: [] } }, ['keys', 'patterns']],
     ['a negative database', { databaseMap: [{ from: 0, to: -1 }] }, ['databaseMap', '0', 'to']],
     ['a database that is none', { databaseMap: [{ from: 1.5, to: 1 }] }, ['databaseMap', '0', 'from']],
     ['a database mapped twice', { databaseMap: [{ from: 0, to: 1 }, { from: 0, to: 2 }] }, ['databaseMap', '1', 'from']],
@@ -36,8 +36,9 @@ describe('options of a restore', () => {
     ['an empty prefix to add', { keyPrefix: { replace: null, by: '' } }, ['keyPrefix', 'by']],
     ['a prefix replaced by itself', { keyPrefix: { replace: 'x', by: 'x' } }, ['keyPrefix', 'by']],
     ['a prefix that is too long', { keyPrefix: { replace: null, by: 'ü'.repeat(513) } }, ['keyPrefix', 'by']],
-    ['emptying for some names', { selection: { patterns: ['a*'] }, flushFirst: true }, ['flushFirst']],
-    ['emptying for some types', { selection: { types: ['HASH'] }, flushFirst: true }, ['flushFirst']],
+    ['emptying for some names', { selection: { patterns: ['a*'] }, flush: 'WRITTEN' }, ['flushFirst']],
+    ['emptying for some types', { selection: { types: ['HASH'] }, flush: 'WRITTEN' }, ['flushFirst']],
+    ['emptying everything for some databases', { selection: { databases: [1] }, flush: 'EVERYTHING' }, ['flushFirst']],
     ['an unknown loss', { acceptedLosses: ['FIELD_TTL', 'EVERYTHING'] }, ['acceptedLosses', '1']],
     ['an unknown rule', { ttl: 'FOREVER' as 'KEEP' }, ['ttl']],
     ['an unknown conflict rule', { onConflict: 'MERGE' as 'SKIP' }, ['onConflict']],

@@ -17,17 +17,18 @@ export function* targetBlockers(target: TargetFacts, mayRestore: boolean | null)
   if (target.failingOver) yield blocker('FAILOVER_IN_PROGRESS', 'The target is handing over to one of its replicas.', 'Wait until the failover has ended, then make a new plan.');
   if (target.loading) yield blocker('TARGET_LOADING', 'The target is still loading its data.', 'Wait until it has loaded, then make a new plan.');
   if (compareVersions(target.version, '2.8') < 0) yield blocker('VERSION_TOO_OLD', `The target is ${target.version}; 2.8 is the oldest version that is restored into.`, 'Restore into a newer server.', 'VERSION_TOO_OLD');
-  if (mayRestore === false) yield blocker('NO_RIGHT_TO_RESTORE', 'This user may not run RESTORE on the target.', 'Grant the user +restore (ACL SETUSER … +restore), or restore as a user who has it.', 'PERMISSION_MISSING');
+  if (mayRestore === false) yield blocker('NO_RIGHT_TO_RESTORE', 'This user may not run RESTORE on the target.', 'Grant the user +restore (ACL SETUSER … +restore), or plan the restore with the method LOGICAL_COMMANDS.', 'PERMISSION_MISSING');
 }
 
+/** Names of keys are no part of messages, which go to logs and to people who may not read data. */
 const PROBLEMS: Readonly<Record<KeyProblem['kind'], (problem: KeyProblem) => Finding>> = {
-  VALUE_TOO_LARGE: ({ keys, key, bytes }) => blocker(
-    'VALUE_TOO_LARGE', `${keys} selected keys have values that the target takes neither at once nor in pieces, such as "${key}" with ${bytes} bytes.`,
+  VALUE_TOO_LARGE: ({ keys, bytes }) => blocker(
+    'VALUE_TOO_LARGE', `${keys} selected keys have values that the target takes neither at once nor in pieces, one of them with ${bytes} bytes.`,
     'Raise proto-max-bulk-len on the target, restore over the replication link, or leave these keys out of the selection.', 'LIMIT_EXCEEDED'),
-  NAME_TOO_LONG: ({ keys, key, bytes }) => blocker(
-    'NAME_TOO_LONG', `${keys} selected keys have names that are too long, such as "${key}" with ${bytes} bytes.`, 'Restore over the replication link, or leave them out of the selection.', 'LIMIT_EXCEEDED'),
-  CANNOT_DECODE: ({ keys, key }) => blocker(
-    'CANNOT_DECODE', `${keys} selected keys hold values that cannot be read, such as "${key}": the target does not know their types, and commands cannot be made of them.`,
+  NAME_TOO_LONG: ({ keys, bytes }) => blocker(
+    'NAME_TOO_LONG', `${keys} selected keys have names that are too long, one of them with ${bytes} bytes.`, 'Restore over the replication link, or leave them out of the selection.', 'LIMIT_EXCEEDED'),
+  CANNOT_DECODE: ({ keys }) => blocker(
+    'CANNOT_DECODE', `${keys} selected keys hold values that cannot be read: the target does not know their types, and commands cannot be made of them.`,
     'Restore into a server of the version that the backup comes from, or leave these keys out of the selection.', 'CORRUPT'),
 };
 
@@ -49,7 +50,7 @@ export function* selectionBlockers(target: TargetFacts, rdb: RdbFacts, survey: S
 }
 
 /** The share of the backup's memory that the selected keys have by their stored bytes. */
-const memoryNeeded = (rdb: RdbFacts, { selected }: Survey): bigint => {
+export const memoryNeeded = (rdb: RdbFacts, { selected }: Survey): bigint => {
   const all = rdb.summary.bytes;
   return all === 0n ? 0n : (memoryOf(rdb) * (selected.bytes < all ? selected.bytes : all)) / all;
 };
@@ -59,7 +60,7 @@ const warning = (name: string, mustAccept: boolean, message: string, hint: strin
 /** What to know before. */
 export function* pipelineWarnings(target: TargetFacts, rdb: RdbFacts, survey: Survey, options: RestoreOptions & { safetyBackup: boolean }): Generator<Warning> {
   const needed = memoryNeeded(rdb, survey);
-  const used = options.flushFirst ? 0n : target.usedMemory;
+  const used = options.flush === 'NOTHING' ? target.usedMemory : 0n;
   if (target.mode !== 'CLUSTER' && target.maxMemory !== null && target.maxMemory > 0n && needed <= target.maxMemory && needed + used > target.maxMemory) {
     yield warning('MEMORY_TIGHT', true, `The selected keys need about ${mib(needed)} beside the ${mib(used)} in use; the target's maxmemory is ${mib(target.maxMemory)}. It has room only as far as they replace what is there.`, 'Raise maxmemory on the target.', 'INSUFFICIENT_MEMORY');
   }
@@ -68,7 +69,7 @@ export function* pipelineWarnings(target: TargetFacts, rdb: RdbFacts, survey: Su
   }
   yield warning('READERS_SEE_BOTH', false, 'While keys are written one after the other, clients see some of the backup and some of what was there before.', 'Stop the clients for the time of the restore if that matters.');
   if (target.sentinel === true) yield warning('SENTINEL_IN_CHARGE', false, 'A Sentinel watches the target: a failover in the middle of the restore ends it.', 'Restore at a quiet time.');
-  if (!options.safetyBackup && (options.flushFirst || options.onConflict === 'REPLACE') && target.keysNow.some(({ keys }) => keys > 0n)) {
+  if (!options.safetyBackup && (options.flush !== 'NOTHING' || options.onConflict === 'REPLACE') && target.keysNow.some(({ keys }) => keys > 0n)) {
     yield warning('NO_SAFETY_BACKUP', false, 'No copy of the target is taken first: what is replaced is lost for good.', 'Make a plan with a safety backup.');
   }
 }

@@ -49,10 +49,14 @@ export class Ledger {
 
   fail(key: string, reason: string): void {
     this.failed += 1;
-    if (this.failures.length < MOST_NAMED) this.failures.push({ key, reason: reason.slice(0, MOST_REASON) });
+    this.note(key, reason);
     if (this.failed >= MOST_FAILED) {
       this.router.fail(new DomainError('TARGET_BLOCKED', `The target has refused ${this.failed} keys, the first of them with: ${this.failures[0]?.reason ?? ''}`, { hint: 'The report names the first of them and the reasons.' }));
     }
+  }
+
+  private note(key: string, reason: string): void {
+    if (this.failures.length < MOST_NAMED) this.failures.push({ key, reason: reason.slice(0, MOST_REASON) });
   }
 
   written(replaced: boolean, again: boolean): void {
@@ -142,7 +146,8 @@ export class Ledger {
       // All of them were asked for before, and none was there: what a lost answer leaves open is decided by that.
       if (again) this.written(false, true);
       else {
-        this.router.fail(new DomainError('CONFLICT', `The target has the key ${key} by now, which was not there when the restore began, or two keys of the backup come out under this name.`, { hint: 'Restore with SKIP or REPLACE, or find out who writes there.' }));
+        this.note(key, 'It is there by now, or two keys of the backup come out under this name.');
+        this.router.fail(new DomainError('CONFLICT', 'The target has a selected key by now that was not there when the restore began, or two keys of the backup come out under one name.', { hint: 'Restore with SKIP or REPLACE, or find out who writes there.' }));
       }
       return;
     }

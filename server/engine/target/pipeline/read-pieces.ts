@@ -2,7 +2,7 @@ import { DomainError } from '../../../domain/errors.js';
 import { type RdbSource } from '../source.js';
 import { within } from '../waiting.js';
 
-/** The bytes of a source, or those of `[start, end)`. Fails with its error, STORAGE_IO when it gives nothing for `stallMs`, or the signal's reason. Nobody waits for a source that is left. */
+/** The bytes of a source, or those of `[start, end)`. Fails with its error, STORAGE_IO when it gives nothing for `stallMs`, or the signal's reason. Nobody waits for a source that is left. A piece is lent until the next one is asked for. */
 export async function* readPieces(source: RdbSource, { signal, stallMs, ...range }: { signal: AbortSignal; stallMs: number; start?: bigint; end?: bigint }): AsyncGenerator<Uint8Array, void> {
   const pieces = source.read({ signal, ...range })[Symbol.asyncIterator]();
   try {
@@ -13,6 +13,7 @@ export async function* readPieces(source: RdbSource, { signal, stallMs, ...range
       });
       if (next.done === true) return;
       yield next.value;
+      source.release?.(next.value);
     }
   } finally {
     void pieces.return?.()?.catch(() => undefined);

@@ -41,12 +41,14 @@ export interface PipelineReport {
   /** From the first byte that was written to the last answer, in milliseconds; null when nothing was written. */
   loadMs: number | null;
   reconnects: number;
+  /** Whether what was written is only in the target's memory. */
+  bgsaveSuggested: boolean;
   notices: string[];
 }
 
 export const emptyReport = (): PipelineReport => ({
   dataNow: 'OLD', restored: 0n, replaced: 0n, skipped: 0n, expired: 0n, failed: 0n, uncertain: 0n, lost: [], failures: [], functions: 0, flushed: [],
-  keysBefore: [], keysAfter: null, bytesSent: 0n, loadMs: null, reconnects: 0, notices: [],
+  keysBefore: [], keysAfter: null, bytesSent: 0n, loadMs: null, reconnects: 0, bgsaveSuggested: false, notices: [],
 });
 
 const whatIsThere = ({ dataNow, restored, flushed }: PipelineReport): string => {

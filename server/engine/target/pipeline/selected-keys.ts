@@ -41,6 +41,8 @@ export interface SelectedKeys {
   /** Names and values, as stored. */
   bytes: bigint;
   expired: bigint;
+  /** Keys that are made with ordinary commands, because the target does not know their payloads or is to get none. */
+  byCommands: bigint;
   databases: SelectedDatabase[];
   types: { type: KeyType; keys: bigint; bytes: bigint }[];
   functions: number;
@@ -59,6 +61,7 @@ interface Count {
 /** Counts what is selected. */
 export class SelectedTally {
   keys = 0;
+  byCommands = 0;
   readonly sample: SampleKey[] = [];
   private readonly databases = new Map<number, Count>();
   private readonly types = KEY_TYPES.map(() => ({ keys: 0, bytes: 0 }));
@@ -95,6 +98,7 @@ export class SelectedTally {
       keys: BigInt(this.keys),
       bytes: sum(({ bytes }) => bytes),
       expired: sum(({ expired }) => expired),
+      byCommands: BigInt(this.byCommands),
       databases,
       types: KEY_TYPES.flatMap((type, at) => {
         const { keys = 0, bytes = 0 } = this.types[at] ?? {};

@@ -245,6 +245,7 @@ class Surveyor implements RecordConsumer {
     if (module !== '') this.selectedOnly.noteModule(module);
     const transfer = rules.transfer(head.rdbType, module);
     if (transfer.by === 'LOSS') return;
+    if (transfer.by === 'COMMANDS') this.tally.byCommands += 1;
     const magic = this.reader?.magic ?? 'REDIS';
     if (value === null || bytes + MARGIN > bulkBytes) {
       if (largeWay(transfer.by, head.rdbType, magic, bytes, bulkBytes) === null) this.problem('VALUE_TOO_LARGE', this.named, bytes);

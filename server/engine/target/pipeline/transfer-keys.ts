@@ -4,7 +4,8 @@ import { compileSelection, selectsAll, type KeyTest } from '../../../domain/key-
 import { type RestoreOptions } from '../../../domain/restore-options.js';
 import { RecordReader, type RecordConsumer, type RecordHead } from '../../rdb/record-reader.js';
 import { keyTypeOf } from '../../rdb/tally.js';
-import { compareVersions } from '../../rdb/versions.js';
+import { hasFunctions } from '../../rdb/transfer.js';
+import { compareVersions, type ServerVersion } from '../../rdb/versions.js';
 import { ReplyError } from '../../resp.js';
 import { type RdbSource } from '../source.js';
 import { restoreFunctions } from './functions.js';
@@ -12,6 +13,7 @@ import { type KeyRules } from './key-rules.js';
 import { KeyWriter } from './key-writer.js';
 import { LargeValueSender, type LargeValue } from './large-value.js';
 import { type Ledger } from './ledger.js';
+import { type NodePipeline } from './node-pipeline.js';
 import { readPieces } from './read-pieces.js';
 import { refusalOf } from './refusals.js';
 import { type Router } from './router.js';
@@ -44,7 +46,10 @@ export const transferKeys = async (setup: TransferSetup): Promise<void> => {
   router.settle = ledger.settle;
   const written = [...new Set(survey.selected.databases.map(({ into }) => into))];
   const withKeys = new Set(keysBefore.filter(({ keys }) => keys > 0n).map(({ database }) => database));
-  if (options.flushFirst) {
+  if (options.flush === 'EVERYTHING') {
+    await flushEverything(setup);
+    withKeys.clear();
+  } else if (options.flush === 'WRITTEN') {
     for (const database of written) {
       await flush(setup, database);
       withKeys.delete(database);
@@ -68,16 +73,37 @@ export const transferKeys = async (setup: TransferSetup): Promise<void> => {
 /** Losses that are counted as they are met. The others concern the file as a whole. */
 const COUNTED_BY_KEY: ReadonlySet<string> = new Set(['FIELD_TTL', 'STREAMS', 'MODULES', 'NAN_SCORES', 'PENDING_ENTRIES']);
 
-/** FLUSHDB on every node; ASYNC where that exists, so that no server stands still over it. */
+const run = async (node: NodePipeline, words: readonly string[]): Promise<void> => {
+  const reply = await node.call(words.map((text) => Buffer.from(text)));
+  if (reply instanceof ReplyError) throw refusalOf(node.address, reply) ?? new DomainError('TARGET_BLOCKED', `${node.address} answered ${words[0] ?? ''} with: ${reply.text}`);
+};
+
+/** ASYNC where that exists, so that no server stands still over it. */
+const flushing = (command: string, { engine, version }: ServerVersion): string[] =>
+  [command, ...(engine === 'VALKEY' || compareVersions(version, '4.0') >= 0 ? ['ASYNC'] : [])];
+
+/** FLUSHDB on every node. */
 const flush = async ({ router, rules, onFlushed }: TransferSetup, database: number): Promise<void> => {
-  const { engine, version } = rules.target;
-  const async = engine === 'VALKEY' || compareVersions(version, '4.0') >= 0 ? ['ASYNC'] : [];
   for (const node of router.all) {
     if (!router.isCluster) node.select(database);
-    const reply = await node.call(['FLUSHDB', ...async].map((text) => Buffer.from(text)));
-    if (reply instanceof ReplyError) throw refusalOf(node.address, reply) ?? new DomainError('TARGET_BLOCKED', `${node.address} answered FLUSHDB with: ${reply.text}`);
+    await run(node, flushing('FLUSHDB', rules.target));
+    onFlushed(database);
   }
-  onFlushed(database);
+};
+
+/** Libraries first: whoever may not drop them has lost nothing yet. */
+const flushEverything = async ({ router, rules, keysBefore, onFlushed, ledger }: TransferSetup): Promise<void> => {
+  if (hasFunctions(rules.target)) {
+    for (const node of router.all) {
+      await run(node, ['FUNCTION', 'FLUSH']);
+      ledger.touched = true;
+    }
+  }
+  for (const node of router.all) {
+    await run(node, flushing('FLUSHALL', rules.target));
+    for (const { database } of keysBefore) onFlushed(database);
+    ledger.touched = true;
+  }
 };
 
 class Transfer implements RecordConsumer {
