@@ -1,8 +1,8 @@
-import { type EngineGate } from '../domain/capability.js';
+import { capabilities, type EngineGate, NOTHING_OFF } from '../domain/capability.js';
 import { DomainError } from '../domain/errors.js';
 import { authorise, may, type Principal } from '../domain/principal.js';
 import { chooseMethod } from '../domain/restore-method.js';
-import { type Clock, type Log } from '../engine/ports.js';
+import { type Clock, type Endpoint, type Log } from '../engine/ports.js';
 import { type RestoreApi } from './api.js';
 import { instanceBusy } from './backup-start.js';
 import { readableBackup } from './backup.service.js';
@@ -10,6 +10,7 @@ import { archiveOf } from './archive-ref.js';
 import { notingDamage } from './damage.js';
 import { openEndpoint } from './endpoint.js';
 import { once, recalled, repeated } from './idempotency.js';
+import { serverFacts } from './instance.service.js';
 import { checkFilter, lookUp, shownId } from './lookup.js';
 import { inOrder } from './order.js';
 import { pageQuery, toPage } from './pagination.js';
@@ -57,6 +58,13 @@ export const createRestoreService = ({ db, engine, vault, gate, ids, clock, log,
     if (!may(caller, 'operate')) return ownerIds.map(() => null);
     const rows = inOrder(ownerIds, await db.read.restoreDetails.getMany(caller, ownerIds), ({ ownerId }) => ownerId);
     return rows.map((row) => row && open(row, row.sealed));
+  };
+
+  /** A plan is bound to the process that was just looked at; what was known of an earlier one would refuse it. */
+  const knowAnew = async (instance: InstanceRecord, endpoint: Endpoint, { runId, version }: { runId: string; version: string }): Promise<void> => {
+    if (instance.server.runId === runId && instance.server.version === version) return;
+    const report = await engine.probe(endpoint);
+    await db.read.instances.saveFacts(instance, { server: serverFacts(report, clock.now()), capabilities: capabilities(report, NOTHING_OFF, instance) });
   };
 
   return {
@@ -112,6 +120,7 @@ export const createRestoreService = ({ db, engine, vault, gate, ids, clock, log,
       const instance = await protectedInstance(db.read, caller, instanceId);
       const endpoint = await openEndpoint(vault, db.read, instance);
       const findings = await notingDamage({ db, log }, caller, backupId, engine.inspectTarget(endpoint, archiveOf(backup), { safetyBackup, pauseWrites }));
+      await knowAnew(instance, endpoint, findings.facts);
       const at = clock.now();
       const found = [...ownBlockers(gate, findings.facts, { safetyBackup }), ...findings.blockers];
       const ofPlan = { projectId: caller.projectId, ownerId: ids.make('restorePlan') };
