@@ -1,0 +1,1 @@
+export declare const judge: (output: string) => { ok: boolean; says: string };
