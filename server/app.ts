@@ -24,6 +24,7 @@ import { inspectTarget, type LinkPlace } from './engine/target/check.js';
 import { createEventFeed } from './events/feed.js';
 import { createEventHub, type EventHub } from './events/hub.js';
 import { stateTopic, topicsOf } from './events/topics.js';
+import { type FindCaller } from './graphql/credential.js';
 import { type HttpAppDeps } from './http/app.js';
 import { type ObserveRequest, type ReadinessCheck } from './http/ports.js';
 import { createHttpServer, type HttpServer } from './http/server.js';
@@ -42,15 +43,22 @@ import { createVerifyTask } from './jobs/tasks/verify.task.js';
 import { attachStore, catalogueIdOf } from './jobs/upkeep/attachment.js';
 import { createSyncDelaySettler } from './jobs/upkeep/settle-sync-delays.js';
 import { createUpkeep, type Upkeep } from './jobs/upkeep/upkeep.js';
-import { createAuthenticator } from './security/api-keys.js';
+import { createAuditSigner } from './security/audit-signer.js';
+import { createAccessWatch } from './security/access-watch.js';
+import { type AuthenticatorDeps, createAuthenticator, makeApiKey } from './security/api-keys.js';
 import { ALLOW_EVERYTHING, createDial } from './security/dial.js';
+import { createFetchJson } from './security/fetch-json.js';
 import { ensureFirstKey, type FirstKey } from './security/first-key.js';
 import { createLinkSigner } from './security/links.js';
 import { masterKeysFromFile, masterKeysFromText, type MasterKeys } from './security/master-key.js';
+import { createTokenAuthenticator, isToken } from './security/oidc.js';
 import { replicationTls } from './security/replication-tls.js';
 import { createVault } from './security/vault.js';
 import { createWebhook } from './security/webhook.js';
 import { type Services } from './services/api.js';
+import { createApiKeyService } from './services/api-key.service.js';
+import { noteRefusedKey, notingRefusals, refusalNotes } from './services/audit.js';
+import { createAuditService } from './services/audit.service.js';
 import { createBackupStarter } from './services/backup-start.js';
 import { createBackupService } from './services/backup.service.js';
 import { createDispatcher, type Dispatcher } from './services/dispatch.service.js';
@@ -59,6 +67,7 @@ import { createInspectionService } from './services/inspection.service.js';
 import { createInstanceService } from './services/instance.service.js';
 import { createJobService } from './services/job.service.js';
 import { createPolicyService } from './services/policy.service.js';
+import { createProjectService } from './services/project.service.js';
 import { type Database, type EnginePort, type Ids } from './services/ports.js';
 import { createRecoveryWatch } from './services/recovery-watch.js';
 import { createRecoveryService } from './services/recovery.service.js';
@@ -173,6 +182,15 @@ const createTeller = ({ webhook: { url, secret } }: Config, deps: { db: Database
   return createOutbox({ ...deps, webhook });
 };
 
+/** Whom credentials belong to: API keys, and where there is an OpenID provider, its tokens. */
+const callerFinder = ({ oidc }: Config, { db, dial, clock, log, onRefused }: { db: Database; dial: Dial; clock: Clock; log: Logger } & Pick<AuthenticatorDeps, 'onRefused'>): FindCaller => {
+  const now = (): Date => clock.now();
+  const byKey = createAuthenticator({ keys: db.read.apiKeys, now, onRefused, onTrouble: (error) => log.debug('The use of a key could not be noted.', { error: String(error) }) });
+  if (oidc === null) return byKey;
+  const byToken = createTokenAuthenticator({ settings: oidc, projects: db.read.projects, fetchJson: createFetchJson({ agents: dialAgents(dial, { keepAlive: false }) }), now, log });
+  return (credential, from) => (isToken(credential) ? byToken(credential) : byKey(credential, from));
+};
+
 interface Watched {
   query(sql: string): Promise<unknown>;
   store: Store;
@@ -272,9 +290,10 @@ const build = async ({ config, databaseUrl, log, clock: given, keepFirstKey, sea
     processMetrics: processMetrics ?? false, onTrouble: (metric, error) => log.warn('A metric could not be had.', { metric, error: String(error) }),
   });
   let url = '';
-  const upkeep = createUpkeep({ db, store, keys, ids, clock, machine: given ?? machineClock, log, worker, vault, dial, queue, lease: config.lease, settings: config.upkeep });
+  const upkeep = createUpkeep({ db, store, keys, auditSigner: createAuditSigner(keys), ids, clock, machine: given ?? machineClock, log, worker, vault, dial, queue, lease: config.lease, settings: config.upkeep });
 
-  const services: Services = {
+  const noteRefusal = refusalNotes({ db, clock, log });
+  const services: Services = notingRefusals({
     instances: createInstanceService({ db, engine, vault, gate, ids, clock, time, queue, slots, backups: starter, defaultTimeZone: config.defaultTimeZone }),
     policies: createPolicyService({ db, clock, time, queue, slots }),
     slots: createSlotService({ db }),
@@ -284,8 +303,11 @@ const build = async ({ config, databaseUrl, log, clock: given, keepFirstKey, sea
     restores: createRestoreService({ db, engine, vault, gate, ids, clock, log, queue }),
     jobs: createJobService({ db, feed, clock, queue }),
     retention: createRetentionService({ db, upkeep }),
+    projects: createProjectService({ db, ids, clock }),
+    apiKeys: createApiKeyService({ db, ids, clock, makeApiKey }),
+    audit: createAuditService({ db }),
     service: createServiceService({ db, engine, gate, version: VERSION, defaultTimeZone: config.defaultTimeZone, concurrentJobs: config.concurrentJobs }),
-  };
+  }, noteRefusal);
 
   const compression = canCompress(config.compression) ? config.compression : 'brotli';
   if (compression !== config.compression) log.warn('this machine cannot compress as it should; archives are compressed otherwise', { wanted: config.compression, instead: compression });
@@ -322,15 +344,18 @@ const build = async ({ config, databaseUrl, log, clock: given, keepFirstKey, sea
 
   const firstKey = await ensureFirstKey({ db, ids, clock }, keepFirstKey);
   const probes = {
-    authenticate: createAuthenticator(db.read.apiKeys, () => clock.now()), log, faultPasses: (cause: unknown) => db.isTransient(cause),
+    authenticate: callerFinder(config, { db, dial, clock, log, onRefused: noteRefusedKey(noteRefusal) }), log, faultPasses: (cause: unknown) => db.isTransient(cause),
     readiness: createReadiness({ query: (sql) => source.query(sql), store, hub, queue: agenda, upkeep }),
     metrics: () => metrics.text(), observe: (request: Parameters<ObserveRequest>[0]) => metrics.httpRequest(request),
   };
+  const access = createAccessWatch({
+    keys: db.read.apiKeys, now: () => clock.now(), onKeyEvent: (keyId, wake) => hub.onEvent(keyId, wake), onTrouble: (error) => log.debug('Keys of open sockets could not be looked at.', { error: String(error) }),
+  });
   const http: HttpServer = config.role === 'worker'
     ? createHttpServer(probes)
     : await serveApi({
         ...probes, services, downloads: createDownloadService({ db, engine, links, clock, log }),
-        introspection: config.introspection, allowedOrigins: config.allowedOrigins,
+        watchAccess: access.watch, introspection: config.introspection, allowedOrigins: config.allowedOrigins,
       });
   const { port } = await http.listen(config.port, config.host);
   started.push(() => http.stop(1_000));

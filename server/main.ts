@@ -43,7 +43,9 @@ const idOf = (known: string): string => known.split(' ')[1] ?? '';
 
 /** Whose the sample is; undefined when it is not to run: its instance was removed, or others were registered instead of it. */
 const sampleOwner = async (app: App, known: string | null): Promise<Principal | undefined> => {
-  const act = (keyId: string, projectId: string): Principal => ({ keyId, projectId, role: 'ADMIN' });
+  const act = (keyId: string, projectId: string): Principal => ({
+    credential: 'API_KEY', keyId, name: 'the start', projectId, role: 'ADMIN', serviceWide: false, instanceIds: null, expiresAt: null,
+  });
   if (known !== null) {
     const owner = act('start', known.split(' ')[0] ?? '');
     const instance = await app.services.instances.get(owner, idOf(known));

@@ -1,11 +1,10 @@
-import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { ConfigError, readConfig, type Config } from './config/config.js';
+import { openDatabaseUrl } from './database-place.js';
 import { createDataSource } from './db/data-source.js';
 import { createDatabase } from './db/database.js';
 import { migrate } from './db/migrate.js';
 import { DomainError } from './domain/errors.js';
-import { runningEmbeddedPostgres, startEmbeddedPostgres } from './embedded/postgres.js';
 import { type KeyRing } from './engine/archive/archive.js';
 import { type Store } from './engine/store/store.js';
 import { topicsOf } from './events/topics.js';
@@ -41,20 +40,6 @@ const readArguments = (): Wish => {
       return { from, into };
     }),
   };
-};
-
-/** The database of the settings: a given one, the embedded one of the running service, or the embedded one started for this. */
-const openDatabaseUrl = async (config: Config, log: Logger): Promise<{ url: string; stop: () => Promise<void> }> => {
-  if (config.databaseUrl !== null) return { url: config.databaseUrl, stop: () => Promise.resolve() };
-  const dataDir = join(config.dataDir, 'postgres');
-  try {
-    const postgres = await startEmbeddedPostgres({ dataDir, log });
-    return { url: postgres.url, stop: () => postgres.stop() };
-  } catch (error) {
-    const running = error instanceof DomainError && error.code === 'CONFLICT' ? await runningEmbeddedPostgres(dataDir) : null;
-    if (running === null) throw error;
-    return { url: running, stop: () => Promise.resolve() };
-  }
 };
 
 /** A folder that has lost its marker, or never had one, is made a store once that is confirmed. */

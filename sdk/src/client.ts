@@ -1,3 +1,4 @@
+import { createApiKeys, createAudit, createProjects, type ApiKeys, type Audit, type Projects } from './access.js';
 import { createBackups, type Backups } from './backups.js';
 import { createConnection } from './connection.js';
 import { type TypedDocument } from './document.js';
@@ -16,6 +17,9 @@ export interface Client {
   readonly backups: Backups;
   readonly restores: Restores;
   readonly jobs: Jobs;
+  readonly projects: Projects;
+  readonly apiKeys: ApiKeys;
+  readonly audit: Audit;
   readonly service: {
     /** What the service is and allows. */
     info(options?: CallOptions): Promise<ServiceInfoQuery['service']>;
@@ -43,6 +47,9 @@ export const createClient = (options: ClientOptions): Client => {
     backups: createBackups(connection, jobs),
     restores: createRestores(connection, jobs),
     jobs,
+    projects: createProjects(connection),
+    apiKeys: createApiKeys(connection),
+    audit: createAudit(connection),
     service: { info: async (call) => (await connection.execute(ServiceInfoDocument, {}, call)).service },
     viewer: async (call) => (await connection.execute(ViewerDocument, {}, call)).viewer,
     execute: connection.execute,

@@ -67,7 +67,9 @@ const lost = (reason: string): SnapbackError =>
   new SnapbackError('network', 'NETWORK', `The socket to the service was lost: ${reason}.`, { retryable: true });
 
 /** Close codes of the protocol that opening a new socket does not mend; all others do not blame the client. */
-const closeError = (code: number | undefined): SnapbackError => {
+const closeError = (code: number | undefined, wasReady: boolean): SnapbackError => {
+  // The token ran out or grants something else now; a new socket asks for one anew, and is refused when it is none.
+  if (code === 4403 && wasReady) return lost('its token has expired, was revoked or has other rights now');
   if (code === 4401 || code === 4403) return new SnapbackError('graphql', 'UNAUTHENTICATED', 'The service refused the socket. Check the token.');
   if (code === 4400 || code === 4406 || code === 4409 || code === 4429) {
     return new SnapbackError('protocol', 'UNEXPECTED_ANSWER', `The service closed the socket with code ${String(code)}.`);
@@ -120,7 +122,7 @@ const openLink = (WebSocketClass: WebSocketConstructor, options: SocketOptions, 
     end(lost('it could not be opened, or it failed'));
   };
   socket.onclose = (event: { code?: number }) => {
-    end(closeError(event.code));
+    end(closeError(event.code, keepAlive !== undefined));
   };
   socket.onmessage = (event: { data?: unknown }) => {
     const message = parseMessage(event.data);

@@ -1,6 +1,7 @@
 import { resolve } from 'node:path';
 import { archiveSettings, type ArchiveSettings } from './archives.js';
 import { hostName } from './host.js';
+import { oidcSettings, type OidcConfig } from './oidc.js';
 import { SettingsReader } from './reader.js';
 import { replicationSettings, type ReplicationSettings } from './replication.js';
 
@@ -29,6 +30,8 @@ export interface Config extends ArchiveSettings {
   readonly replication: ReplicationSettings;
   readonly allowedOrigins: readonly string[];
   readonly introspection: boolean;
+  /** null: API keys only. */
+  readonly oidc: OidcConfig | null;
   readonly sampleRedis: boolean;
   readonly redisServerBin: string | null;
   readonly log: { readonly level: 'debug' | 'info' | 'warn' | 'error'; readonly format: 'text' | 'json' };
@@ -171,6 +174,7 @@ export const readConfig = (env: Readonly<Record<string, string | undefined>> = p
     replication: replicationSettings(settings),
     allowedOrigins: origins(settings),
     introspection: settings.flag('INTROSPECTION', true),
+    oidc: oidcSettings(settings),
     sampleRedis,
     redisServerBin: settings.text('REDIS_SERVER_BIN') ?? null,
     log: {

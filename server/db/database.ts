@@ -4,6 +4,7 @@ import { type Database, type JobEventDraft, type Repositories } from '../service
 import { type JobRecord } from '../services/records.js';
 import { DatabaseAway, isTransient } from './faults.js';
 import { createApiKeyRepository, createIdempotencyRepository, createProjectRepository, createSettingRepository } from './repositories/access.repository.js';
+import { createAuditRepository } from './repositories/audit.repository.js';
 import { createBackupRepository, createLeaseRepository } from './repositories/backup.repository.js';
 import { createInspectionRepository } from './repositories/inspection.repository.js';
 import { createInstanceRepository } from './repositories/instance.repository.js';
@@ -48,6 +49,7 @@ const createRepositories = (manager: EntityManager, topicsOf: TopicsOf, { notice
     upkeep: createUpkeepRepository(manager),
     projects: createProjectRepository(manager),
     apiKeys: createApiKeyRepository(manager),
+    audit: createAuditRepository(manager),
     instances: createInstanceRepository(manager),
     policies: createPolicyRepository(manager),
     slots: createSlotRepository(manager),

@@ -5,9 +5,11 @@ import { type IdKind, isId } from './ids.js';
  * Cursors are opaque to callers: base64url of a JSON list whose first item names the list they belong to, so that a cursor of another
  * list, or one that somebody made up, is refused instead of giving a wrong page.
  */
-export type ListName = 'instances' | 'backups' | 'jobs' | 'restores' | 'slots';
+export type ListName = 'instances' | 'backups' | 'jobs' | 'restores' | 'slots' | 'projects' | 'apiKeys' | 'auditEvents';
 
-const KIND_OF: Readonly<Record<ListName, IdKind>> = { instances: 'instance', backups: 'backup', jobs: 'job', restores: 'restore', slots: 'slot' };
+const KIND_OF: Readonly<Record<ListName, IdKind>> = {
+  instances: 'instance', backups: 'backup', jobs: 'job', restores: 'restore', slots: 'slot', projects: 'project', apiKeys: 'apiKey', auditEvents: 'auditEvent',
+};
 
 const bad = (field: string): DomainError =>
   new DomainError('BAD_INPUT', `"${field}" is not a cursor of this list.`, { hint: 'Use a cursor that this list gave out.', field: [field] });

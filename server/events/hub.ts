@@ -15,7 +15,7 @@ export type Wake = () => void;
 export interface EventHub {
   start(): Promise<void>;
   stop(): Promise<void>;
-  /** @param topic a job's or a project's id, or a `stateTopic`. Returns the way to stop. */
+  /** @param topic a job's, a project's or an API key's id, or a `stateTopic`. Returns the way to stop. */
   onEvent(topic: string, wake: Wake): () => void;
   /** Whether announcements arrive right now; readers poll in any case. */
   readonly listening: boolean;

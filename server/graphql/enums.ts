@@ -1,7 +1,9 @@
 import { registerEnumType } from 'type-graphql';
+import { AUDIT_ACTIONS, AUDIT_OUTCOMES } from '../domain/audit.js';
 import { BACKUP_STATES, CAPTURE_METHODS, CONSISTENCIES, ENGINES, INTEGRITIES, KEY_TYPES, TRIGGERS, VERIFICATION_LEVELS, VERIFICATION_RESULTS } from '../domain/backup.js';
 import { ERROR_CODES } from '../domain/errors.js';
 import { JOB_CONCLUSIONS, JOB_KINDS, JOB_STATES, PHASES } from '../domain/job.js';
+import { CREDENTIAL_KINDS, ROLES } from '../domain/principal.js';
 import { RECOVERY_STATUSES } from '../domain/recovery.js';
 import { RESTORE_METHODS } from '../domain/restore-method.js';
 import { CONFLICT_RULES, TTL_RULES } from '../domain/restore-options.js';
@@ -17,7 +19,10 @@ const enumeration = <T extends string>(name: string, values: readonly T[]): Read
 
 export const ErrorCodeEnum = enumeration('ErrorCode', ERROR_CODES);
 export const ListOrderEnum = enumeration('ListOrder', ['NEWEST_FIRST', 'OLDEST_FIRST']);
-export const RoleEnum = enumeration('Role', ['VIEWER', 'OPERATOR', 'ADMIN']);
+export const RoleEnum = enumeration('Role', ROLES);
+export const AuditActionEnum = enumeration('AuditAction', AUDIT_ACTIONS);
+export const AuditOutcomeEnum = enumeration('AuditOutcome', AUDIT_OUTCOMES);
+export const CredentialKindEnum = enumeration('CredentialKind', CREDENTIAL_KINDS);
 export const StoreKindEnum = enumeration('StoreKind', ['FILE_SYSTEM', 'S3']);
 
 export const EngineEnum = enumeration('Engine', ENGINES);

@@ -12,7 +12,7 @@ export interface GuardOptions {
 /** Checks that HTTP and WebSocket share: neither transport decides anything of this itself. */
 export interface Guard {
   /** As `callerOf`. */
-  authenticate(credential: string | undefined): Promise<Principal>;
+  authenticate(credential: string | undefined, from?: string): Promise<Principal>;
   /** Parses within the limits; answers the errors of a document that is no GraphQL or too big. Does not validate. */
   parse(source: string): { document: DocumentNode } | { errors: readonly [GraphQLError] };
   /** Validates a parsed document against the schema; answers what is wrong. */
@@ -33,7 +33,7 @@ export const makeGuard = ({ schema, authenticate, limits: given }: GuardOptions)
   return {
     maxTokens: limits.maxTokens,
 
-    authenticate: (credential) => callerOf(authenticate, credential),
+    authenticate: (credential, from) => callerOf(authenticate, credential, from),
 
     parse(source) {
       const known = passed.get(source);

@@ -81,7 +81,7 @@ export const makeLoaders = (services: Services, caller: Caller): Loaders => ({
   plans: makeLoader((ids) => services.restores.getPlans(caller, ids)),
   planDetails: makeLoader((ids) => services.restores.planDetails(caller, ids)),
   keyFailures: makeLoader((ids) => services.restores.keyFailures(caller, ids)),
-  projects: makeLoader(one((id) => services.service.project(caller, id))),
+  projects: makeLoader(one((id) => services.projects.get(caller, id))),
 });
 
 export const clearLoaders = (loaders: Loaders): void => {

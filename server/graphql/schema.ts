@@ -5,6 +5,8 @@ import { fileURLToPath } from 'node:url';
 import { makeExecutableSchema } from '@graphql-tools/schema';
 import { type DocumentNode, GraphQLScalarType, type GraphQLSchema, isScalarType, Kind, parse } from 'graphql';
 import { buildSchema, createResolversMap, type NonEmptyArray, type PubSub } from 'type-graphql';
+import { AccessResolver, ApiKeyResolver } from './resolvers/access.resolver.js';
+import { AuditResolver } from './resolvers/audit.resolver.js';
 import { BackupResolver, BackupVerificationResolver } from './resolvers/backup.resolver.js';
 import { BackupInspectionResolver, InspectionResolver } from './resolvers/inspection.resolver.js';
 import { InstanceResolver } from './resolvers/instance.resolver.js';
@@ -19,7 +21,7 @@ import { assertSameSchema } from './schema-gate.js';
 
 const RESOLVERS: NonEmptyArray<new () => object> = [
   ServiceResolver, InstanceResolver, PolicyResolver, BackupResolver, BackupVerificationResolver, InspectionResolver, BackupInspectionResolver, JobResolver, RestorePlanResolver, RestoreResolver,
-  RetentionResolver, SlotResolver, InstanceSlotsResolver, RecoveryResolver, InstanceRecoveryResolver,
+  AccessResolver, ApiKeyResolver, AuditResolver, RetentionResolver, SlotResolver, InstanceSlotsResolver, RecoveryResolver, InstanceRecoveryResolver,
 ];
 
 /** type-graphql asks for one as soon as there is a subscription; ours bring their own iterators, so it is never used. */

@@ -5,7 +5,7 @@ import { type Services } from '../services/api.js';
 import { makeDownloads } from './downloads.js';
 import { explorer } from './explorer.js';
 import { makeGraphqlEndpoint } from './graphql-endpoint.js';
-import { type DownloadSource } from './ports.js';
+import { type DownloadSource, type WatchAccess } from './ports.js';
 import { createHttpServer, type HttpServer, type ProbeDeps } from './server.js';
 import { makeSockets, type SocketDeps } from './sockets.js';
 
@@ -13,6 +13,7 @@ export interface HttpAppDeps extends ProbeDeps {
   schema: GraphQLSchema;
   services: Services;
   downloads: DownloadSource;
+  watchAccess: WatchAccess;
   /** Default true. */
   introspection?: boolean | undefined;
   limits?: Partial<DocumentLimits> | undefined;
@@ -37,7 +38,7 @@ export const createHttpApp = async (deps: HttpAppDeps): Promise<HttpApp> => {
   const graphql = await makeGraphqlEndpoint({
     schema, guard, services, log, faultPasses: deps.faultPasses, introspection: deps.introspection ?? true, maxBodyBytes: deps.maxBodyBytes ?? 1024 * 1024,
   });
-  const sockets = makeSockets({ schema, guard, services, log, faultPasses: deps.faultPasses, path: '/graphql', allowedOrigins: deps.allowedOrigins ?? [], ...deps.sockets });
+  const sockets = makeSockets({ schema, guard, services, log, watchAccess: deps.watchAccess, faultPasses: deps.faultPasses, path: '/graphql', allowedOrigins: deps.allowedOrigins ?? [], ...deps.sockets });
   const http = createHttpServer(deps, {
     mount(app) {
       app.all('/downloads/:token', makeDownloads(deps.downloads, log, deps.downloadIdleMs));

@@ -92,7 +92,7 @@ export const makeDownloads = (source: DownloadSource, log: EdgeLog, idleMs = 120
   }
   let file: DownloadFile;
   try {
-    file = await source.open(String(req.params['token']));
+    file = await source.open(String(req.params['token']), req.socket.remoteAddress);
   } catch (error) {
     if (!(error instanceof DomainError) || !BAD_LINK.has(error.code)) throw error;
     log.info('A download was refused', { requestId: requestIdOf(res), code: error.code });

@@ -79,7 +79,7 @@ export const makeGraphqlEndpoint = async ({ schema, guard, services, log, faultP
   await apollo.start();
 
   const authenticate = async (req: Request, res: Response, next: NextFunction): Promise<void> => {
-    setPrincipal(res, await guard.authenticate(req.get('authorization')));
+    setPrincipal(res, await guard.authenticate(req.get('authorization'), req.socket.remoteAddress));
     next();
   };
 

@@ -1,3 +1,5 @@
+import { type Principal } from '../domain/principal.js';
+
 /** The bytes behind one download link. Given by `open`, and released exactly once by whoever opened it. */
 export interface DownloadFile {
   readonly fileName: string;
@@ -21,7 +23,7 @@ export interface DownloadSource {
    * Checks the token and takes a reader's lease on its backup.
    * @throws DomainError for a token that is forged, expired or revoked, and for a backup that cannot be read (any more)
    */
-  open(token: string): Promise<DownloadFile>;
+  open(token: string, from?: string): Promise<DownloadFile>;
 }
 
 /** One thing that must be well for this process to serve. */
@@ -36,3 +38,13 @@ export interface ReadinessCheck {
 
 /** Told about every finished request. `route` is a fixed word, not the path, so that it can be a metric's label. */
 export type ObserveRequest = (request: { route: string; method: string; status: number; seconds: number }) => void;
+
+/**
+ * Keeps an eye on a caller that stays.
+ * @param onLost called at most once, within seconds, when its credential has been revoked, has expired, or grants something else
+ */
+export type WatchAccess = (caller: Principal, onLost: () => void) => {
+  /** Whether it is still what it was; known to a second. */
+  holds(): Promise<boolean>;
+  end(): void;
+};

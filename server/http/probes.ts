@@ -20,8 +20,8 @@ const LOOPBACK = /^(?:127\.|::1$|::ffff:127\.)/;
 const isLocal = (req: Request): boolean =>
   LOOPBACK.test(req.socket.remoteAddress ?? '') && req.get('forwarded') === undefined && req.get('x-forwarded-for') === undefined;
 
-/** For this machine, or for an ADMIN key. */
-export const metricsEndpoint = (authenticate: (credential: string | undefined) => Promise<Principal>, text: () => Promise<string>) => async (req: Request, res: Response): Promise<void> => {
-  if (!isLocal(req)) authorise(await authenticate(req.get('authorization')), 'administer');
+/** For this machine, or for a service-wide key: it names the instances of all projects. */
+export const metricsEndpoint = (authenticate: (credential: string | undefined, from?: string) => Promise<Principal>, text: () => Promise<string>) => async (req: Request, res: Response): Promise<void> => {
+  if (!isLocal(req)) authorise(await authenticate(req.get('authorization'), req.socket.remoteAddress), 'observe');
   res.type('text/plain; version=0.0.4; charset=utf-8').send(await text());
 };

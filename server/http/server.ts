@@ -64,7 +64,7 @@ export const createHttpServer = (deps: ProbeDeps, served?: Served): HttpServer =
   if (deps.observe) app.use(observer(deps.observe));
   app.get('/healthz', healthz);
   app.get('/readyz', readyz(deps.readiness, () => stopping !== undefined));
-  app.get('/metrics', metricsEndpoint((credential) => callerOf(deps.authenticate, credential), deps.metrics));
+  app.get('/metrics', metricsEndpoint((credential, from) => callerOf(deps.authenticate, credential, from), deps.metrics));
   served?.mount(app);
   app.use((req: Request, res: Response) => sendError(res, 404, 'NOT_FOUND', `There is nothing at ${req.method} ${req.path}.`));
   app.use(errorHandler(deps.log, deps.faultPasses));

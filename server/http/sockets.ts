@@ -9,6 +9,7 @@ import { makeContext } from '../graphql/context.js';
 import { type Guard } from '../graphql/guard.js';
 import { type EdgeLog, type FaultPasses, logFaults, maskError } from '../graphql/mask.js';
 import { type Services } from '../services/api.js';
+import { type WatchAccess } from './ports.js';
 
 export interface SocketDeps {
   faultPasses?: FaultPasses | undefined;
@@ -16,6 +17,7 @@ export interface SocketDeps {
   guard: Guard;
   services: Services;
   log: EdgeLog;
+  watchAccess: WatchAccess;
   path: string;
   /** Origins besides our own host that browsers may connect from, such as `https://dash.example.com`. */
   allowedOrigins: readonly string[];
@@ -37,7 +39,16 @@ const RETRIABLE: Readonly<Record<number, number>> = { 4401: FORBIDDEN, 4500: TRY
 
 interface Extra {
   socketId: string;
+  /** The address it came from. */
+  from: string | undefined;
+  /** Of the caller who opened the socket, from its acknowledgement on. */
+  access?: ReturnType<WatchAccess>;
+  gone?: true;
+  close(code: number, reason: string): void;
 }
+
+/** Not 4401: the client may come again, with a new credential or with what its old one still grants. */
+const shutOut = ({ close }: Extra): void => close(FORBIDDEN, 'The credential has expired, was revoked or grants something else now');
 
 type Params = { authorization?: unknown; Authorization?: unknown };
 
@@ -59,10 +70,10 @@ const refuseUpgrade = (socket: Duplex, status: number): void => {
 
 /**
  * graphql-ws on the HTTP server's upgrades. Carries subscriptions only; every operation passes the guard that HTTP passes, with its key
- * checked anew. `stop` closes all sockets with 1012, so that clients come back by themselves.
+ * checked anew, as it is for every event. `stop` closes all sockets with 1012, so that clients come back by themselves.
  */
 export const makeSockets = (deps: SocketDeps): { attach(server: Server): void; count(): number; stop(graceMs: number): Promise<void> } => {
-  const { schema, guard, services, log, maxOperations = 64, pingMs = 12_000 } = deps;
+  const { schema, guard, services, log, watchAccess, maxOperations = 64, pingMs = 12_000 } = deps;
   const wss = new WebSocketServer({ noServer: true, maxPayload: deps.maxFrameBytes ?? 64 * 1024, perMessageDeflate: false, handleProtocols });
   let stopping = false;
 
@@ -76,9 +87,11 @@ export const makeSockets = (deps: SocketDeps): { attach(server: Server): void; c
   const graphql = makeServer<Record<string, unknown>, Extra>({
     connectionInitWaitTimeout: deps.initTimeoutMs ?? 3_000,
 
-    onConnect: async ({ connectionParams }) => {
+    onConnect: async ({ connectionParams, extra }) => {
       try {
-        await guard.authenticate(credentialOf(connectionParams));
+        const caller = await guard.authenticate(credentialOf(connectionParams), extra.from);
+        // A client may have left meanwhile: then nobody would end it.
+        if (!extra.gone) extra.access = watchAccess(caller, () => shutOut(extra));
         return true;
       } catch (error) {
         if (error instanceof DomainError && error.code === 'UNAUTHENTICATED') return false;
@@ -92,7 +105,7 @@ export const makeSockets = (deps: SocketDeps): { attach(server: Server): void; c
         if (Object.keys(ctx.subscriptions).length > maxOperations) {
           throw new DomainError('LIMIT_EXCEEDED', `A socket carries at most ${maxOperations} subscriptions at once.`);
         }
-        const caller = await guard.authenticate(credentialOf(ctx.connectionParams));
+        const caller = await guard.authenticate(credentialOf(ctx.connectionParams), ctx.extra.from);
         const parsed = guard.parse(payload.query);
         if ('errors' in parsed) return parsed.errors;
         const operation = getOperationAST(parsed.document, payload.operationName);
@@ -111,11 +124,14 @@ export const makeSockets = (deps: SocketDeps): { attach(server: Server): void; c
     },
 
     onError: (ctx, _id, _payload, errors) => masked(errors as readonly GraphQLError[], ctx.extra.socketId),
-    onNext: (ctx, _id, _payload, _args, result) =>
-      result.errors === undefined ? undefined : { ...result, errors: masked(result.errors, ctx.extra.socketId) as unknown as readonly GraphQLError[] },
+    onNext: async ({ extra }, _id, _payload, _args, result) => {
+      // A socket that is being closed sends nothing more: not this event either.
+      if (!(await extra.access?.holds())) shutOut(extra);
+      return result.errors === undefined ? undefined : { ...result, errors: masked(result.errors, extra.socketId) as unknown as readonly GraphQLError[] };
+    },
   });
 
-  const serve = (socket: WebSocket): void => {
+  const serve = (socket: WebSocket, req: IncomingMessage): void => {
     const socketId = randomUUID();
     let alive = true;
     const close = (code: number, reason: string): void => socket.close(RETRIABLE[code] ?? code, reason);
@@ -123,6 +139,7 @@ export const makeSockets = (deps: SocketDeps): { attach(server: Server): void; c
       logFaults(log, [error], socketId, { transport: 'websocket' });
       close(TRY_LATER, 'Try again later');
     };
+    const extra: Extra = { socketId, from: req.socket.remoteAddress, close };
     const closed = graphql.opened({
       protocol: socket.protocol,
       send: (data) => new Promise<void>((resolve, reject) => {
@@ -135,7 +152,7 @@ export const makeSockets = (deps: SocketDeps): { attach(server: Server): void; c
           if (socket.readyState === socket.OPEN) fail(error);
         });
       }),
-    }, { socketId });
+    }, extra);
 
     const ping = setInterval(() => {
       if (!alive) {
@@ -152,6 +169,8 @@ export const makeSockets = (deps: SocketDeps): { attach(server: Server): void; c
     socket.on('error', (error) => log.info('A WebSocket was closed by an error', { socketId, error }));
     socket.once('close', (code, reason) => {
       clearInterval(ping);
+      extra.gone = true;
+      extra.access?.end();
       closed(code, String(reason)).catch(fail);
     });
   };

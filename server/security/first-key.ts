@@ -9,7 +9,7 @@ export interface FirstKey {
 }
 
 /**
- * At the very first start, makes project `default` and its admin key; null at every other. Of several nodes that start at once, one does it.
+ * At the very first start, makes project `default` and its admin key, which is service-wide; null at every other. Of several nodes that start at once, one does it.
  * @param keep stores the key's text for its owner before it becomes valid: a crash in between leaves a file without a key, never a key
  * that nobody knows
  */
@@ -24,8 +24,8 @@ export const ensureFirstKey = (
     if (!first) return null;
     const { text, secretHash } = makeApiKey(keyId);
     const createdAt = clock.now();
-    await tx.projects.insert({ id: projectId, name: 'default', createdAt });
-    await tx.apiKeys.insert({ id: keyId, projectId, name: 'first admin key', role: 'ADMIN', secretHash, createdAt, expiresAt: null, revokedAt: null });
+    if (!(await tx.projects.insert({ id: projectId, name: 'default', createdAt }))) throw new Error('A database without a first key has a project "default" already');
+    await tx.apiKeys.insert({ id: keyId, projectId, name: 'first admin key', role: 'ADMIN', serviceWide: true, instanceIds: null, secretHash, createdAt, expiresAt: null, revokedAt: null, lastUsedAt: null });
     await keep(text);
     return { text, keyId, projectId };
   });

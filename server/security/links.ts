@@ -3,10 +3,12 @@ import { type LinkClaims, type LinkSigner } from '../services/ports.js';
 import { type MasterKey, type MasterKeys } from './master-key.js';
 
 /*
- * A link's token: base64url(JSON [version, backup, project, expiry in s, nonce]) "." base64url(HMAC-SHA-256 of the former).
+ * A link's token: base64url(JSON [version, backup, project, expiry in s, nonce, key]) "." base64url(HMAC-SHA-256 of the former).
  * The HMAC covers a fixed purpose too, so that no other signature of this service can be passed off as a link.
  */
-const VERSION = 1;
+const VERSION = 2;
+/** Without a key; such links live for a week after the upgrade at most. */
+const OLD_VERSION = 1;
 
 export const createLinkSigner = ({ current, all }: MasterKeys): LinkSigner => {
   const keyed = (master: MasterKey) => {
@@ -19,7 +21,7 @@ export const createLinkSigner = ({ current, all }: MasterKeys): LinkSigner => {
   return {
     sign(claims) {
       const body = Buffer.from(
-        JSON.stringify([VERSION, claims.backupId, claims.projectId, Math.floor(claims.expiresAt.getTime() / 1000), randomBytes(12).toString('base64url')]),
+        JSON.stringify([VERSION, claims.backupId, claims.projectId, Math.floor(claims.expiresAt.getTime() / 1000), randomBytes(12).toString('base64url'), claims.keyId]),
       ).toString('base64url');
       return `${body}.${sign(body).toString('base64url')}`;
     },
@@ -42,8 +44,10 @@ export const createLinkSigner = ({ current, all }: MasterKeys): LinkSigner => {
 
 const parseClaims = (body: string): LinkClaims | undefined => {
   const fields: unknown = JSON.parse(Buffer.from(body, 'base64url').toString('utf8'));
-  if (!Array.isArray(fields) || fields[0] !== VERSION) return undefined;
-  const [, backupId, projectId, expiry] = fields as unknown[];
+  if (!Array.isArray(fields) || (fields[0] !== VERSION && fields[0] !== OLD_VERSION)) return undefined;
+  const [version, backupId, projectId, expiry, , key] = fields as unknown[];
+  const keyId = version === OLD_VERSION ? null : key;
   if (typeof backupId !== 'string' || typeof projectId !== 'string' || typeof expiry !== 'number') return undefined;
-  return { backupId, projectId, expiresAt: new Date(expiry * 1000) };
+  if (keyId !== null && typeof keyId !== 'string') return undefined;
+  return { backupId, projectId, expiresAt: new Date(expiry * 1000), keyId };
 };

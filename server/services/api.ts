@@ -3,9 +3,9 @@ import { type KeyFilter } from '../domain/inspection.js';
 import { type RestoreMethod } from '../domain/restore-method.js';
 import { type ConflictRule, type DatabaseMapping, type TtlRule } from '../domain/restore-options.js';
 import { type HostPort, type SourcePreference } from '../domain/source.js';
-import { type Principal } from '../domain/principal.js';
+import { type Principal, type Role } from '../domain/principal.js';
 import {
-  type BackupFilter, type BackupRecord, type DownloadLinkRecord, type InspectedKeyRecord, type InspectionRecord, type InstanceFilter, type InstanceRecord, type JobEventRecord,
+  type ApiKeyRecord, type AuditEventRecord, type AuditFilter, type BackupFilter, type BackupRecord, type DownloadLinkRecord, type InspectedKeyRecord, type InspectionRecord, type InstanceFilter, type InstanceRecord, type JobEventRecord,
   type JobFilter, type JobRecord, type KeyFailureRecord, type Page, type PageArgs, type PlanDetailRecord, type PlannedRunRecord, type PolicyRecord, type ProjectRecord, type RecoveryRecord,
   type RestoreFilter, type RestorePlanRecord, type RestoreRecord, type RetentionStatusRecord, type RetentionVerdictRecord, type ServiceRecord, type SlotFilter, type SlotRecord, type ViewerRecord, type Weekday,
 } from './records.js';
@@ -172,9 +172,39 @@ export interface RetentionApi {
   preview(caller: Caller, filter: { instanceId?: string | null | undefined }, page: PageArgs): Promise<Page<RetentionVerdictRecord>>;
 }
 
+/** A caller's own project; all of them for service-wide keys. */
+export interface ProjectApi {
+  get(caller: Caller, id: string): Promise<ProjectRecord | null>;
+  list(caller: Caller, page: PageArgs): Promise<Page<ProjectRecord>>;
+  create(caller: Caller, input: { name: string }): Promise<ProjectRecord>;
+}
+
+export interface CreateApiKey {
+  name: string;
+  role: Role;
+  serviceWide: boolean;
+  projectId?: string | null | undefined;
+  instanceIds?: readonly string[] | null | undefined;
+  expiresAt?: Date | null | undefined;
+}
+
+/** Keys of the caller's project; of any for service-wide administrators. */
+export interface ApiKeyApi {
+  get(caller: Caller, id: string): Promise<ApiKeyRecord | null>;
+  list(caller: Caller, filter: { projectId?: string | null | undefined; validOnly?: boolean | null | undefined }, page: PageArgs): Promise<Page<ApiKeyRecord>>;
+  /** @returns the key's text too: here, and never again */
+  create(caller: Caller, input: CreateApiKey): Promise<{ apiKey: ApiKeyRecord; token: string }>;
+  revoke(caller: Caller, input: { apiKeyId: string }): Promise<ApiKeyRecord>;
+}
+
+/** Who did what in the caller's project; in any for service-wide administrators. */
+export interface AuditApi {
+  get(caller: Caller, id: string): Promise<AuditEventRecord | null>;
+  list(caller: Caller, filter: AuditFilter & { projectId?: string | null | undefined }, page: PageArgs): Promise<Page<AuditEventRecord>>;
+}
+
 export interface ServiceApi {
   viewer(caller: Caller): Promise<ViewerRecord>;
-  project(caller: Caller, id: string): Promise<ProjectRecord | null>;
   service(caller: Caller): Promise<ServiceRecord>;
 }
 
@@ -189,5 +219,8 @@ export interface Services {
   restores: RestoreApi;
   jobs: JobApi;
   retention: RetentionApi;
+  projects: ProjectApi;
+  apiKeys: ApiKeyApi;
+  audit: AuditApi;
   service: ServiceApi;
 }

@@ -3,6 +3,7 @@ import { isId } from '../domain/ids.js';
 import { authorise } from '../domain/principal.js';
 import { type Clock } from '../engine/ports.js';
 import { type BackupApi } from './api.js';
+import { noted } from './audit.js';
 import { type BackupStarter } from './backup-start.js';
 import { downloadName } from './file-name.js';
 import { once, recalled } from './idempotency.js';
@@ -74,7 +75,9 @@ export const createBackupService = ({ db, ids, clock, queue, starter, links, pub
     const result = await db.transaction((tx) =>
       once(tx, caller, { mutation: 'backupNow', key: idempotencyKey, input: { instanceId, name }, ids: made, at }, async () => {
         const instance = await lockedInstance(tx, caller, instanceId);
-        return starter.start(tx, { instance, backupId: made.backup, jobId: made.job, name, trigger: 'MANUAL', at });
+        const started = await starter.start(tx, { instance, backupId: made.backup, jobId: made.job, name, trigger: 'MANUAL', at });
+        await noted(tx, caller, { action: 'BACKUP_STARTED', objectId: made.backup, instanceId, details: { name, jobId: made.job }, at });
+        return started;
       }, (earlier) => recallWork(tx, caller, earlier)),
     );
     if (result.job.state === 'QUEUED') await queue.enqueueJob(result.job.id);
@@ -91,6 +94,7 @@ export const createBackupService = ({ db, ids, clock, queue, starter, links, pub
         // Locked: from the job on, no deletion passes it.
         const backup = readableBackup(await tx.backups.lock(caller, backupId), backupId);
         await starter.startVerification(tx, backup, { jobId: made.job, level, at });
+        await noted(tx, caller, { action: 'BACKUP_VERIFICATION_STARTED', objectId: backupId, instanceId: backup.instanceId, details: { level, jobId: made.job }, at });
         return recallWork(tx, caller, made);
       }, (earlier) => recallWork(tx, caller, earlier)),
     );
@@ -109,6 +113,7 @@ export const createBackupService = ({ db, ids, clock, queue, starter, links, pub
         const backup = await deletable(tx, caller, backupId, force);
         await tx.backups.change(caller, backupId, [backup.state], { state: 'DELETING' });
         const job = await starter.startDeletion(tx, backup, made.job, at);
+        await noted(tx, caller, { action: 'BACKUP_DELETION_STARTED', objectId: backupId, instanceId: backup.instanceId, details: { name: backup.name, force, jobId: made.job }, at });
         return { backup: { ...backup, state: 'DELETING' as const, retainedBecause: null }, job };
       }, (earlier) => recallWork(tx, caller, earlier)),
     );
@@ -123,9 +128,11 @@ export const createBackupService = ({ db, ids, clock, queue, starter, links, pub
       throw new DomainError('BAD_INPUT', `A download link lives from ${min} seconds to ${max} seconds.`, { field: ['expiresInSeconds'] });
     }
     const backup = readableBackup(await lookUp('backup', backupId, (id) => db.read.backups.get(caller, id)), backupId);
+    const at = clock.now();
     // Whole seconds: that is what the link carries.
-    const expiresAt = new Date(Math.floor(clock.now().getTime() / 1000 + expiresInSeconds) * 1000);
-    const token = links.sign({ backupId, projectId: caller.projectId, expiresAt });
+    const expiresAt = new Date(Math.floor(at.getTime() / 1000 + expiresInSeconds) * 1000);
+    await db.transaction((tx) => noted(tx, caller, { action: 'DOWNLOAD_LINK_CREATED', objectId: backupId, instanceId: backup.instanceId, details: { expiresAt: expiresAt.toISOString() }, at }));
+    const token = links.sign({ backupId, projectId: caller.projectId, expiresAt, keyId: caller.keyId });
     return { url: `${publicUrl()}/downloads/${token}`, expiresAt, fileName: downloadName(backup), sizeBytes: backup.sizeBytes, sha256: backup.sha256 };
   },
 });

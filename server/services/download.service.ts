@@ -1,6 +1,10 @@
+import { type AuditOutcome } from '../domain/audit.js';
 import { DomainError } from '../domain/errors.js';
+import { isId } from '../domain/ids.js';
 import { type Clock, type Log } from '../engine/ports.js';
 import { archiveOf } from './archive-ref.js';
+import { Seldom } from './audit.js';
+import { appendAudit } from './audit-chain.js';
 import { notingDamage, readNotingDamage } from './damage.js';
 import { downloadName } from './file-name.js';
 import { type Database, type EnginePort, type LinkSigner } from './ports.js';
@@ -22,16 +26,35 @@ export interface DownloadServiceDeps {
   links: LinkSigner;
   clock: Clock;
   log: Log;
+  seldom?: Seldom;
 }
 
-/** The link is the right: whoever holds a valid one is authorised for exactly its backup. */
-export const createDownloadService = ({ db, engine, links, clock, log }: DownloadServiceDeps): { open(token: string): Promise<Download> } => ({
-  async open(token) {
-    const claims = links.verify(token, clock.now());
-    if (!claims) throw new DomainError('NOT_FOUND', 'This link is not valid, or not any more.', { hint: 'Make a new one with createDownloadLink.' });
-    const reading = await startReading(db, log, claims, claims.backupId, 'download');
+const NOTED_EVERY_MS = 60_000;
+
+const invalid = (): DomainError => new DomainError('NOT_FOUND', 'This link is not valid, or not any more.', { hint: 'Make a new one with createDownloadLink.' });
+
+/** The link is the right: whoever holds a valid one is authorised for exactly its backup, until its time or until the key that it was made with is revoked. */
+export const createDownloadService = ({ db, engine, links, clock, log, seldom = new Seldom(NOTED_EVERY_MS) }: DownloadServiceDeps): { open(token: string, from?: string): Promise<Download> } => ({
+  async open(token, from) {
+    const at = clock.now();
+    const claims = links.verify(token, at);
+    // Of whom it is, nobody knows: there is no project to note it in.
+    if (!claims) throw invalid();
+    const { projectId, backupId, keyId } = claims;
+    const note = async (outcome: AuditOutcome, instanceId?: string): Promise<void> => {
+      if (!seldom.isDue(`${outcome} ${from ?? ''} ${token}`)) return;
+      await db.transaction((tx) => appendAudit(tx, {
+        projectId, actor: { credential: null, keyId, name: null, from }, action: 'BACKUP_DOWNLOADED', outcome, code: outcome === 'DONE' ? null : 'NOT_FOUND', objectId: backupId, instanceId, at,
+      }));
+    };
+    if (keyId !== null && isId('apiKey', keyId) && (await db.read.apiKeys.standing([keyId])).length === 0) {
+      await note('REFUSED');
+      throw invalid();
+    }
+    const reading = await startReading(db, log, claims, backupId, 'download');
     try {
       const { backup } = reading;
+      await note('DONE', backup.instanceId);
       const archive = await notingDamage({ db, log }, claims, backup.id, engine.openArchive(archiveOf(backup)));
       return {
         fileName: downloadName(backup),

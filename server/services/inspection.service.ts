@@ -6,6 +6,7 @@ import { checkSelection, selectsAll } from '../domain/key-selection.js';
 import { authorise } from '../domain/principal.js';
 import { type Clock } from '../engine/ports.js';
 import { type InspectBackup, type InspectionApi } from './api.js';
+import { noted } from './audit.js';
 import { type BackupStarter } from './backup-start.js';
 import { missingBackup, readableBackup, recallWork } from './backup.service.js';
 import { once } from './idempotency.js';
@@ -67,6 +68,7 @@ export const createInspectionService = ({ db, ids, clock, queue, starter, vault 
           const owner = { projectId: caller.projectId, jobId: made.job };
           await tx.inspections.insert(caller, { jobId: made.job, backupId, request: parts.sealRequest(owner, request) });
           await starter.startInspection(tx, backup, made.job, at);
+          await noted(tx, caller, { action: 'BACKUP_INSPECTION_STARTED', objectId: backupId, instanceId: backup.instanceId, details: { jobId: made.job }, at });
           return recallWork(tx, caller, made);
         }, (earlier) => recallWork(tx, caller, earlier)),
       );

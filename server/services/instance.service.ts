@@ -1,12 +1,13 @@
 import { isDeepStrictEqual } from 'node:util';
 import { capabilities, type EngineGate, NOTHING_OFF, underGate } from '../domain/capability.js';
 import { DomainError } from '../domain/errors.js';
-import { authorise } from '../domain/principal.js';
+import { authorise, type Principal, reaches } from '../domain/principal.js';
 import { DEFAULT_POLICY, nextRun } from '../domain/schedule.js';
 import { type ProbeReport } from '../domain/server-report.js';
 import { type HostPort } from '../domain/source.js';
 import { type Clock, type Endpoint } from '../engine/ports.js';
 import { type InstanceApi } from './api.js';
+import { givenFields, noted } from './audit.js';
 import { type BackupStarter, instanceBusy } from './backup-start.js';
 import { endpointOf, openEndpoint, openSecrets, sealSecrets } from './endpoint.js';
 import { addressAlone, checkRegistration, mergeChange, tlsRecord, tlsSecrets } from './instance-input.js';
@@ -56,10 +57,10 @@ export const serverFacts = (report: ProbeReport, probedAt: Date): ServerFactsRec
 const nameTaken = (name: string): DomainError =>
   new DomainError('NAME_TAKEN', `The project already has an instance named "${name}".`, { hint: 'Choose another name.', field: ['name'] });
 
-const sameServer = (other: InstanceRecord): DomainError =>
-  new DomainError('CONFLICT', `This server is already registered as "${other.name}" (${other.id}).`, {
-    hint: 'Use that instance, or remove it first.', details: { instanceId: other.id },
-  });
+const sameServer = (caller: Principal, other: InstanceRecord): DomainError =>
+  reaches(caller, other.id)
+    ? new DomainError('CONFLICT', `This server is already registered as "${other.name}" (${other.id}).`, { hint: 'Use that instance, or remove it first.', details: { instanceId: other.id } })
+    : new DomainError('CONFLICT', 'This server is already registered as another instance of the project.', { hint: 'Ask an administrator of the project.' });
 
 /** Two callers at once: the second one looked at an instance that is no longer so. */
 const changedMeanwhile = (instance: InstanceRecord): DomainError =>
@@ -115,7 +116,7 @@ export const createInstanceService = (deps: InstanceServiceDeps): InstanceApi =>
     },
 
     async register(caller, input) {
-      authorise(caller, 'operate');
+      authorise(caller, 'extend');
       checkRegistration(input);
       const secrets: InstanceSecrets = { password: input.password ?? null, tls: input.tls ? tlsSecrets(input.tls) : null };
       const address = { host: input.host, port: input.port, username: input.username ?? null, tls: input.tls ? tlsRecord(input.tls) : null };
@@ -150,9 +151,10 @@ export const createInstanceService = (deps: InstanceServiceDeps): InstanceApi =>
       await db.transaction(async (tx) => {
         await tx.instances.lockProject(caller);
         if (await tx.instances.findProtectedByName(caller, input.name)) throw nameTaken(input.name);
-        await refuseSameServer(tx, instance);
+        await refuseSameServer(tx, caller, instance);
         await tx.instances.insert(instance, sealSecrets(vault, instance, secrets));
         await tx.policies.insert(policy);
+        await noted(tx, caller, { action: 'INSTANCE_REGISTERED', objectId: instance.id, instanceId: instance.id, details: { name: instance.name, host: instance.host, port: instance.port }, at: now });
       });
       await queue.schedulePolicy(policy.id, policy.nextRunAt);
       return shown(instance);
@@ -181,10 +183,11 @@ export const createInstanceService = (deps: InstanceServiceDeps): InstanceApi =>
           capabilities: report ? judge(report, instance.acceptPartial) : current.capabilities,
         };
         if (report) {
-          await refuseSameServer(tx, saved);
+          await refuseSameServer(tx, caller, saved);
           await refuseMoveAtWork(tx, current, saved);
         }
         await tx.instances.save(saved, input.password === undefined && input.tls === undefined ? undefined : sealSecrets(vault, saved, secrets));
+        await noted(tx, caller, { action: 'INSTANCE_UPDATED', objectId: saved.id, instanceId: saved.id, details: { fields: givenFields(input) }, at: now });
         return shown(saved);
       });
     },
@@ -212,6 +215,7 @@ export const createInstanceService = (deps: InstanceServiceDeps): InstanceApi =>
         await tx.instances.save(gone, null);
         if (policy) await tx.policies.save({ ...policy, nextRunAt: null, updatedAt: now });
         const deletions = deleteBackups ? await deps.backups.deleteAllOf(tx, caller, instanceId, now) : [];
+        await noted(tx, caller, { action: 'INSTANCE_REMOVED', objectId: instanceId, instanceId, details: { name: gone.name, deleteBackups, abandonTarget }, at: now });
         return { removed: gone, jobIds: deletions, policyId: policy?.id };
       });
       if (policyId) await queue.schedulePolicy(policyId, null);
@@ -231,10 +235,10 @@ export const createInstanceService = (deps: InstanceServiceDeps): InstanceApi =>
 };
 
 /** CONFLICT when another instance of the project is this server, by its process, or leads to it, by its address. */
-const refuseSameServer = async (tx: Repositories, instance: InstanceRecord): Promise<void> => {
+const refuseSameServer = async (tx: Repositories, caller: Principal, instance: InstanceRecord): Promise<void> => {
   const others = [await tx.instances.findProtectedByRunId(instance, instance.server.runId), await tx.instances.findProtectedByAddress(instance, instance)];
   const other = others.find((found) => found && found.id !== instance.id);
-  if (other) throw sameServer(other);
+  if (other) throw sameServer(caller, other);
 };
 
 /** Running work, and its settling after a crash, belongs to the server it began on. A new credential for the same one is fine, at any time. */

@@ -2,6 +2,7 @@ import { DomainError } from '../domain/errors.js';
 import { authorise } from '../domain/principal.js';
 import { type Clock } from '../engine/ports.js';
 import { type JobApi } from './api.js';
+import { noted } from './audit.js';
 import { feedCursor, parseFeedCursor } from '../domain/cursor.js';
 import { checkFilter, lookUp, shownId } from './lookup.js';
 import { inOrder } from './order.js';
@@ -41,11 +42,15 @@ export const createJobService = ({ db, feed, clock, queue }: { db: Database; fee
       const job = await lookUp('job', jobId, (id) => tx.jobs.get(caller, id));
       if (!job) throw missing(jobId);
       if (job.state === 'COMPLETED' || job.cancelRequestedAt !== null) return job;
+      const told = async (changed: JobRecord): Promise<JobRecord> => {
+        await noted(tx, caller, { action: 'JOB_CANCELLED', objectId: jobId, instanceId: job.instanceId, details: { kind: job.kind }, at });
+        return changed;
+      };
       const ended = await endUnstarted(tx, job, at);
-      if (ended) return ended;
+      if (ended) return told(ended);
       // One step, judged by the row as it is now: the worker may pass the point of no return at the same moment.
       const asked = await tx.jobs.change(jobId, { states: ['QUEUED', 'RUNNING'], cancellable: true }, { cancelRequestedAt: at }, { kind: 'STATE', at });
-      if (asked) return asked;
+      if (asked) return told(asked);
       const now = await tx.jobs.get(caller, jobId);
       if (!now) throw missing(jobId);
       if (now.state === 'COMPLETED') return now;

@@ -3,6 +3,7 @@ import { authorise } from '../domain/principal.js';
 import { nextRun, upcomingRuns, validatePolicy, WEEKDAYS } from '../domain/schedule.js';
 import { type Clock } from '../engine/ports.js';
 import { type PolicyApi } from './api.js';
+import { givenFields, noted } from './audit.js';
 import { inOrder } from './order.js';
 import { type Database, type WorkQueue } from './ports.js';
 import { lockedInstance, protectedInstance } from './protected-instance.js';
@@ -56,6 +57,7 @@ export const createPolicyService = ({ db, clock, time, queue, slots }: PolicySer
       if (issue) throw new DomainError('BAD_INPUT', [issue, ...others].map(({ message }) => message).join(' '), { field: issue.field });
       changed.nextRunAt = nextRun(changed, changed.instanceId, now);
       await tx.policies.save(changed);
+      await noted(tx, caller, { action: 'POLICY_SET', objectId: changed.id, instanceId: changed.instanceId, details: { fields: givenFields(input) }, at: now });
       return { saved: changed, due: recorded };
     });
     await queue.schedulePolicy(saved.id, due?.plannedAt ?? saved.nextRunAt);

@@ -1,5 +1,4 @@
 import { type BackupState, type Coverage, type Engine, type Trigger } from '../domain/backup.js';
-import { type Role } from '../domain/principal.js';
 import { type RecoveryFacts } from '../domain/recovery.js';
 import { type ProbeReport } from '../domain/server-report.js';
 import { type HostPort } from '../domain/source.js';
@@ -7,6 +6,8 @@ import { type KnownArchive } from '../engine/archive/archive.js';
 import { type Endpoint } from '../engine/ports.js';
 import { type TargetFindings } from '../engine/target/check.js';
 import { type UndoRecord } from '../engine/target/undo-record.js';
+import { type ApiKeyRepository, type ProjectRepository } from './ports/access.js';
+import { type AuditRepository } from './ports/audit.js';
 import { type InspectionRepository } from './ports/inspections.js';
 import { type JobEventRepository, type JobRepository, type RunRepository } from './ports/jobs.js';
 import { type NoticeRepository } from './ports/notices.js';
@@ -15,9 +16,11 @@ import { type PageQuery, type PageResult, type Scope } from './ports/scope.js';
 import { type SyncRepository } from './ports/syncs.js';
 import { type SyncDelayRepository } from './ports/sync-delay.js';
 import { type LockRepository, type SettingRepository, type UpkeepRepository } from './ports/upkeep.js';
-import { type BackupFilter, type BackupRecord, type InstanceFilter, type InstanceRecord, type PolicyRecord, type ProjectRecord, type RestoreFilter, type RestorePlanRecord, type RestoreRecord, type SlotFilter, type SlotRecord } from './records.js';
+import { type BackupFilter, type BackupRecord, type InstanceFilter, type InstanceRecord, type PolicyRecord, type RestoreFilter, type RestorePlanRecord, type RestoreRecord, type SlotFilter, type SlotRecord } from './records.js';
 
 export type { UndoRecord } from '../engine/target/undo-record.js';
+export type * from './ports/access.js';
+export type * from './ports/audit.js';
 export type * from './ports/inspections.js';
 export type * from './ports/jobs.js';
 export type * from './ports/notices.js';
@@ -48,34 +51,14 @@ export interface LinkClaims {
   backupId: string;
   projectId: string;
   expiresAt: Date;
+  /** Whose rights it carries: it ends with that key. null: made before 0.2, or by no key. */
+  keyId: string | null;
 }
 
 export interface LinkSigner {
   sign(claims: LinkClaims): string;
   /** undefined for anything forged, edited or expired, without telling which. */
   verify(token: string, now: Date): LinkClaims | undefined;
-}
-
-export interface ApiKeyRow {
-  id: string;
-  projectId: string;
-  name: string;
-  role: Role;
-  secretHash: Buffer;
-  expiresAt: Date | null;
-  revokedAt: Date | null;
-}
-
-export interface ApiKeyRepository {
-  /** Across tenants: this is how a caller becomes somebody. */
-  findForLogin(id: string): Promise<ApiKeyRow | null>;
-  insert(key: ApiKeyRow & { createdAt: Date }): Promise<void>;
-  count(): Promise<number>;
-}
-
-export interface ProjectRepository {
-  get(id: string): Promise<ProjectRecord | null>;
-  insert(project: ProjectRecord): Promise<void>;
 }
 
 /** What is sealed for an instance; never leaves the services. */
@@ -262,6 +245,7 @@ export interface Repositories {
   upkeep: UpkeepRepository;
   projects: ProjectRepository;
   apiKeys: ApiKeyRepository;
+  audit: AuditRepository;
   instances: InstanceRepository;
   policies: PolicyRepository;
   slots: SlotRepository;

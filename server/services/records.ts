@@ -2,10 +2,11 @@ import {
   type BackupState, type CaptureMethod, type Coverage, type DatabaseCount, type Engine, type Integrity, type SlotRange,
   type Trigger, type TypeCount, type VerificationLevel, type VerificationResult,
 } from '../domain/backup.js';
+import { type AuditAction, type AuditOutcome } from '../domain/audit.js';
 import { type ErrorCode } from '../domain/errors.js';
 import { type InspectedKey, type InspectionRequest, type InspectionSummary, type KeyFilter } from '../domain/inspection.js';
 import { type JobConclusion, type JobFailure, type JobKind, type JobProgress, type JobState, type Phase, type PhaseRecord } from '../domain/job.js';
-import { type Role } from '../domain/principal.js';
+import { type CredentialKind, type Role } from '../domain/principal.js';
 import { type RecoveryStatus } from '../domain/recovery.js';
 import { type RestoreMethod } from '../domain/restore-method.js';
 import { type HostPort, type SourceNode, type SourcePreference } from '../domain/source.js';
@@ -26,10 +27,67 @@ export interface ProjectRecord {
 }
 
 export interface ViewerRecord {
+  credential: CredentialKind;
   keyId: string;
   keyName: string;
   role: Role;
+  serviceWide: boolean;
+  instanceIds: readonly string[] | null;
+  expiresAt: Date | null;
   project: ProjectRecord;
+}
+
+/** Everything of a key but itself. */
+export interface ApiKeyRecord {
+  id: string;
+  projectId: string;
+  name: string;
+  role: Role;
+  serviceWide: boolean;
+  /** null: all of the project. */
+  instanceIds: readonly string[] | null;
+  createdAt: Date;
+  expiresAt: Date | null;
+  revokedAt: Date | null;
+  /** To the minute. */
+  lastUsedAt: Date | null;
+}
+
+export interface ApiKeyFilter {
+  /** Only those that let somebody in at that instant. */
+  validAt?: Date | null | undefined;
+}
+
+/** Something that somebody did, or was refused. */
+export interface AuditEventRecord {
+  id: string;
+  projectId: string;
+  /** Its place in the project's chain, from 1 on. */
+  sequence: bigint;
+  createdAt: Date;
+  credential: CredentialKind | null;
+  actorId: string | null;
+  actorName: string | null;
+  /** The address it came from. */
+  address: string | null;
+  action: AuditAction;
+  outcome: AuditOutcome;
+  code: ErrorCode | null;
+  objectId: string | null;
+  instanceId: string | null;
+  details: Readonly<Record<string, string | number | boolean>>;
+  /** Over it and the event before it. */
+  hash: Buffer;
+}
+
+export interface AuditFilter {
+  actions?: readonly AuditAction[] | null | undefined;
+  outcomes?: readonly AuditOutcome[] | null | undefined;
+  actorId?: string | null | undefined;
+  objectId?: string | null | undefined;
+  instanceId?: string | null | undefined;
+  createdFrom?: Date | null | undefined;
+  createdBefore?: Date | null | undefined;
 }
 
 export interface ServerFactsRecord {

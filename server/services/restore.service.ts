@@ -4,6 +4,7 @@ import { authorise, may, type Principal } from '../domain/principal.js';
 import { chooseMethod } from '../domain/restore-method.js';
 import { type Clock, type Endpoint, type Log } from '../engine/ports.js';
 import { type RestoreApi } from './api.js';
+import { noted } from './audit.js';
 import { instanceBusy } from './backup-start.js';
 import { readableBackup } from './backup.service.js';
 import { archiveOf } from './archive-ref.js';
@@ -54,9 +55,11 @@ const startPlanning = async (tx: Repositories, backup: BackupRecord, { instanceI
 export const createRestoreService = ({ db, engine, vault, gate, ids, clock, log, queue }: RestoreServiceDeps): RestoreApi => {
   const details = restoreDetails(vault);
 
-  const ofOwners = async <T>(caller: Principal, ownerIds: readonly string[], open: (owner: Omit<RestoreDetail, 'sealed'>, sealed: Buffer) => T): Promise<(T | null)[]> => {
+  /** @param reached the owners that are there for the caller: of those only */
+  const ofOwners = async <T>(caller: Principal, ownerIds: readonly string[], reached: () => Promise<{ id: string }[]>, open: (owner: Omit<RestoreDetail, 'sealed'>, sealed: Buffer) => T): Promise<(T | null)[]> => {
     if (!may(caller, 'operate')) return ownerIds.map(() => null);
-    const rows = inOrder(ownerIds, await db.read.restoreDetails.getMany(caller, ownerIds), ({ ownerId }) => ownerId);
+    const there = caller.instanceIds === null ? ownerIds : (await reached()).map(({ id }) => id);
+    const rows = inOrder(ownerIds, await db.read.restoreDetails.getMany(caller, there), ({ ownerId }) => ownerId);
     return rows.map((row) => row && open(row, row.sealed));
   };
 
@@ -98,12 +101,12 @@ export const createRestoreService = ({ db, engine, vault, gate, ids, clock, log,
 
     async planDetails(caller, planIds) {
       authorise(caller, 'read');
-      return ofOwners(caller, planIds, details.openPlan);
+      return ofOwners(caller, planIds, () => db.read.plans.getMany(caller, planIds), details.openPlan);
     },
 
     async keyFailures(caller, restoreIds) {
       authorise(caller, 'read');
-      return ofOwners(caller, restoreIds, details.openFailures);
+      return ofOwners(caller, restoreIds, () => db.read.restores.getMany(caller, restoreIds), details.openFailures);
     },
 
     async createPlan(caller, { idempotencyKey, ...asked }) {
@@ -134,6 +137,7 @@ export const createRestoreService = ({ db, engine, vault, gate, ids, clock, log,
           if (plan.jobId !== null) await startPlanning(tx, readableBackup(await tx.backups.lock(caller, backupId), backupId), plan, plan.jobId);
           await tx.plans.insert(plan);
           await tx.restoreDetails.put(caller, { ownerId: plan.id, sealed: details.sealPlan(ofPlan, { options: request.options, selected: null }), at });
+          await noted(tx, caller, { action: 'RESTORE_PLANNED', objectId: plan.id, instanceId, details: { backupId }, at });
           return shown(plan, at);
         }, (earlier) => recall(tx, earlier)),
       );
@@ -169,6 +173,7 @@ export const createRestoreService = ({ db, engine, vault, gate, ids, clock, log,
             safetyBackupId: null, dataNow: 'OLD', unsavedWriteBytes: null, report: null, acceptedWarnings: [...acceptedWarnings], jobId: job.id, createdAt: at,
             completedAt: null,
           });
+          await noted(tx, caller, { action: 'RESTORE_STARTED', objectId: made.restore, instanceId: instance.id, details: { backupId: plan.backupId, planId, jobId: made.job }, at });
           return { restore: recalled(await tx.restores.get(caller, made.restore)), job };
         }, async (earlier) => ({
           restore: recalled(await tx.restores.get(caller, earlier['restore'] ?? '')),

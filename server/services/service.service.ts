@@ -25,14 +25,10 @@ const OLDEST: Readonly<Record<Engine, string>> = { REDIS: '2.8', VALKEY: '7.2' }
 export const createServiceService = ({ db, engine, gate, version, defaultTimeZone, concurrentJobs }: ServiceServiceDeps): ServiceApi => ({
   async viewer(caller) {
     authorise(caller, 'read');
-    const [key, project] = await Promise.all([db.read.apiKeys.findForLogin(caller.keyId), db.read.projects.get(caller.projectId)]);
-    if (!key || !project) throw new DomainError('UNAUTHENTICATED', 'The API key of this request is no longer there.');
-    return { keyId: key.id, keyName: key.name, role: caller.role, project };
-  },
-
-  async project(caller, id) {
-    authorise(caller, 'read');
-    return id === caller.projectId ? db.read.projects.get(id) : null;
+    const { credential, keyId, name, role, serviceWide, instanceIds, expiresAt, projectId } = caller;
+    const project = await db.read.projects.get(projectId);
+    if (!project) throw new DomainError('UNAUTHENTICATED', 'The project of this request is no longer there.');
+    return { credential, keyId, keyName: name, role, serviceWide, instanceIds, expiresAt, project };
   },
 
   async service(caller) {
@@ -44,7 +40,7 @@ export const createServiceService = ({ db, engine, gate, version, defaultTimeZon
       version,
       defaultTimeZone,
       retentionDays: RETENTION_DAYS,
-      store: { ...store, location: may(caller, 'administer') ? location : null },
+      store: { ...store, location: may(caller, 'govern') ? location : null },
       limits: {
         maxPageSize: MAX_PAGE_SIZE, maxNameLength: MAX_NAME_LENGTH, minDownloadLinkSeconds: DOWNLOAD_LINK_SECONDS.min,
         maxDownloadLinkSeconds: DOWNLOAD_LINK_SECONDS.max, restorePlanSeconds: PLAN_SECONDS, idempotencyKeySeconds: IDEMPOTENCY_SECONDS, concurrentJobs,

@@ -9,6 +9,7 @@ const HARMLESS_NAME = /^(?:hasPassword|keyId|masterKeyId|tokens|idempotencyKey)$
 
 const SHAPES: readonly [RegExp, string][] = [
   [/\bsb_[A-Za-z0-9_-]{4,}/g, 'sb_[redacted]'],
+  [/\beyJ[\w-]{8,}\.[\w-]{2,}(?:\.[\w-]*)?/g, '[redacted token]'],
   [/\b(bearer|basic) +[A-Za-z0-9._~+/=-]{8,}/gi, '$1 [redacted]'],
   [/(\b[a-z][a-z0-9+.-]{0,20}:\/\/)[^\s/@:]*:[^\s/@]+@/gi, '$1[redacted]@'],
   [/(\/downloads\/)[A-Za-z0-9._~-]+/g, '$1[redacted]'],

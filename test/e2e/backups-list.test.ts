@@ -1,6 +1,6 @@
 import { get } from 'node:http';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type Backup, type Instance, TypedDocumentString } from '@snapback/sdk';
+import { createClient, type Backup, type Instance, TypedDocumentString } from '@snapback/sdk';
 import { startRedis, type RedisServer } from '../kit/redis.js';
 import { startService, type TestService } from '../kit/service.js';
 import { waitFor } from '../kit/wait.js';
@@ -108,7 +108,7 @@ describe('the list of backups', () => {
     expect(await node(backup?.job?.id ?? '')).toEqual({ __typename: 'Job', id: backup?.job?.id, kind: 'BACKUP' });
     const project = viewer['project'] as { id: string };
     expect(await node(project.id)).toEqual({ __typename: 'Project', id: project.id, name: 'default' });
-    expect(await node(String(viewer['keyId']))).toBeNull();
+    expect(await node(String(viewer['keyId']))).toEqual({ __typename: 'ApiKey', id: viewer['keyId'] });
   });
 
   it('keeps the newest good one of a protected instance unless it is forced', async () => {
@@ -179,8 +179,8 @@ describe('the list of backups', () => {
         maxPageSize: 100, maxNameLength: 128, minDownloadLinkSeconds: 60, maxDownloadLinkSeconds: 604_800, restorePlanSeconds: 600, idempotencyKeySeconds: 86_400, concurrentJobs: 2,
       },
     });
-    const asked = (role: 'OPERATOR' | 'ADMIN') => service.app.services.service.service({ keyId: 'k', projectId: 'p', role });
-    expect([(await asked('OPERATOR')).store.location, (await asked('ADMIN')).store.location]).toEqual([null, service.storeRoot]);
+    const { token } = await service.sdk.apiKeys.create({ name: 'of the project only', role: 'ADMIN' });
+    expect((await createClient({ url: service.url, token }).service.info()).store).toMatchObject({ location: null, writable: true });
     expect(viewer).toMatchObject({ keyName: 'first admin key', role: 'ADMIN', project: { name: 'default' } });
     expect(await service.sdk.policies.get(one.id)).toMatchObject({ timeZone: '+05:30' });
     expect(await caught(service.sdk.backups.list({ pageSize: 101 }).toArray({ limit: 101 }))).toMatchObject({ code: 'BAD_INPUT' });

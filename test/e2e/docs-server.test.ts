@@ -21,8 +21,8 @@ const block = (name: string) => {
 const first = (cells: readonly string[]): string => codeIn(cells[0] ?? '')[0] ?? '';
 
 it('has no blocks that nobody runs', () => {
-  // `store-adopt` is run by store-adopt.test.ts, `s3-policy` by s3.test.ts, `archive` by archive-command.test.ts, `notice` and `webhook` by webhook.test.ts.
-  expect(readBlocks(DOC).map(({ run }) => run)).toEqual(['s3-policy', 'archive', 'store-adopt', 'backup-user', 'restore-user', 'restore-keys-user', 'skip-user', 'probes', 'notice', 'webhook']);
+  // `store-adopt` is run by store-adopt.test.ts, `s3-policy` by s3.test.ts, `archive` by archive-command.test.ts, `notice` and `webhook` by webhook.test.ts, `audit-verify` by access/audit.test.ts.
+  expect(readBlocks(DOC).map(({ run }) => run)).toEqual(['s3-policy', 'archive', 'store-adopt', 'audit-verify', 'backup-user', 'restore-user', 'restore-keys-user', 'skip-user', 'probes', 'notice', 'webhook']);
 });
 
 describe('the table of configuration', () => {
@@ -31,6 +31,7 @@ describe('the table of configuration', () => {
   }));
   /** A value that is not the default, for each variable. */
   const OTHER: Readonly<Record<string, string>> = {
+    OIDC_ISSUER: 'https://id.example.com', OIDC_AUDIENCE: 'snapback', OIDC_ROLE_CLAIM: 'realm_access.roles', OIDC_ROLES: 'dba=ADMIN', OIDC_PROJECT: 'shop', OIDC_PROJECT_CLAIM: 'tenant',
     HOST: '::1', PORT: '8080', PUBLIC_URL: 'https://snapback.example.com', DATA_DIR: '/elsewhere', DATABASE_URL: 'postgresql://db/snapback',
     MONGODB_URL: 'mongodb://db/snapback', STORE_URL: 'file:///archives', MASTER_KEY: 'ab'.repeat(32), MASTER_KEY_FILE: '/run/secrets/master',
     DEFAULT_TIME_ZONE: 'Asia/Shanghai', CONCURRENT_JOBS: '8', DISABLED_ENGINES: 'redis 4.0', REPLICATION_ADVERTISE_HOST: 'snapback.internal',
@@ -46,6 +47,7 @@ describe('the table of configuration', () => {
   };
   /** What is only taken together with another one. */
   const WITH: Readonly<Record<string, readonly string[]>> = {
+    OIDC_ISSUER: ['OIDC_AUDIENCE'], OIDC_AUDIENCE: ['OIDC_ISSUER'], OIDC_ROLE_CLAIM: ['OIDC_ISSUER', 'OIDC_AUDIENCE'], OIDC_ROLES: ['OIDC_ISSUER', 'OIDC_AUDIENCE'], OIDC_PROJECT: ['OIDC_ISSUER', 'OIDC_AUDIENCE'], OIDC_PROJECT_CLAIM: ['OIDC_ISSUER', 'OIDC_AUDIENCE'],
     WEBHOOK_URL: ['WEBHOOK_SECRET'], WEBHOOK_SECRET: ['WEBHOOK_URL'], ROLE: ['DATABASE_URL'],
     REPLICATION_TLS_CERT: ['REPLICATION_TLS_KEY'], REPLICATION_TLS_KEY: ['REPLICATION_TLS_CERT'], REPLICATION_TLS_CA: ['REPLICATION_TLS_CERT', 'REPLICATION_TLS_KEY'],
     S3_ACCESS_KEY_ID: ['S3_SECRET_ACCESS_KEY'], S3_SECRET_ACCESS_KEY: ['S3_ACCESS_KEY_ID'], S3_SESSION_TOKEN: ['S3_ACCESS_KEY_ID', 'S3_SECRET_ACCESS_KEY'],

@@ -1,12 +1,10 @@
-import { randomBytes } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Client } from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createClient, TypedDocumentString, type Backup, type Client as Sdk, type InspectBackupInput, type InspectedKey, type Inspection, type Instance } from '@snapback/sdk';
-import { makeId } from '../../server/domain/ids.js';
 import { type Role } from '../../server/domain/principal.js';
-import { makeApiKey } from '../../server/security/api-keys.js';
 import { startRedis, type RedisServer } from '../kit/redis.js';
 import { seedAllTypes } from '../kit/seed.js';
 import { startService, type TestService } from '../kit/service.js';
@@ -86,16 +84,9 @@ describe('looking inside a backup', () => {
     }
   };
   const keyOf = async (role: Role, own: boolean): Promise<Sdk> => {
-    const at = new Date();
-    const Mine = new TypedDocumentString<{ viewer: { project: { id: string } } }, object>('{ viewer { project { id } } }');
-    const projectId = own ? (await service.sdk.execute(Mine, {})).viewer.project.id : makeId('project', at, randomBytes(10));
-    const id = makeId('apiKey', at, randomBytes(10));
-    const { text, secretHash } = makeApiKey(id);
-    await service.app.db.transaction(async (tx) => {
-      if (!own) await tx.projects.insert({ id: projectId, name: `tenant ${projectId}`, createdAt: at });
-      await tx.apiKeys.insert({ id, projectId, name: 'another key', role, secretHash, createdAt: at, expiresAt: null, revokedAt: null });
-    });
-    return createClient({ url: service.url, token: text });
+    const projectId = own ? undefined : (await service.sdk.projects.create({ name: `tenant ${randomUUID()}` })).id;
+    const { token } = await service.sdk.apiKeys.create({ name: 'another key', role, projectId });
+    return createClient({ url: service.url, token });
   };
 
   it('totals are there without an inspection, and nothing else is', async () => {

@@ -1,9 +1,6 @@
-import { randomBytes } from 'node:crypto';
 import { Client } from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createClient, TypedDocumentString, type Backup, type Client as Sdk, type CreateRestorePlanInput, type Instance, type Restore, type RestorePlan } from '@snapback/sdk';
-import { makeId } from '../../server/domain/ids.js';
-import { makeApiKey } from '../../server/security/api-keys.js';
 import { digest, ownDigest } from '../kit/digest.js';
 import { startRedis, type RedisServer, type RedisServerOptions } from '../kit/redis.js';
 import { seedAllTypes } from '../kit/seed.js';
@@ -203,11 +200,4 @@ const CREATE_PLAN = new TypedDocumentString<{ createRestorePlan: { plan: { id: s
   'mutation ($input: CreateRestorePlanInput!) { createRestorePlan(input: $input) { plan { id job { id } } userErrors { message } } }',
 );
 
-const viewerOf = async ({ sdk, url, app }: TestService): Promise<Sdk> => {
-  const { viewer } = await sdk.execute(new TypedDocumentString<{ viewer: { project: { id: string } } }, object>('{ viewer { project { id } } }'), {});
-  const at = new Date();
-  const id = makeId('apiKey', at, randomBytes(10));
-  const { text, secretHash } = makeApiKey(id);
-  await app.db.transaction((tx) => tx.apiKeys.insert({ id, projectId: viewer.project.id, name: 'a viewer', role: 'VIEWER', secretHash, createdAt: at, expiresAt: null, revokedAt: null }));
-  return createClient({ url, token: text });
-};
+const viewerOf = async ({ sdk, url }: TestService): Promise<Sdk> => createClient({ url, token: (await sdk.apiKeys.create({ name: 'a viewer', role: 'VIEWER' })).token });

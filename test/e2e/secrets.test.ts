@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import { readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Client } from 'pg';
@@ -6,9 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createClient, type Client as Sdk, type Instance } from '@snapback/sdk';
 import { startApp } from '../../server/app.js';
 import { readConfig } from '../../server/config/config.js';
-import { makeId } from '../../server/domain/ids.js';
-import { type Principal, type Role } from '../../server/domain/principal.js';
-import { makeApiKey } from '../../server/security/api-keys.js';
+import { may, type Principal, type Role, type Verb } from '../../server/domain/principal.js';
 import { type Services } from '../../server/services/api.js';
 import { createLogger } from '../../server/telemetry/logger.js';
 import { startRedis, type RedisServer } from '../kit/redis.js';
@@ -19,10 +17,10 @@ import { backUp, caught, refusal, register } from './scene.js';
 const PASSWORD = 'canary-secret-8d4e';
 
 /** Every method with what it asks for, and with input that would be right if the ids were. A new method without an entry fails. */
-const METHODS: { readonly [Noun in keyof Services]: { readonly [Method in keyof Services[Noun]]: { verb: 'read' | 'operate'; args: unknown[] } } } = {
+const METHODS: { readonly [Noun in keyof Services]: { readonly [Method in keyof Services[Noun]]: { verb: Verb; args: unknown[] } } } = {
   instances: {
     get: { verb: 'read', args: ['ins_1'] }, getMany: { verb: 'read', args: [['ins_1']] }, list: { verb: 'read', args: [{}, {}] },
-    register: { verb: 'operate', args: [{ name: 'x', host: '127.0.0.1', port: 1, acceptPartial: false, skipSyncDelay: false }] }, update: { verb: 'operate', args: [{ instanceId: 'ins_1' }] },
+    register: { verb: 'extend', args: [{ name: 'x', host: '127.0.0.1', port: 1, acceptPartial: false, skipSyncDelay: false }] }, update: { verb: 'operate', args: [{ instanceId: 'ins_1' }] },
     remove: { verb: 'operate', args: [{ instanceId: 'ins_1', deleteBackups: true }] }, probe: { verb: 'operate', args: [{ instanceId: 'ins_1' }] },
   },
   policies: {
@@ -52,20 +50,20 @@ const METHODS: { readonly [Noun in keyof Services]: { readonly [Method in keyof 
     cancel: { verb: 'operate', args: [{ jobId: 'job_1' }] }, progress: { verb: 'read', args: [{ jobId: 'job_1' }] }, events: { verb: 'read', args: [{ filter: {} }] },
   },
   retention: { status: { verb: 'read', args: [] }, preview: { verb: 'read', args: [{}, {}] } },
-  service: { viewer: { verb: 'read', args: [] }, project: { verb: 'read', args: ['prj_1'] }, service: { verb: 'read', args: [] } },
+  projects: { get: { verb: 'read', args: ['prj_1'] }, list: { verb: 'observe', args: [{}] }, create: { verb: 'govern', args: [{ name: '' }] } },
+  apiKeys: {
+    get: { verb: 'administer', args: ['key_1'] }, list: { verb: 'administer', args: [{}, {}] }, create: { verb: 'administer', args: [{ name: '', role: 'VIEWER', serviceWide: false }] },
+    revoke: { verb: 'administer', args: [{ apiKeyId: 'key_1' }] },
+  },
+  audit: { get: { verb: 'administer', args: ['aud_1'] }, list: { verb: 'administer', args: [{}, {}] } },
+  service: { viewer: { verb: 'read', args: [] }, service: { verb: 'read', args: [] } },
 };
 
-/** A second tenant, made where no API makes one yet. */
-const anotherTenant = async ({ app, url }: TestService, role: Role): Promise<{ sdk: Sdk; principal: Principal }> => {
-  const now = new Date();
-  const projectId = makeId('project', now, randomBytes(10));
-  const keyId = makeId('apiKey', now, randomBytes(10));
-  const { text, secretHash } = makeApiKey(keyId);
-  await app.db.transaction(async (tx) => {
-    await tx.projects.insert({ id: projectId, name: `tenant ${projectId}`, createdAt: now });
-    await tx.apiKeys.insert({ id: keyId, projectId, name: 'its key', role, secretHash, createdAt: now, expiresAt: null, revokedAt: null });
-  });
-  return { sdk: createClient({ url, token: text }), principal: { keyId, projectId, role } };
+/** Another tenant, and a key of its. */
+const anotherTenant = async ({ sdk, url }: TestService, role: Role): Promise<{ sdk: Sdk; principal: Principal }> => {
+  const { id: projectId } = await sdk.projects.create({ name: `tenant ${randomUUID()}` });
+  const { apiKey: { id: keyId, name }, token } = await sdk.apiKeys.create({ name: 'its key', role, projectId });
+  return { sdk: createClient({ url, token }), principal: { credential: 'API_KEY', keyId, name, projectId, role, serviceWide: false, instanceIds: null, expiresAt: null } };
 };
 
 const filesBelow = async (folder: string): Promise<string[]> =>
@@ -213,20 +211,21 @@ describe('secrets and rights', () => {
       }
     };
     const { principal: stranger } = await anotherTenant(service, 'VIEWER');
+    const callers: Principal[] = [
+      stranger, { ...stranger, role: 'OPERATOR' }, { ...stranger, role: 'OPERATOR', instanceIds: ['ins_1'] }, { ...stranger, role: 'ADMIN' }, { ...stranger, serviceWide: true }, { ...stranger, role: 'ADMIN', serviceWide: true },
+    ];
     for (const [noun, methods] of Object.entries(METHODS)) {
-      for (const [method, { verb, args }] of Object.entries(methods as Record<string, { verb: string; args: unknown[] }>)) {
+      for (const [method, { verb, args }] of Object.entries(methods as Record<string, { verb: Verb; args: unknown[] }>)) {
         const name = `${noun}.${method}`;
         // Nothing of the input is looked at before the caller is.
-        for (const input of [args, args.map(() => ({}))]) {
-          expect(await callAs(undefined, noun, method, input), name).toMatchObject({ code: 'UNAUTHENTICATED' });
-          if (verb === 'operate') expect(await callAs(stranger, noun, method, input), name).toMatchObject({ code: 'FORBIDDEN' });
+        const wrong = args.map(() => ({}));
+        for (const input of [args, wrong]) expect(await callAs(undefined, noun, method, input), name).toMatchObject({ code: 'UNAUTHENTICATED' });
+        for (const caller of callers) {
+          if (!may(caller, verb)) expect(await callAs(caller, noun, method, wrong), name).toMatchObject({ code: 'FORBIDDEN' });
+          const answer = await callAs(caller, noun, method, args);
+          expect(answer instanceof Error && 'code' in answer && answer.code === 'FORBIDDEN', `${name} for ${JSON.stringify(caller)}`).toBe(!may(caller, verb));
+          await (answer as { return?: () => Promise<unknown> } | null)?.return?.();
         }
-        const answer = await callAs(stranger, noun, method, args);
-        if (verb === 'read') expect(answer, name).not.toMatchObject({ code: 'FORBIDDEN' });
-        await (answer as { return?: () => Promise<unknown> } | null)?.return?.();
-        const allowed = await callAs({ ...stranger, role: 'OPERATOR' }, noun, method, args);
-        expect(allowed, name).not.toMatchObject({ code: 'FORBIDDEN' });
-        await (allowed as { return?: () => Promise<unknown> } | null)?.return?.();
       }
     }
   });

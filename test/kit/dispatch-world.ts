@@ -113,7 +113,7 @@ export class DispatchWorld {
     };
     const planned = (until: Date): PlannedPlace[] =>
       [...this.policies.values()].flatMap(({ id, nextRunAt }) => (nextRunAt && nextRunAt <= until ? [{ id, plannedAt: nextRunAt }] : []));
-    const parts: { [K in 'now' | 'policies' | 'slots' | 'instances' | 'jobs' | 'notices']: Partial<Repositories[K]> } = {
+    const parts: { [K in 'now' | 'policies' | 'slots' | 'instances' | 'jobs' | 'notices' | 'audit']: Partial<Repositories[K]> } = {
       now: () => Promise.resolve(new Date(this.now)),
       policies: {
         get: (_scope, id) => Promise.resolve(this.policies.get(id) ?? null),
@@ -141,6 +141,7 @@ export class DispatchWorld {
       },
       instances: { get: (_scope, id) => Promise.resolve(this.instances.get(id) ?? null), lock: (_scope, id) => Promise.resolve(this.instances.get(id) ?? null) },
       jobs: { runningOnServer: (runId) => Promise.resolve(this.busy.has(runId) ? ({ id: 'job_busy' } as JobRecord) : null) },
+      audit: { makeId: () => 'aud_1', lockEnd: ({ projectId }) => Promise.resolve({ projectId, sequence: 0n, hash: Buffer.alloc(32) }), append: () => Promise.resolve() },
       notices: { append: (notice) => Promise.resolve(void this.notices.push(notice)) },
     };
     return parts as unknown as Repositories;

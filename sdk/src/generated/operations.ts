@@ -5,6 +5,118 @@ import { TypedDocumentString } from '../document.js';
 type Exact<T extends { [key: string]: unknown }> = { [K in keyof T]: T[K] };
 /** Internal type. DO NOT USE DIRECTLY. */
 export type Incremental<T> = T | { [P in keyof T]?: P extends ' $fragmentName' | '__typename' ? T[P] : never };
+/** How a caller proves who it is. */
+export type CredentialKind =
+  /** An API key of this service. */
+  | 'API_KEY'
+  /** A token of the operator's OpenID provider. */
+  | 'TOKEN'
+  | (string & {});
+
+/** Which API keys to list. */
+export type ApiKeyFilter = {
+  /** Those of this project, for service-wide administrators; left out, the caller's own. */
+  projectId?: string | null | undefined;
+  /** Without those that have expired or were revoked. */
+  validOnly?: boolean | null | undefined;
+};
+
+/** What to make. */
+export type CreateProjectInput = {
+  /** Its name, 1 to 128 characters; no other project's. */
+  name: string;
+};
+
+/** Whom to let in. */
+export type CreateApiKeyInput = {
+  /** What to call it, 1 to 128 characters: who uses it, and for what. */
+  name: string;
+  /** What it may do. */
+  role: Role;
+  /** Whether its role counts for the service as a whole, too. Only a service-wide ADMIN makes such keys; they are VIEWER or ADMIN. */
+  serviceWide?: boolean;
+  /** The project; left out, the caller's own. Only a service-wide ADMIN makes keys for another. */
+  projectId?: string | null | undefined;
+  /** The only instances that are to be there for it, 1 to 100; left out, all of the project. Such a key can neither register instances nor be an ADMIN. */
+  instanceIds?: Array<string> | null | undefined;
+  /** From when on it lets nobody in; left out, it does not expire. */
+  expiresAt?: string | null | undefined;
+};
+
+/** Which key to revoke. */
+export type RevokeApiKeyInput = {
+  /** The key. */
+  apiKeyId: string;
+};
+
+/** What is noted of who did what. */
+export type AuditAction =
+  /** A project was made. */
+  | 'PROJECT_CREATED'
+  /** An API key was made. */
+  | 'API_KEY_CREATED'
+  /** An API key was revoked. */
+  | 'API_KEY_REVOKED'
+  /** A server was registered. */
+  | 'INSTANCE_REGISTERED'
+  /** An instance was changed; the details name the fields. */
+  | 'INSTANCE_UPDATED'
+  /** An instance was removed. */
+  | 'INSTANCE_REMOVED'
+  /** A backup policy was set; the details name the fields. */
+  | 'POLICY_SET'
+  /** A manual backup was asked for. */
+  | 'BACKUP_STARTED'
+  /** A verification was asked for. */
+  | 'BACKUP_VERIFICATION_STARTED'
+  /** A look inside was asked for. */
+  | 'BACKUP_INSPECTION_STARTED'
+  /** A deletion was asked for. */
+  | 'BACKUP_DELETION_STARTED'
+  /** A download link was made. */
+  | 'DOWNLOAD_LINK_CREATED'
+  /** A download was begun by link. Noted once in a minute for each link and address: one file may be fetched in many parts. */
+  | 'BACKUP_DOWNLOADED'
+  /** A restore was planned. */
+  | 'RESTORE_PLANNED'
+  /** A restore was confirmed and begun. */
+  | 'RESTORE_STARTED'
+  /** A job was asked to stop. */
+  | 'JOB_CANCELLED'
+  /** Somebody came with a key of the project: noted only when it was refused, because the key has expired or was revoked. */
+  | 'LOGIN'
+  /** Something that the caller has no right to: noted only when it was refused. The details name the operation. */
+  | 'ACCESS'
+  | (string & {});
+
+/** Whether it was done. */
+export type AuditOutcome =
+  /** It was done, or begun. */
+  | 'DONE'
+  /** It was refused; `code` says why. */
+  | 'REFUSED'
+  | (string & {});
+
+/** Which audit events to list. Conditions given together must all hold. */
+export type AuditEventFilter = {
+  /** Those of this project, for service-wide administrators; left out, the caller's own. */
+  projectId?: string | null | undefined;
+  /** Only these actions. */
+  actions?: Array<AuditAction> | null | undefined;
+  /** Only with one of these outcomes. */
+  outcomes?: Array<AuditOutcome> | null | undefined;
+  /** Only what this key, or bearer of tokens, did. */
+  actorId?: string | null | undefined;
+  /** Only what was done to this object. */
+  objectId?: string | null | undefined;
+  /** Only what was about this instance. */
+  instanceId?: string | null | undefined;
+  /** Only from then on. */
+  createdFrom?: string | null | undefined;
+  /** Only from before then. */
+  createdBefore?: string | null | undefined;
+};
+
 /** How a backup stands. */
 export type BackupState =
   /** Being taken; or found in the store without a record, and not yet read through. */
@@ -196,7 +308,7 @@ export type ErrorCode =
   | 'NOT_FOUND'
   /** No API key, or one that is unknown, expired or revoked. */
   | 'UNAUTHENTICATED'
-  /** The key's role does not allow this. */
+  /** The key's role does not allow this, or the key is limited to some instances or to one project. */
   | 'FORBIDDEN'
   /** The object's present state does not allow this. */
   | 'CONFLICT'
@@ -206,7 +318,7 @@ export type ErrorCode =
   | 'IDEMPOTENCY_CONFLICT'
   /** The confirmation does not match, a warning was not accepted, or the plan no longer describes the target: make a new plan. */
   | 'CONFIRMATION_REQUIRED'
-  /** The project already has an instance with this name. */
+  /** The project already has an instance with this name, or the service a project. */
   | 'NAME_TAKEN'
   /** A limit on the number of objects is reached. */
   | 'QUOTA_EXCEEDED'
@@ -276,13 +388,13 @@ export type StoreKind =
   | 'S3'
   | (string & {});
 
-/** What a key may do. */
+/** What a key may do in its project. */
 export type Role =
   /** Read everything but secrets, and what is inside backups beyond its counts. */
   | 'VIEWER'
   /** Also register, back up, look inside, download and restore. */
   | 'OPERATOR'
-  /** Everything in the project. */
+  /** Everything in the project, its API keys included. */
   | 'ADMIN'
   | (string & {});
 
@@ -747,6 +859,62 @@ export type RecoveryStatus =
   | 'DISABLED'
   | (string & {});
 
+export type ProjectFragment = { id: string, name: string, createdAt: string };
+
+export type ApiKeyFragment = { id: string, name: string, role: Role, serviceWide: boolean, instanceIds: Array<string> | null, createdAt: string, expiresAt: string | null, revokedAt: string | null, lastUsedAt: string | null, project: { id: string, name: string } };
+
+export type ListProjectsQueryVariables = Exact<{
+  order?: ListOrder | null | undefined;
+  first: number;
+  after?: string | null | undefined;
+}>;
+
+
+export type ListProjectsQuery = { projects: { totalCount: number, nodes: Array<ProjectFragment>, pageInfo: PageInfoFragment } };
+
+export type ListApiKeysQueryVariables = Exact<{
+  filter?: ApiKeyFilter | null | undefined;
+  order?: ListOrder | null | undefined;
+  first: number;
+  after?: string | null | undefined;
+}>;
+
+
+export type ListApiKeysQuery = { apiKeys: { totalCount: number, nodes: Array<ApiKeyFragment>, pageInfo: PageInfoFragment } };
+
+export type CreateProjectMutationVariables = Exact<{
+  input: CreateProjectInput;
+}>;
+
+
+export type CreateProjectMutation = { createProject: { project: ProjectFragment | null, userErrors: Array<UserErrorFragment> } };
+
+export type CreateApiKeyMutationVariables = Exact<{
+  input: CreateApiKeyInput;
+}>;
+
+
+export type CreateApiKeyMutation = { createApiKey: { token: string | null, apiKey: ApiKeyFragment | null, userErrors: Array<UserErrorFragment> } };
+
+export type RevokeApiKeyMutationVariables = Exact<{
+  input: RevokeApiKeyInput;
+}>;
+
+
+export type RevokeApiKeyMutation = { revokeApiKey: { apiKey: ApiKeyFragment | null, userErrors: Array<UserErrorFragment> } };
+
+export type AuditEventFragment = { id: string, sequence: string, createdAt: string, credential: CredentialKind | null, actorId: string | null, actorName: string | null, address: string | null, action: AuditAction, outcome: AuditOutcome, code: ErrorCode | null, objectId: string | null, instanceId: string | null, hash: string, details: Array<{ name: string, value: string }> };
+
+export type ListAuditEventsQueryVariables = Exact<{
+  filter?: AuditEventFilter | null | undefined;
+  order?: ListOrder | null | undefined;
+  first: number;
+  after?: string | null | undefined;
+}>;
+
+
+export type ListAuditEventsQuery = { auditEvents: { totalCount: number, nodes: Array<AuditEventFragment>, pageInfo: PageInfoFragment } };
+
 export type BackupFragment = { id: string, name: string, state: BackupState, trigger: BackupTrigger, integrity: Integrity | null, captureMethod: CaptureMethod, consistency: Consistency, engine: Engine, engineVersion: string, rdbVersion: number | null, sizeBytes: string | null, storedBytes: string | null, sha256: string | null, keys: string | null, expiringKeys: string | null, functions: number | null, createdAt: string, startedAt: string | null, completedAt: string | null, durationMs: number | null, expiresAt: string | null, retainedBecause: RetainedBecause | null, lastVerifiedAt: string | null, instance: { id: string, name: string }, job: { id: string, kind: JobKind, state: JobState, conclusion: JobConclusion | null } | null, unknownContent: { what: string, offset: string } | null, coverage: { kind: CoverageKind, slots: Array<{ start: number, end: number }> }, source: { host: string, port: number, role: ServerRole, runId: string, version: string, behindBytes: string | null } | null, databases: Array<{ database: number, keys: string, expiring: string }> | null, types: Array<{ type: KeyType, keys: string }> | null, loadsOn: Array<{ engine: Engine, minVersion: string, maxVersion: string | null }> | null, damage: { code: ErrorCode, message: string, noticedAt: string } | null, verification: { level: VerificationLevel, result: VerificationResult, verifiedAt: string, job: { id: string } | null } | null };
 
 export type InspectedKeyFragment = { name: string, binary: boolean, nameTruncated: boolean, nameBytes: string, type: KeyType, database: number, expiresAt: string | null, ttlSeconds: string | null, bytes: string, elements: string | null };
@@ -1004,7 +1172,7 @@ export type ServiceInfoQuery = { service: { version: string, defaultTimeZone: st
 export type ViewerQueryVariables = Exact<{ [key: string]: never; }>;
 
 
-export type ViewerQuery = { viewer: { keyId: string, keyName: string, role: Role, project: { id: string, name: string, createdAt: string } } };
+export type ViewerQuery = { viewer: { credential: CredentialKind, keyId: string, keyName: string, role: Role, serviceWide: boolean, instanceIds: Array<string> | null, expiresAt: string | null, project: ProjectFragment } };
 
 export type UserErrorFragment = { code: ErrorCode, message: string, field: Array<string> | null };
 
@@ -1023,6 +1191,9 @@ export type ListSlotsQueryVariables = Exact<{
 
 export type ListSlotsQuery = { instance: { slots: { totalCount: number, nodes: Array<SlotFragment>, pageInfo: PageInfoFragment } } | null };
 
+export const ProjectFragmentDoc = /*#__PURE__*/ new TypedDocumentString(`fragment Project on Project { id name createdAt }`) as unknown as TypedDocumentString<ProjectFragment, unknown>;
+export const ApiKeyFragmentDoc = /*#__PURE__*/ new TypedDocumentString(`fragment ApiKey on ApiKey { id project { id name } name role serviceWide instanceIds createdAt expiresAt revokedAt lastUsedAt }`) as unknown as TypedDocumentString<ApiKeyFragment, unknown>;
+export const AuditEventFragmentDoc = /*#__PURE__*/ new TypedDocumentString(`fragment AuditEvent on AuditEvent { id sequence createdAt credential actorId actorName address action outcome code objectId instanceId details { name value } hash }`) as unknown as TypedDocumentString<AuditEventFragment, unknown>;
 export const BackupFragmentDoc = /*#__PURE__*/ new TypedDocumentString(`fragment Backup on Backup { id name state trigger instance { id name } job { id kind state conclusion } integrity unknownContent { what offset } captureMethod consistency coverage { kind slots { start end } } source { host port role runId version behindBytes } engine engineVersion rdbVersion sizeBytes storedBytes sha256 keys expiringKeys databases { database keys expiring } types { type keys } functions loadsOn { engine minVersion maxVersion } createdAt startedAt completedAt durationMs expiresAt retainedBecause damage { code message noticedAt } lastVerifiedAt verification { level result verifiedAt job { id } } }`) as unknown as TypedDocumentString<BackupFragment, unknown>;
 export const InspectedKeyFragmentDoc = /*#__PURE__*/ new TypedDocumentString(`fragment InspectedKey on InspectedKey { name binary nameTruncated nameBytes type database expiresAt ttlSeconds bytes elements }`) as unknown as TypedDocumentString<InspectedKeyFragment, unknown>;
 export const InspectionFragmentDoc = /*#__PURE__*/ new TypedDocumentString(`fragment Inspection on BackupInspection { totals { keys expiring types { type keys } databases { database keys expiring } } inspectedAt job { id } filter { patterns types databases } delimiter prefixDepth complete selected { keys bytes expiring types { type keys bytes } databases { database keys bytes expiring } } uncomparedKeys byPrefix { prefix binary keys bytes exact } otherPrefixes { keys bytes } prefixesTruncated largest { ...InspectedKey } keysTruncated } fragment InspectedKey on InspectedKey { name binary nameTruncated nameBytes type database expiresAt ttlSeconds bytes elements }`) as unknown as TypedDocumentString<InspectionFragment, unknown>;
@@ -1036,6 +1207,12 @@ export const RestoreFragmentDoc = /*#__PURE__*/ new TypedDocumentString(`fragmen
 export const UserErrorFragmentDoc = /*#__PURE__*/ new TypedDocumentString(`fragment UserError on UserError { code message field }`) as unknown as TypedDocumentString<UserErrorFragment, unknown>;
 export const PageInfoFragmentDoc = /*#__PURE__*/ new TypedDocumentString(`fragment PageInfo on PageInfo { hasNextPage endCursor }`) as unknown as TypedDocumentString<PageInfoFragment, unknown>;
 export const SlotFragmentDoc = /*#__PURE__*/ new TypedDocumentString(`fragment Slot on Slot { id instance { id name } plannedAt weekday state startedBy job { id state conclusion createdAt backup { id state } } reason }`) as unknown as TypedDocumentString<SlotFragment, unknown>;
+export const ListProjectsDocument = /*#__PURE__*/ new TypedDocumentString(`query ListProjects($order: ListOrder, $first: Int!, $after: String) { projects(order: $order, first: $first, after: $after) { nodes { ...Project } pageInfo { ...PageInfo } totalCount } } fragment Project on Project { id name createdAt } fragment PageInfo on PageInfo { hasNextPage endCursor }`) as unknown as TypedDocumentString<ListProjectsQuery, ListProjectsQueryVariables>;
+export const ListApiKeysDocument = /*#__PURE__*/ new TypedDocumentString(`query ListApiKeys($filter: ApiKeyFilter, $order: ListOrder, $first: Int!, $after: String) { apiKeys(filter: $filter, order: $order, first: $first, after: $after) { nodes { ...ApiKey } pageInfo { ...PageInfo } totalCount } } fragment ApiKey on ApiKey { id project { id name } name role serviceWide instanceIds createdAt expiresAt revokedAt lastUsedAt } fragment PageInfo on PageInfo { hasNextPage endCursor }`) as unknown as TypedDocumentString<ListApiKeysQuery, ListApiKeysQueryVariables>;
+export const CreateProjectDocument = /*#__PURE__*/ new TypedDocumentString(`mutation CreateProject($input: CreateProjectInput!) { createProject(input: $input) { project { ...Project } userErrors { ...UserError } } } fragment Project on Project { id name createdAt } fragment UserError on UserError { code message field }`) as unknown as TypedDocumentString<CreateProjectMutation, CreateProjectMutationVariables>;
+export const CreateApiKeyDocument = /*#__PURE__*/ new TypedDocumentString(`mutation CreateApiKey($input: CreateApiKeyInput!) { createApiKey(input: $input) { apiKey { ...ApiKey } token userErrors { ...UserError } } } fragment ApiKey on ApiKey { id project { id name } name role serviceWide instanceIds createdAt expiresAt revokedAt lastUsedAt } fragment UserError on UserError { code message field }`) as unknown as TypedDocumentString<CreateApiKeyMutation, CreateApiKeyMutationVariables>;
+export const RevokeApiKeyDocument = /*#__PURE__*/ new TypedDocumentString(`mutation RevokeApiKey($input: RevokeApiKeyInput!) { revokeApiKey(input: $input) { apiKey { ...ApiKey } userErrors { ...UserError } } } fragment ApiKey on ApiKey { id project { id name } name role serviceWide instanceIds createdAt expiresAt revokedAt lastUsedAt } fragment UserError on UserError { code message field }`) as unknown as TypedDocumentString<RevokeApiKeyMutation, RevokeApiKeyMutationVariables>;
+export const ListAuditEventsDocument = /*#__PURE__*/ new TypedDocumentString(`query ListAuditEvents($filter: AuditEventFilter, $order: ListOrder, $first: Int!, $after: String) { auditEvents(filter: $filter, order: $order, first: $first, after: $after) { nodes { ...AuditEvent } pageInfo { ...PageInfo } totalCount } } fragment AuditEvent on AuditEvent { id sequence createdAt credential actorId actorName address action outcome code objectId instanceId details { name value } hash } fragment PageInfo on PageInfo { hasNextPage endCursor }`) as unknown as TypedDocumentString<ListAuditEventsQuery, ListAuditEventsQueryVariables>;
 export const GetBackupDocument = /*#__PURE__*/ new TypedDocumentString(`query GetBackup($id: ID!) { backup(id: $id) { ...Backup } } fragment Backup on Backup { id name state trigger instance { id name } job { id kind state conclusion } integrity unknownContent { what offset } captureMethod consistency coverage { kind slots { start end } } source { host port role runId version behindBytes } engine engineVersion rdbVersion sizeBytes storedBytes sha256 keys expiringKeys databases { database keys expiring } types { type keys } functions loadsOn { engine minVersion maxVersion } createdAt startedAt completedAt durationMs expiresAt retainedBecause damage { code message noticedAt } lastVerifiedAt verification { level result verifiedAt job { id } } }`) as unknown as TypedDocumentString<GetBackupQuery, GetBackupQueryVariables>;
 export const ListBackupsDocument = /*#__PURE__*/ new TypedDocumentString(`query ListBackups($filter: BackupFilter, $order: ListOrder, $first: Int!, $after: String) { backups(filter: $filter, order: $order, first: $first, after: $after) { nodes { ...Backup } pageInfo { ...PageInfo } totalCount } } fragment Backup on Backup { id name state trigger instance { id name } job { id kind state conclusion } integrity unknownContent { what offset } captureMethod consistency coverage { kind slots { start end } } source { host port role runId version behindBytes } engine engineVersion rdbVersion sizeBytes storedBytes sha256 keys expiringKeys databases { database keys expiring } types { type keys } functions loadsOn { engine minVersion maxVersion } createdAt startedAt completedAt durationMs expiresAt retainedBecause damage { code message noticedAt } lastVerifiedAt verification { level result verifiedAt job { id } } } fragment PageInfo on PageInfo { hasNextPage endCursor }`) as unknown as TypedDocumentString<ListBackupsQuery, ListBackupsQueryVariables>;
 export const GetInspectionDocument = /*#__PURE__*/ new TypedDocumentString(`query GetInspection($id: ID!) { backup(id: $id) { inspection { ...Inspection } } } fragment InspectedKey on InspectedKey { name binary nameTruncated nameBytes type database expiresAt ttlSeconds bytes elements } fragment Inspection on BackupInspection { totals { keys expiring types { type keys } databases { database keys expiring } } inspectedAt job { id } filter { patterns types databases } delimiter prefixDepth complete selected { keys bytes expiring types { type keys bytes } databases { database keys bytes expiring } } uncomparedKeys byPrefix { prefix binary keys bytes exact } otherPrefixes { keys bytes } prefixesTruncated largest { ...InspectedKey } keysTruncated }`) as unknown as TypedDocumentString<GetInspectionQuery, GetInspectionQueryVariables>;
@@ -1066,5 +1243,5 @@ export const ListRestoresDocument = /*#__PURE__*/ new TypedDocumentString(`query
 export const CreateRestorePlanDocument = /*#__PURE__*/ new TypedDocumentString(`mutation CreateRestorePlan($input: CreateRestorePlanInput!) { createRestorePlan(input: $input) { plan { ...RestorePlan } userErrors { ...UserError } } } fragment RestorePlan on RestorePlan { id state backup { id name } instance { id name } method methodReason mayFallBack replacesEverything options { keys { patterns types databases } databaseMap { from to } keyPrefix { replace by } ttl onConflict flushFirst acceptedLosses } selected { keys bytes expired byCommands databases { database into keys bytes expired } types { type keys bytes } functions sample { database into key type expiresAt bytes } comparison { new sameType otherType equal compared } problems { blocker keys key } } losses { name message keys accepted } safetyBackup pauseWrites targetEngine targetVersion targetRunId keysNow { database keys expiring } keysAfter { database keys expiring } compatibility { loads reason } memory { usedBytes maxBytes estimatedBytes } blockers { name code message hint } warnings { name message hint mustAccept } confirmationText job { id kind state conclusion } createdAt expiresAt } fragment UserError on UserError { code message field }`) as unknown as TypedDocumentString<CreateRestorePlanMutation, CreateRestorePlanMutationVariables>;
 export const RestoreBackupDocument = /*#__PURE__*/ new TypedDocumentString(`mutation RestoreBackup($input: RestoreBackupInput!) { restoreBackup(input: $input) { restore { ...Restore } job { ...Job } userErrors { ...UserError } } } fragment Job on Job { id kind state conclusion phase phases { phase startedAt endedAt } progress { bytesDone bytesTotal keysDone keysTotal bytesPerSecond remainingSeconds fraction } failure { code message hint retryable retryAt phase at } notices { code message } attempt sequence createdAt startedAt completedAt cancelRequestedAt cancellable instance { id name } backup { id name state } restore { id dataNow } verificationLevel } fragment Restore on Restore { id plan { id state } backup { id name } instance { id name } method safetyBackup { id name state } dataNow unsavedWriteBytes report { keysBefore { database keys expiring } keysAfter { database keys expiring } bytesSent loadMs promoted bgsaveSuggested notices keys { restored replaced skipped expired failed uncertain lost { name count } functions flushed reconnects } } keyFailures { key reason } undo { backupId instanceId safetyBackup message possibleUntil } job { id kind state conclusion } createdAt completedAt } fragment UserError on UserError { code message field }`) as unknown as TypedDocumentString<RestoreBackupMutation, RestoreBackupMutationVariables>;
 export const ServiceInfoDocument = /*#__PURE__*/ new TypedDocumentString(`query ServiceInfo { service { version defaultTimeZone retentionDays store { kind location writable freeBytes } retention { lastPassAt nextPassAt maxDeletions stoppedBecause } limits { maxPageSize maxNameLength minDownloadLinkSeconds maxDownloadLinkSeconds restorePlanSeconds idempotencyKeySeconds concurrentJobs } engines { engine minVersion disabledVersions } } }`) as unknown as TypedDocumentString<ServiceInfoQuery, ServiceInfoQueryVariables>;
-export const ViewerDocument = /*#__PURE__*/ new TypedDocumentString(`query Viewer { viewer { keyId keyName role project { id name createdAt } } }`) as unknown as TypedDocumentString<ViewerQuery, ViewerQueryVariables>;
+export const ViewerDocument = /*#__PURE__*/ new TypedDocumentString(`query Viewer { viewer { credential keyId keyName role serviceWide instanceIds expiresAt project { ...Project } } } fragment Project on Project { id name createdAt }`) as unknown as TypedDocumentString<ViewerQuery, ViewerQueryVariables>;
 export const ListSlotsDocument = /*#__PURE__*/ new TypedDocumentString(`query ListSlots($instanceId: ID!, $filter: SlotFilter, $order: ListOrder, $first: Int!, $after: String) { instance(id: $instanceId) { slots(filter: $filter, order: $order, first: $first, after: $after) { nodes { ...Slot } pageInfo { ...PageInfo } totalCount } } } fragment PageInfo on PageInfo { hasNextPage endCursor } fragment Slot on Slot { id instance { id name } plannedAt weekday state startedBy job { id state conclusion createdAt backup { id state } } reason }`) as unknown as TypedDocumentString<ListSlotsQuery, ListSlotsQueryVariables>;

@@ -2,4 +2,4 @@
 /** Version of this package. */
 export const SDK_VERSION = '0.1.0';
 /** SHA-256 of the schema files this package was generated from, in the order of their names. */
-export const SCHEMA_SHA256 = '027c8322a1cb23f4e3fd3b0b06db4e4f9e73a9db4a272888e3feff6dd51e47da';
+export const SCHEMA_SHA256 = '7c7b76f6cb63db91cfd022727242e4fb459a4f1de7c8db4fbeb73c3a8753c521';

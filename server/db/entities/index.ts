@@ -1,4 +1,5 @@
 import { ApiKeyEntity } from './api-key.entity.js';
+import { AuditCheckpointEntity, AuditEndEntity, AuditEventEntity } from './audit-event.entity.js';
 import { BackupLeaseEntity } from './backup-lease.entity.js';
 import { BackupEntity } from './backup.entity.js';
 import { IdempotencyKeyEntity } from './idempotency-key.entity.js';
@@ -19,6 +20,6 @@ import { SourceSyncEntity } from './source-sync.entity.js';
 import { SyncDelayHoldEntity } from './sync-delay-hold.entity.js';
 
 export const ENTITIES = [
-  ApiKeyEntity, BackupEntity, BackupLeaseEntity, IdempotencyKeyEntity, InspectionEntity, InspectionPartEntity, InstanceEntity, JobEntity, JobEventEntity, NoticeEntity, PolicyEntity,
+  ApiKeyEntity, AuditCheckpointEntity, AuditEndEntity, AuditEventEntity, BackupEntity, BackupLeaseEntity, IdempotencyKeyEntity, InspectionEntity, InspectionPartEntity, InstanceEntity, JobEntity, JobEventEntity, NoticeEntity, PolicyEntity,
   ProjectEntity, RestoreDetailEntity, RestoreEntity, RestorePlanEntity, ServiceLockEntity, ServiceSettingEntity, SlotEntity, SourceSyncEntity, SyncDelayHoldEntity,
 ];

@@ -1,6 +1,7 @@
-import { Column, Entity, PrimaryColumn } from 'typeorm';
+import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
 
 @Entity('projects')
+@Index(['createdAt', 'id'])
 export class ProjectEntity {
   @PrimaryColumn('text') id!: string;
   @Column('text', { unique: true }) name!: string;

@@ -1,23 +1,64 @@
-import { type EntityManager } from 'typeorm';
-import { type ApiKeyRepository, type IdempotencyRepository, type ProjectRepository, type SettingRepository } from '../../services/ports.js';
+import { type EntityManager, In, IsNull, type SelectQueryBuilder } from 'typeorm';
+import { type ApiKeyRepository, type IdempotencyRepository, type ProjectRepository, type Scope, type SettingRepository } from '../../services/ports.js';
+import { type ApiKeyFilter, type ApiKeyRecord } from '../../services/records.js';
 import { ApiKeyEntity } from '../entities/api-key.entity.js';
 import { ProjectEntity } from '../entities/project.entity.js';
 import { ServiceSettingEntity } from '../entities/service-setting.entity.js';
+import { EVENTS_CHANNEL } from './job-event.repository.js';
+import { fetchPage } from './page.js';
 
 export const createProjectRepository = (manager: EntityManager): ProjectRepository => ({
   get: (id) => manager.findOneBy(ProjectEntity, { id }),
-  async insert(project) {
-    await manager.insert(ProjectEntity, project);
+  findByName: (name) => manager.findOneBy(ProjectEntity, { name }),
+  list: (page) => fetchPage(manager.createQueryBuilder(ProjectEntity, 'p'), page, (project) => project),
+  count: () => manager.count(ProjectEntity),
+  async insert({ id, name, createdAt }) {
+    const inserted: unknown[] = await manager.query('INSERT INTO projects (id, name, created_at) VALUES ($1, $2, $3) ON CONFLICT (name) DO NOTHING RETURNING 1', [id, name, createdAt]);
+    return inserted.length > 0;
   },
 });
 
-export const createApiKeyRepository = (manager: EntityManager): ApiKeyRepository => ({
-  findForLogin: (id) => manager.findOneBy(ApiKeyEntity, { id }),
-  async insert(key) {
-    await manager.insert(ApiKeyEntity, key);
-  },
-  count: () => manager.count(ApiKeyEntity),
-});
+const toRecord = ({ secretHash: _hash, ...key }: ApiKeyEntity): ApiKeyRecord => key;
+
+export const createApiKeyRepository = (manager: EntityManager): ApiKeyRepository => {
+  const filtered = ({ projectId }: Scope, { validAt }: ApiKeyFilter): SelectQueryBuilder<ApiKeyEntity> => {
+    const query = manager.createQueryBuilder(ApiKeyEntity, 'k').where('k.projectId = :projectId', { projectId });
+    return validAt ? query.andWhere('k.revokedAt IS NULL AND (k.expiresAt IS NULL OR k.expiresAt > :validAt)', { validAt }) : query;
+  };
+  return {
+    findForLogin: (id) => manager.findOneBy(ApiKeyEntity, { id }),
+    standing: (ids) =>
+      manager.find(ApiKeyEntity, {
+        select: { id: true, projectId: true, role: true, serviceWide: true, instanceIds: true, expiresAt: true }, where: { id: In([...ids]), revokedAt: IsNull() },
+      }),
+    async touch(id, at) {
+      await manager.query(`UPDATE api_keys SET last_used_at = $2 WHERE id = $1 AND (last_used_at IS NULL OR last_used_at <= $2::timestamptz - interval '1 minute')`, [id, at]);
+    },
+    async get({ projectId }, id) {
+      const key = await manager.findOneBy(ApiKeyEntity, { projectId, id });
+      return key && toRecord(key);
+    },
+    list: (scope, filter, page) => fetchPage(filtered(scope, filter), page, toRecord),
+    count: (scope, filter) => filtered(scope, filter).getCount(),
+    async insert(key) {
+      await manager.insert(ApiKeyEntity, { ...key, instanceIds: key.instanceIds && [...key.instanceIds] });
+    },
+    async revoke({ projectId }, id, at) {
+      const [rows]: [unknown[], number] = await manager.query(
+        'UPDATE api_keys SET revoked_at = $3 WHERE project_id = $1 AND id = $2 AND revoked_at IS NULL RETURNING id', [projectId, id, at],
+      );
+      if (rows.length > 0) await manager.query(`SELECT pg_notify('${EVENTS_CHANNEL}', $1)`, [id]);
+      return rows.length > 0;
+    },
+    async lockLasting() {
+      const rows: { id: string }[] = await manager.query(
+        `SELECT id FROM api_keys WHERE service_wide AND role = 'ADMIN' AND revoked_at IS NULL AND expires_at IS NULL ORDER BY id FOR UPDATE`,
+      );
+      return rows.map(({ id }) => id);
+    },
+    projectOf: async (id) => (await manager.findOne(ApiKeyEntity, { select: { id: true, projectId: true }, where: { id } }))?.projectId ?? null,
+  };
+};
 
 /** How long a key is remembered; after that the same key may be used anew. */
 const KEPT = "interval '24 hours'";

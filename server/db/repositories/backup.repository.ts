@@ -4,6 +4,7 @@ import { type BackupFilter, type BackupRecord } from '../../services/records.js'
 import { BackupEntity } from '../entities/backup.entity.js';
 import { removeInspectionsOf } from './inspection.repository.js';
 import { containsText, fetchPage } from './page.js';
+import { instancesOf, owned, within } from './scoped.js';
 
 type Kept = { newestGood: boolean; read: boolean };
 
@@ -38,7 +39,7 @@ export const createBackupRepository = (manager: EntityManager): BackupRepository
   const one = async (entity: BackupEntity | null): Promise<BackupRecord | null> => (entity ? ((await withKept([entity]))[0] ?? null) : null);
 
   const filtered = (scope: Scope, filter: BackupFilter): SelectQueryBuilder<BackupEntity> => {
-    const query = manager.createQueryBuilder(BackupEntity, 'b').where('b.projectId = :projectId', scope);
+    const query = within(manager.createQueryBuilder(BackupEntity, 'b'), scope, 'b.instanceId');
     if (filter.instanceId != null) query.andWhere('b.instanceId = :instanceId', { instanceId: filter.instanceId });
     if (filter.states) query.andWhere('b.state = ANY(:states)', { states: filter.states });
     else query.andWhere(`b.state <> 'DELETED'`);
@@ -50,16 +51,14 @@ export const createBackupRepository = (manager: EntityManager): BackupRepository
   };
 
   return {
-    get: async ({ projectId }, id) => one(await manager.findOneBy(BackupEntity, { projectId, id })),
-    getMany: async ({ projectId }, ids) => withKept(await manager.findBy(BackupEntity, { projectId, id: In([...ids]) })),
-    async latestByInstance({ projectId }, instanceIds) {
-      const entities = await manager
+    get: async (scope, id) => one(await manager.findOneBy(BackupEntity, { ...owned(scope), id })),
+    getMany: async (scope, ids) => withKept(await manager.findBy(BackupEntity, { ...owned(scope), id: In([...ids]) })),
+    async latestByInstance(scope, instanceIds) {
+      const latest = manager
         .createQueryBuilder(BackupEntity, 'b')
         .distinctOn(['b.instance_id'])
-        .where(`b.projectId = :projectId AND b.instanceId = ANY(:instanceIds) AND b.state = 'AVAILABLE' AND b.trigger <> 'PRE_RESTORE'`, {
-          projectId,
-          instanceIds,
-        })
+        .where(`b.instanceId = ANY(:instanceIds) AND b.state = 'AVAILABLE' AND b.trigger <> 'PRE_RESTORE'`, { instanceIds });
+      const entities = await within(latest, scope, 'b.instanceId')
         .orderBy('b.instance_id')
         .addOrderBy('b.completed_at', 'DESC')
         .addOrderBy('b.id', 'DESC')
@@ -74,17 +73,15 @@ export const createBackupRepository = (manager: EntityManager): BackupRepository
     async insert(backup) {
       await manager.insert(BackupEntity, { ...backup, state: 'CREATING', captureMethod: 'REPLICATION' });
     },
-    async change({ projectId }, id, from, change) {
-      const result = await manager.update(BackupEntity, { projectId, id, state: In([...from]) }, change as Partial<BackupEntity>);
+    async change(scope, id, from, change) {
+      const result = await manager.update(BackupEntity, { ...owned(scope), id, state: In([...from]) }, change as Partial<BackupEntity>);
       const changed = result.affected === 1;
       // Whoever deletes a backup deletes what was found in it.
-      if (changed && (change.state === 'DELETING' || change.state === 'DELETED')) await removeInspectionsOf(manager, { projectId }, id);
+      if (changed && (change.state === 'DELETING' || change.state === 'DELETED')) await removeInspectionsOf(manager, scope, id);
       return changed;
     },
-    async lock({ projectId }, id) {
-      return one(
-        await manager.createQueryBuilder(BackupEntity, 'b').where('b.projectId = :projectId AND b.id = :id', { projectId, id }).setLock('pessimistic_write').getOne(),
-      );
+    async lock(scope, id) {
+      return one(await within(manager.createQueryBuilder(BackupEntity, 'b').where('b.id = :id', { id }), scope, 'b.instanceId').setLock('pessimistic_write').getOne());
     },
   };
 };
@@ -109,10 +106,10 @@ export const createLeaseRepository = (manager: EntityManager): LeaseRepository =
   async forgetOld(limit) {
     await manager.query(`DELETE FROM backup_leases WHERE id IN (SELECT id FROM backup_leases WHERE expires_at < clock_timestamp() - interval '1 hour' LIMIT $1)`, [limit]);
   },
-  async isRead({ projectId }, backupId) {
+  async isRead(scope, backupId) {
     const rows: unknown[] = await manager.query(
-      `SELECT 1 FROM backups b WHERE b.project_id = $1 AND b.id = $2 AND ${IS_READ}`,
-      [projectId, backupId],
+      `SELECT 1 FROM backups b WHERE b.project_id = $1 AND b.id = $2 AND ($3::text[] IS NULL OR b.instance_id = ANY($3)) AND ${IS_READ}`,
+      [scope.projectId, backupId, instancesOf(scope)],
     );
     return rows.length > 0;
   },

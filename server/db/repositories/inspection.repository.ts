@@ -1,5 +1,6 @@
 import { type EntityManager } from 'typeorm';
 import { type InspectionPart, type InspectionRepository, type InspectionRow, type Scope } from '../../services/ports.js';
+import { instancesOf } from './scoped.js';
 
 /** Removes inspections and all their parts. @param where on `inspections i` */
 const removeWhere = async (manager: EntityManager, where: string, parameters: readonly unknown[]): Promise<void> => {
@@ -9,6 +10,9 @@ const removeWhere = async (manager: EntityManager, where: string, parameters: re
     [...parameters],
   );
 };
+
+/** On `inspections i`; $3 is the instances that the caller is limited to. */
+const REACHED = `AND ($3::text[] IS NULL OR EXISTS (SELECT 1 FROM backups o WHERE o.id = i.backup_id AND o.instance_id = ANY($3)))`;
 
 /** All inspections of a backup, finished or not. */
 export const removeInspectionsOf = (manager: EntityManager, { projectId }: Scope, backupId: string): Promise<void> =>
@@ -50,22 +54,22 @@ export const createInspectionRepository = (manager: EntityManager): InspectionRe
       );
     },
     remove: ({ projectId }, jobId) => removeWhere(manager, 'i.project_id = $1 AND i.job_id = $2', [projectId, jobId]),
-    latestByBackup: ({ projectId }, backupIds) =>
+    latestByBackup: (scope, backupIds) =>
       query<InspectionRow>(
         `SELECT DISTINCT ON (i.backup_id) i.project_id AS "projectId", i.backup_id AS "backupId", i.job_id AS "jobId", i.inspected_at AS "inspectedAt", r.sealed AS request, s.sealed AS summary
          FROM inspections i
          JOIN inspection_parts r ON r.job_id = i.job_id AND r.name = 'request'
          JOIN inspection_parts s ON s.job_id = i.job_id AND s.name = 'summary'
-         WHERE i.project_id = $1 AND i.backup_id = ANY($2) AND i.inspected_at IS NOT NULL ORDER BY i.backup_id, i.inspected_at DESC, i.job_id DESC`,
-        [projectId, backupIds],
+         WHERE i.project_id = $1 AND i.backup_id = ANY($2) AND i.inspected_at IS NOT NULL ${REACHED} ORDER BY i.backup_id, i.inspected_at DESC, i.job_id DESC`,
+        [scope.projectId, backupIds, instancesOf(scope)],
       ),
-    keys: ({ projectId }, jobId, fromOffset) =>
+    keys: (scope, jobId, fromOffset) =>
       query<InspectionPart>(
         `SELECT p.job_id AS "jobId", p.name, p.sealed FROM inspections i JOIN inspection_parts p ON p.job_id = i.job_id
-         WHERE i.project_id = $1 AND i.job_id = $2 AND p.from_offset IS NOT NULL
-           AND p.from_offset >= coalesce((SELECT max(b.from_offset) FROM inspection_parts b WHERE b.job_id = i.job_id AND b.from_offset <= $3), 0)
+         WHERE i.project_id = $1 AND i.job_id = $2 AND p.from_offset IS NOT NULL ${REACHED}
+           AND p.from_offset >= coalesce((SELECT max(b.from_offset) FROM inspection_parts b WHERE b.job_id = i.job_id AND b.from_offset <= $4), 0)
          ORDER BY p.from_offset LIMIT 2`,
-        [projectId, jobId, fromOffset],
+        [scope.projectId, jobId, instancesOf(scope), fromOffset],
       ),
     notUnder: (keyId, after, limit) =>
       // Bytes 2 to 9 of what is sealed name its master key.

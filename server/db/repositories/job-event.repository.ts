@@ -2,6 +2,7 @@ import { type EntityManager, type SelectQueryBuilder } from 'typeorm';
 import { type JobEventRepository, type JobEventRow } from '../../services/ports.js';
 import { JobEventEntity } from '../entities/job-event.entity.js';
 import { richJson } from '../json.js';
+import { instancesOf, within } from './scoped.js';
 
 /** Channel on which every node is told of new events; the payload is the topics, separated by blanks. */
 export const EVENTS_CHANNEL = 'snapback_events';
@@ -29,25 +30,25 @@ export const createJobEventRepository = (manager: EntityManager): JobEventReposi
         ],
       );
     },
-    async ofJob({ projectId }, jobId, afterSequence, limit) {
-      const events = await select()
-        .where('e.jobId = :jobId AND e.projectId = :projectId AND e.sequence > :afterSequence', { jobId, projectId, afterSequence })
+    async ofJob(scope, jobId, afterSequence, limit) {
+      const events = await within(select().where('e.jobId = :jobId AND e.sequence > :afterSequence', { jobId, afterSequence }), scope, 'e.instanceId')
         .orderBy('e.sequence')
         .limit(limit)
         .getMany();
       return events.map(toRow);
     },
-    async ofProject({ projectId }, filter, afterPosition, limit) {
-      const query = select().where('e.projectId = :projectId AND e.position > :afterPosition', { projectId, afterPosition });
+    async ofProject(scope, filter, afterPosition, limit) {
+      const query = within(select().where('e.position > :afterPosition', { afterPosition }), scope, 'e.instanceId');
       if (filter.instanceIds) query.andWhere('e.instanceId = ANY(:instanceIds)', { instanceIds: filter.instanceIds });
       if (filter.kinds) query.andWhere('e.jobKind = ANY(:kinds)', { kinds: filter.kinds });
       if (filter.states) query.andWhere('e.jobState = ANY(:states)', { states: filter.states });
       return (await query.orderBy('e.position').limit(limit).getMany()).map(toRow);
     },
-    async lastPosition({ projectId }, jobId) {
+    async lastPosition(scope, jobId) {
+      const { projectId } = scope;
       const [row]: { position: string | null }[] = await manager.query(
-        `SELECT max(position) AS position FROM job_events WHERE project_id = $1${jobId === undefined ? '' : ' AND job_id = $2'}`,
-        jobId === undefined ? [projectId] : [projectId, jobId],
+        `SELECT max(position) AS position FROM job_events WHERE project_id = $1${jobId === undefined ? '' : ' AND job_id = $2 AND ($3::text[] IS NULL OR instance_id = ANY($3))'}`,
+        jobId === undefined ? [projectId] : [projectId, jobId, instancesOf(scope)],
       );
       return row?.position ?? '0';
     },

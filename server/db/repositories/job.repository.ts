@@ -1,9 +1,11 @@
 import { type EntityManager, In, type SelectQueryBuilder } from 'typeorm';
+import { reaches } from '../../domain/principal.js';
 import { type JobChange, type JobEventDraft, type JobRepository, type Scope } from '../../services/ports.js';
 import { type JobFilter, type JobRecord } from '../../services/records.js';
 import { JobEntity } from '../entities/job.entity.js';
 import { richJson } from '../json.js';
 import { fetchPage } from './page.js';
+import { owned, within } from './scoped.js';
 
 /** Appends an event and announces it, in the transaction of the change it describes. */
 export type AppendEvent = (job: JobRecord, event: JobEventDraft) => Promise<void>;
@@ -42,21 +44,21 @@ const COLUMNS: Record<keyof JobChange, { column: string; json?: true }> = {
 
 export const createJobRepository = (manager: EntityManager, append: AppendEvent): JobRepository => {
   const filtered = (scope: Scope, filter: JobFilter): SelectQueryBuilder<JobEntity> => {
-    const query = manager.createQueryBuilder(JobEntity, 'j').where('j.projectId = :projectId', scope);
+    const query = within(manager.createQueryBuilder(JobEntity, 'j'), scope, 'j.instanceId');
     if (filter.instanceIds) query.andWhere('j.instanceId = ANY(:instanceIds)', { instanceIds: filter.instanceIds });
     if (filter.kinds) query.andWhere('j.kind = ANY(:kinds)', { kinds: filter.kinds });
     if (filter.states) query.andWhere('j.state = ANY(:states)', { states: filter.states });
     return query;
   };
   return {
-    async get({ projectId }, id) {
-      const entity = await manager.findOneBy(JobEntity, { projectId, id });
+    async get(scope, id) {
+      const entity = await manager.findOneBy(JobEntity, { ...owned(scope), id });
       return entity ? toJobRecord(entity) : null;
     },
-    getMany: async ({ projectId }, ids) => (await manager.findBy(JobEntity, { projectId, id: In([...ids]) })).map(toJobRecord),
-    async runningByInstance({ projectId }, instanceIds) {
+    getMany: async (scope, ids) => (await manager.findBy(JobEntity, { ...owned(scope), id: In([...ids]) })).map(toJobRecord),
+    async runningByInstance(scope, instanceIds) {
       const entities = await manager.findBy(JobEntity, {
-        projectId, instanceId: In([...instanceIds]), state: In(['QUEUED', 'RUNNING']), kind: In(['BACKUP', 'RESTORE']),
+        projectId: scope.projectId, instanceId: In(instanceIds.filter((id) => reaches(scope, id))), state: In(['QUEUED', 'RUNNING']), kind: In(['BACKUP', 'RESTORE']),
       });
       return entities.map(toJobRecord);
     },

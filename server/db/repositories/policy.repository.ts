@@ -1,19 +1,21 @@
 import { Between, type EntityManager, In, IsNull, Not } from 'typeorm';
+import { reaches } from '../../domain/principal.js';
 import { type PolicyRepository } from '../../services/ports.js';
 import { RETENTION_DAYS } from '../../domain/retention.js';
 import { type PolicyRecord } from '../../services/records.js';
 import { PolicyEntity } from '../entities/policy.entity.js';
+import { owned } from './scoped.js';
 
 const toRecord = ({ lateSince: _lateSince, ...entity }: PolicyEntity): PolicyRecord => ({ ...entity, retentionDays: RETENTION_DAYS });
 const toRow = ({ retentionDays: _retentionDays, ...policy }: PolicyRecord) => ({ ...policy, weekdays: [...policy.weekdays] });
 
 export const createPolicyRepository = (manager: EntityManager): PolicyRepository => ({
-  async get({ projectId }, id) {
-    const entity = await manager.findOneBy(PolicyEntity, { projectId, id });
+  async get(scope, id) {
+    const entity = await manager.findOneBy(PolicyEntity, { ...owned(scope), id });
     return entity ? toRecord(entity) : null;
   },
-  getByInstances: async ({ projectId }, instanceIds) =>
-    (await manager.findBy(PolicyEntity, { projectId, instanceId: In([...instanceIds]) })).map(toRecord),
+  getByInstances: async (scope, instanceIds) =>
+    (await manager.findBy(PolicyEntity, { projectId: scope.projectId, instanceId: In(instanceIds.filter((id) => reaches(scope, id))) })).map(toRecord),
   async insert(policy) {
     await manager.insert(PolicyEntity, toRow(policy));
   },

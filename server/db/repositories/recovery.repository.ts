@@ -1,4 +1,5 @@
 import { type EntityManager } from 'typeorm';
+import { reaches } from '../../domain/principal.js';
 import { type RecoveryRepository, type RecoveryRow } from '../../services/ports.js';
 
 /** The newest AVAILABLE backup of instance `i` that is no safety copy. */
@@ -19,8 +20,8 @@ const FACTS = `
     ORDER BY s.planned_at DESC LIMIT 1) due ON true`;
 
 export const createRecoveryRepository = (manager: EntityManager): RecoveryRepository => ({
-  ofInstances: ({ projectId }, instanceIds, dueBefore) =>
-    manager.query<RecoveryRow[]>(`${FACTS} WHERE p.project_id = $2 AND p.instance_id = ANY($3)`, [dueBefore, projectId, instanceIds]),
+  ofInstances: (scope, instanceIds, dueBefore) =>
+    manager.query<RecoveryRow[]>(`${FACTS} WHERE p.project_id = $2 AND p.instance_id = ANY($3)`, [dueBefore, scope.projectId, instanceIds.filter((id) => reaches(scope, id))]),
   async ofPolicy(policyId, dueBefore) {
     const [row] = await manager.query<RecoveryRow[]>(`${FACTS} WHERE p.id = $2`, [dueBefore, policyId]);
     return row ?? null;

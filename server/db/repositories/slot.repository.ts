@@ -3,6 +3,7 @@ import { type Scope, type SlotRepository } from '../../services/ports.js';
 import { type SlotFilter, type SlotRecord } from '../../services/records.js';
 import { SlotEntity } from '../entities/slot.entity.js';
 import { fetchPage } from './page.js';
+import { owned, within } from './scoped.js';
 
 /** A whole record, for statements of their own. */
 export const SLOT_COLUMNS = `id, project_id AS "projectId", policy_id AS "policyId", instance_id AS "instanceId", planned_at AS "plannedAt", weekday, state,
@@ -10,12 +11,12 @@ export const SLOT_COLUMNS = `id, project_id AS "projectId", policy_id AS "policy
 
 export const createSlotRepository = (manager: EntityManager): SlotRepository => {
   const select = (): SelectQueryBuilder<SlotEntity> => manager.createQueryBuilder(SlotEntity, 's');
-  const filtered = ({ projectId }: Scope, instanceId: string, { states }: SlotFilter): SelectQueryBuilder<SlotEntity> => {
-    const query = select().where('s.projectId = :projectId AND s.instanceId = :instanceId', { projectId, instanceId });
+  const filtered = (scope: Scope, instanceId: string, { states }: SlotFilter): SelectQueryBuilder<SlotEntity> => {
+    const query = within(select().where('s.instanceId = :instanceId', { instanceId }), scope, 's.instanceId');
     return states ? query.andWhere('s.state = ANY(:states)', { states }) : query;
   };
   return {
-    get: ({ projectId }, id) => manager.findOneBy(SlotEntity, { projectId, id }),
+    get: (scope, id) => manager.findOneBy(SlotEntity, { ...owned(scope), id }),
     async insert(slot) {
       const result = await manager.createQueryBuilder().insert().into(SlotEntity).values(slot).orIgnore().returning('id').execute();
       return (result.raw as unknown[]).length > 0;

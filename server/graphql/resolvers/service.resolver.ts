@@ -20,7 +20,7 @@ export class ServiceResolver {
   @Query(() => Node, { nullable: true })
   async node(@Arg('id', () => ID) id: string, @Ctx() { services, caller }: GraphContext): Promise<{ id: string } | null> {
     switch (idKind(id)) {
-      case 'project': return services.service.project(caller, id);
+      case 'project': return services.projects.get(caller, id);
       case 'instance': return services.instances.get(caller, id);
       case 'policy': return services.policies.get(caller, id);
       case 'slot': return services.slots.get(caller, id);
@@ -28,7 +28,8 @@ export class ServiceResolver {
       case 'restorePlan': return services.restores.getPlan(caller, id);
       case 'restore': return services.restores.get(caller, id);
       case 'job': return services.jobs.get(caller, id);
-      case 'apiKey':
+      case 'auditEvent': return services.audit.get(caller, id);
+      case 'apiKey': return services.apiKeys.get(caller, id);
       case 'notice':
       case undefined: return null;
     }

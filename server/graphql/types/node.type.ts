@@ -4,6 +4,7 @@ import { idKind, type IdKind } from '../../domain/ids.js';
 /** The object type that an id of each kind names; kinds that no type of the schema has are left out. */
 const TYPE_OF: Readonly<Partial<Record<IdKind, string>>> = {
   project: 'Project', instance: 'Instance', policy: 'BackupPolicy', slot: 'Slot', backup: 'Backup', restorePlan: 'RestorePlan', restore: 'Restore', job: 'Job',
+  apiKey: 'ApiKey', auditEvent: 'AuditEvent',
 };
 
 @InterfaceType({

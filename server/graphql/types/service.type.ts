@@ -1,8 +1,8 @@
 import { Field, ID, Int } from 'type-graphql';
 import { type Engine } from '../../domain/backup.js';
-import { type Role } from '../../domain/principal.js';
+import { type CredentialKind, type Role } from '../../domain/principal.js';
 import { type ProjectRecord, type ServiceRecord, type ViewerRecord } from '../../services/records.js';
-import { EngineEnum, RoleEnum, StoreKindEnum } from '../enums.js';
+import { CredentialKindEnum, EngineEnum, RoleEnum, StoreKindEnum } from '../enums.js';
 import { BigIntScalar, DateTime } from '../scalars.js';
 import { Node, Plain, PlainNode } from './node.type.js';
 
@@ -14,9 +14,13 @@ export class Project extends Node implements ProjectRecord {
 
 @Plain()
 export class Viewer implements ViewerRecord {
+  @Field(() => CredentialKindEnum) credential!: CredentialKind;
   @Field(() => ID) keyId!: string;
   @Field(() => String) keyName!: string;
   @Field(() => RoleEnum) role!: Role;
+  @Field(() => Boolean) serviceWide!: boolean;
+  @Field(() => [ID], { nullable: true }) instanceIds!: readonly string[] | null;
+  @Field(() => DateTime, { nullable: true }) expiresAt!: Date | null;
   @Field(() => Project) project!: ProjectRecord;
 }
 

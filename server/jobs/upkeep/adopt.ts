@@ -14,7 +14,9 @@ const NO_ADDRESS = { host: 'unknown.invalid', port: 6379 };
 /** The project that takes the archives of `projectId`: what an operator's adoption said, else the one of that id, made anew when it is gone. */
 const projectFor = async (tx: Repositories, projectId: string, at: Date): Promise<Scope> => {
   const into = (await tx.settings.get(`adopt-into ${projectId}`)) ?? projectId;
-  if (!(await tx.projects.get(into))) await tx.projects.insert({ id: into, name: `recovered ${into}`, createdAt: at });
+  if (!(await tx.projects.get(into)) && !(await tx.projects.insert({ id: into, name: `recovered ${into}`, createdAt: at }))) {
+    throw new DomainError('NAME_TAKEN', `Another project is called "recovered ${into}".`, { hint: 'Say with --project where its archives belong.' });
+  }
   return { projectId: into };
 };
 

@@ -3,7 +3,7 @@ import { noticeOfMissed } from '../../domain/notice.js';
 import { type Clock } from '../../engine/ports.js';
 import { type KeyRing } from '../../engine/archive/archive.js';
 import { type Store } from '../../engine/store/store.js';
-import { type Repositories, type UpkeepBackup, type UpkeepPort } from '../../services/ports.js';
+import { type AuditSigner, type Repositories, type UpkeepBackup, type UpkeepPort } from '../../services/ports.js';
 import { type SlotRecord } from '../../services/records.js';
 import { adoptArchive } from './adopt.js';
 import { createUpkeepArchives } from './archives.js';
@@ -18,6 +18,7 @@ import { ServiceLock, type ServiceLockDeps } from './service-lock.js';
 import { encodeStatus, noticeOfStop, readStatus } from './status.js';
 import { settleTargets, type SettleDeps } from './settle-targets.js';
 import { rekey } from './rekey.js';
+import { signAudit } from './sign-audit.js';
 import { sweepUnsealed } from './sweep.js';
 
 const LOCK = 'upkeep';
@@ -42,6 +43,7 @@ export interface UpkeepDeps extends SettleDeps {
   clock: Clock;
   /** This machine's own clock, right or wrong: compared with the database's, by which everything is judged. Default: `clock`. */
   machine?: Clock | undefined;
+  auditSigner: AuditSigner;
   worker: string;
   lease: ServiceLockDeps['times'];
   settings: UpkeepSettings;
@@ -174,7 +176,11 @@ export const createUpkeep = (deps: UpkeepDeps): Upkeep => {
       }
     });
     const nothing = { stoppedBecause, adopted: 0, proven: 0, damaged: 0, swept: 0, removed: 0, rekeyed: 0 };
-    if (detached !== null) return nothing;
+    const sign = (): Promise<void> => step('sign the ends of the audit chains', { signal }, async () => void (await signAudit(db, deps.auditSigner, lock, { at, signal })));
+    if (detached !== null) {
+      await sign();
+      return nothing;
+    }
     const ctx: UpkeepContext = {
       db, archives, ids: deps.ids, clock: deps.clock, log, lock, now: at, signal,
       async assertOurs() {
@@ -184,7 +190,9 @@ export const createUpkeep = (deps: UpkeepDeps): Upkeep => {
         if (reason !== null) throw new DomainError('CONFLICT', reason);
       },
     };
-    return { ...nothing, ...(await tend(ctx, heldBecause !== null)) };
+    const done = await tend(ctx, heldBecause !== null);
+    await sign();
+    return { ...nothing, ...done };
   };
 
   const pass = async (): Promise<PassReport | null> => {

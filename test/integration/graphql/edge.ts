@@ -9,9 +9,10 @@ import { policy, PROJECT } from './records.js';
 
 export const ADMIN_KEY = 'sb_admin';
 export const VIEWER_KEY = 'sb_viewer';
+const OF_PROJECT = { credential: 'API_KEY', projectId: PROJECT, instanceIds: null, expiresAt: null } as const;
 const PRINCIPALS: Record<string, Principal> = {
-  [ADMIN_KEY]: { keyId: 'key_admin', projectId: PROJECT, role: 'ADMIN' },
-  [VIEWER_KEY]: { keyId: 'key_viewer', projectId: PROJECT, role: 'VIEWER' },
+  [ADMIN_KEY]: { ...OF_PROJECT, keyId: 'key_admin', name: 'admin', role: 'ADMIN', serviceWide: true },
+  [VIEWER_KEY]: { ...OF_PROJECT, keyId: 'key_viewer', name: 'viewer', role: 'VIEWER', serviceWide: false },
 };
 
 type Deep<T> = { [K in keyof T]?: Partial<T[K]> };
@@ -75,7 +76,7 @@ export const readServices = (data: { instances: InstanceRecord[]; backups: Backu
     service: {
       viewer: async (caller) => {
         authorise(caller, 'read');
-        return { keyId: caller.keyId, keyName: 'test', role: caller.role, project: { id: PROJECT, name: 'default', createdAt: new Date(0) } };
+        return { ...caller, keyName: 'test', project: { id: PROJECT, name: 'default', createdAt: new Date(0) } };
       },
     },
   };
@@ -112,6 +113,7 @@ export const startEdge = async (services: Services, over: Partial<HttpAppDeps> =
   const app = await createHttpApp({
     schema: await schema, services,
     authenticate: async (token) => PRINCIPALS[token],
+    watchAccess: () => ({ holds: async () => true, end: () => undefined }),
     downloads: { open: () => Promise.reject(new DomainError('NOT_FOUND', 'No such link.')) },
     readiness: async () => [],
     metrics: async () => '# nothing\n',

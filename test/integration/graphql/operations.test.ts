@@ -44,7 +44,7 @@ describe('queries', () => {
     const one = instance();
     const its = backup(one.id);
     const { services, calls } = readServices({ instances: [one], backups: [its], jobs: [] });
-    edge = await startEdge(fakeServices(services));
+    edge = await startEdge(fakeServices({ ...services, apiKeys: { get: async () => null } }));
     const { body } = await edge.ask(`{
       a: node(id: "${one.id}") { __typename id ... on Instance { name } }
       b: node(id: "${its.id}") { __typename ... on Backup { instance { name } } }

@@ -259,7 +259,7 @@ describe('the socket', () => {
   it('asks for the key again at each subscription', async () => {
     let revoked = false;
     edge = await startEdge(fakeServices({ jobs: { events: async () => feed().iterator } }), {
-      authenticate: async () => (revoked ? undefined : { keyId: 'k', projectId: 'p', role: 'VIEWER' }),
+      authenticate: async () => (revoked ? undefined : { credential: 'API_KEY', keyId: 'k', name: 'k', projectId: 'p', role: 'VIEWER', serviceWide: false, instanceIds: null, expiresAt: null }),
     });
     const one = await greeted(edge.wsUrl);
     revoked = true;

@@ -67,7 +67,7 @@ export const startRig = async (): Promise<Rig> => {
   await db.read.projects.insert({ id: projectId, name: projectId, createdAt: new Date() });
   const rig: Rig = {
     url: database.url, source, db, hub, logged, log,
-    caller: { keyId: newId('apiKey'), projectId, role: 'ADMIN' },
+    caller: { credential: 'API_KEY', keyId: newId('apiKey'), name: 'rig', projectId, role: 'ADMIN', serviceWide: false, instanceIds: null, expiresAt: null },
     async insertJob(job = {}) {
       const inserted = await db.transaction((tx) =>
         tx.jobs.insert({

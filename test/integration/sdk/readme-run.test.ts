@@ -53,6 +53,7 @@ const EXPECTED: [name: string, said: RegExp][] = [
   ['policy', /^\d{4}-\d\d-\d\dT/],
   ['restore', /^NEW undo with bak_/m],
   ['restore-some', /^1 keys, for example restored:user:1 .*\n1 restored 0 skipped\nReplaces everything/],
+  ['access', /^VIEWER 1$/],
   ['feed', /^$/],
   ['errors', /^user_input NOT_FOUND /],
   ['own-document', /orders-cache/],

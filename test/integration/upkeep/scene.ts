@@ -5,7 +5,9 @@ import { type Clock } from '../../../server/engine/ports.js';
 import { type Store } from '../../../server/engine/store/store.js';
 import { attachStore } from '../../../server/jobs/upkeep/attachment.js';
 import { createUpkeep, type Upkeep, type UpkeepDeps, type UpkeepSettings } from '../../../server/jobs/upkeep/upkeep.js';
+import { createAuditSigner } from '../../../server/security/audit-signer.js';
 import { ALLOW_EVERYTHING, createDial } from '../../../server/security/dial.js';
+import { masterKeysFromText } from '../../../server/security/master-key.js';
 import { type InstanceRecord } from '../../../server/services/records.js';
 import { RING, rdbOf, scratchStore, writeArchive, type Scratch } from '../../unit/archive/archive-kit.js';
 import { instance as instanceRecord, policy } from '../graphql/records.js';
@@ -84,6 +86,7 @@ export const startScene = async (): Promise<UpkeepScene> => {
     },
     upkeep: ({ settings, ...over } = {}) =>
       createUpkeep({
+        auditSigner: createAuditSigner(masterKeysFromText('ab'.repeat(32))),
         db, store: scratch.store, keys: RING, ids: { make: (kind) => newId(kind) }, clock, log: rig.log, worker: `worker-${randomBytes(3).toString('hex')}`,
         vault: { keyId: RING.current.id, seal: () => Buffer.alloc(0), open: () => '{}' }, dial: createDial(ALLOW_EVERYTHING),
         queue: { enqueueJob: () => Promise.resolve(), schedulePolicy: () => Promise.resolve() },

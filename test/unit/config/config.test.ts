@@ -16,6 +16,7 @@ const mistakesOf = (env: Record<string, string>): readonly string[] => {
 /** A value for each setting that is refused. */
 const WRONG: Readonly<Record<string, string>> = {
   HOST: 'http://127.0.0.1', PORT: '65536', PUBLIC_URL: 'ftp://example.com', DATABASE_URL: 'mysql://user:canary-1@host/db', MONGODB_URL: 'http://user:canary-2@host/db',
+  OIDC_ISSUER: 'https://canary-20:canary-20@id.example.com', OIDC_AUDIENCE: '', OIDC_ROLES: 'db-admins=ROOT',
   STORE_URL: 's3://key:canary-3@bucket', MASTER_KEY: 'canary-4', DEFAULT_TIME_ZONE: 'Mars/Olympus', CONCURRENT_JOBS: '0', DISABLED_ENGINES: 'redis four',
   REPLICATION_ADVERTISE_HOST: 'host:6379', REPLICATION_PORTS: '7009-7000', REPLICATION_PEER_CIDRS: '10.0.0.0/33', REPLICATION_LINK_SECONDS: '0.5', REPLICATION_TLS_CERT: '-----BEGIN CERTIFICATE-----', REPLICATION_TLS_KEY: '-----BEGIN PRIVATE KEY-----canary-10', REPLICATION_TLS_CA: '-----BEGIN CERTIFICATE-----',
   ALLOWED_ORIGINS: 'https://example.com/', INTROSPECTION: 'perhaps', SAMPLE_REDIS: '2',

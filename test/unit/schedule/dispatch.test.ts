@@ -27,7 +27,7 @@ describe('what becomes of planned runs', () => {
   });
 
   const slots = (): Pick<SlotRecord, 'state' | 'startedBy' | 'reason'>[] => world.slotsOf(INSTANCE).map(({ state, startedBy, reason }) => ({ state, startedBy, reason }));
-  const caller = { keyId: 'key', projectId: PROJECT, role: 'ADMIN' } as const;
+  const caller = { credential: 'API_KEY', keyId: 'key', name: 'key', projectId: PROJECT, role: 'ADMIN', serviceWide: false, instanceIds: null, expiresAt: null } as const;
   const makeBusy = (): Set<string> => world.busy.add(`server of ${INSTANCE}`);
   const started = { state: 'STARTED', reason: null };
   const missed = (reason: string) => ({ state: 'MISSED', startedBy: null, reason });

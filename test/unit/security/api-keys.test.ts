@@ -7,20 +7,31 @@ const ID = 'key_01hzy0000000000000000000a1';
 const NOW = new Date('2026-03-01T12:00:00Z');
 
 const rowOf = (key: { secretHash: Buffer }, change: Partial<ApiKeyRow> = {}): ApiKeyRow => ({
-  id: ID, projectId: 'prj_1', name: 'a key', role: 'OPERATOR', secretHash: key.secretHash, expiresAt: null, revokedAt: null, ...change,
+  id: ID, projectId: 'prj_1', name: 'a key', role: 'OPERATOR', serviceWide: false, instanceIds: null, secretHash: key.secretHash, createdAt: NOW, expiresAt: null, revokedAt: null, lastUsedAt: null, ...change,
 });
 
 const authenticatorOver = (...rows: ApiKeyRow[]) => {
   const asked: string[] = [];
-  const keys: ApiKeyRepository = {
+  const touched: string[] = [];
+  const keys: Pick<ApiKeyRepository, 'findForLogin' | 'touch'> = {
     findForLogin: (id) => {
       asked.push(id);
       return Promise.resolve(rows.find((row) => row.id === id) ?? null);
     },
-    insert: () => Promise.reject(new Error('Nothing is inserted here')),
-    count: () => Promise.resolve(rows.length),
+    touch: (id) => {
+      touched.push(id);
+      return Promise.reject(new Error('The database is away'));
+    },
   };
-  return { authenticate: createAuthenticator(keys, () => NOW), asked };
+  const troubles: unknown[] = [];
+  const refused: unknown[] = [];
+  const authenticate = createAuthenticator({
+    keys, now: () => NOW, onTrouble: (error) => troubles.push(error),
+    onRefused: async ({ id }, from) => {
+      refused.push([id, from]);
+    },
+  });
+  return { authenticate, asked, touched, troubles, refused };
 };
 
 describe('API keys', () => {
@@ -36,8 +47,11 @@ describe('API keys', () => {
 
   it('log in as who they are', async () => {
     const key = makeApiKey(ID);
-    const { authenticate } = authenticatorOver(rowOf(key));
-    expect(await authenticate(key.text)).toEqual({ keyId: ID, projectId: 'prj_1', role: 'OPERATOR' });
+    const { authenticate, touched, troubles } = authenticatorOver(rowOf(key, { instanceIds: ['ins_1'] }));
+    const caller = { credential: 'API_KEY', keyId: ID, name: 'a key', projectId: 'prj_1', role: 'OPERATOR', serviceWide: false, instanceIds: ['ins_1'], expiresAt: null };
+    for (let times = 0; times < 3; times += 1) expect(await authenticate(key.text)).toEqual(caller);
+    // Noted once in a minute, and nobody is kept out when it cannot be.
+    expect([touched, troubles]).toEqual([[ID], [expect.any(Error)]]);
   });
 
   it('any other text is nobody, and a mistyped one is not even looked up', async () => {
@@ -61,6 +75,11 @@ describe('API keys', () => {
   it('end at their expiry and when they are revoked', async () => {
     const key = makeApiKey(ID);
     const at = (change: Partial<ApiKeyRow>) => authenticatorOver(rowOf(key, change)).authenticate(key.text);
+    const revoked = authenticatorOver(rowOf(key, { revokedAt: NOW }));
+    await revoked.authenticate(key.text, '192.0.2.1');
+    // Whoever does not have the secret is not told of.
+    await revoked.authenticate(makeApiKey(ID).text, '192.0.2.1');
+    expect(revoked.refused).toEqual([[ID, '192.0.2.1']]);
     expect(await at({ expiresAt: new Date(NOW.getTime() + 1) })).toBeDefined();
     expect(await at({ expiresAt: NOW })).toBeUndefined();
     expect(await at({ revokedAt: new Date(NOW.getTime() - 1) })).toBeUndefined();

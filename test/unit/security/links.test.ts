@@ -7,7 +7,7 @@ const keys = masterKeysFromText('ab'.repeat(32));
 const master = keys.current;
 const links = createLinkSigner(keys);
 const NOW = new Date('2026-03-01T12:00:00Z');
-const claims = { backupId: 'bak_1', projectId: 'prj_1', expiresAt: new Date(NOW.getTime() + 60_000) };
+const claims = { backupId: 'bak_1', projectId: 'prj_1', expiresAt: new Date(NOW.getTime() + 60_000), keyId: 'key_1' };
 
 describe('download links', () => {
   it('carry exactly what was signed, to the second, and fit into a URL as they are', () => {
@@ -69,8 +69,10 @@ describe('download links', () => {
       return `${body}.${createHmac('sha256', key).update('GET download\n').update(body).digest('base64url')}`;
     };
     const later = claims.expiresAt.getTime() / 1000;
-    expect(links.verify(signed([1, 'bak_1', 'prj_1', later, 'n']), NOW)).toEqual(claims);
-    for (const fields of [[2, 'bak_1', 'prj_1', later, 'n'], [1, 5, 'prj_1', later], [1, 'bak_1', null, later], [1, 'bak_1', 'prj_1', 'soon'], [1, 'bak_1', 'prj_1', null], {}, null, 'x', 1]) {
+    expect(links.verify(signed([2, 'bak_1', 'prj_1', later, 'n', 'key_1']), NOW)).toEqual(claims);
+    // As the release before made them.
+    expect(links.verify(signed([1, 'bak_1', 'prj_1', later, 'n']), NOW)).toEqual({ ...claims, keyId: null });
+    for (const fields of [[2, 'bak_1', 'prj_1', later, 'n'], [2, 'bak_1', 'prj_1', later, 'n', 5], [3, 'bak_1', 'prj_1', later, 'n', 'key_1'], [1, 5, 'prj_1', later], [1, 'bak_1', null, later], [1, 'bak_1', 'prj_1', 'soon'], [1, 'bak_1', 'prj_1', null], {}, null, 'x', 1]) {
       expect(links.verify(signed(fields), NOW), JSON.stringify(fields)).toBeUndefined();
     }
   });

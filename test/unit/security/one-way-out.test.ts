@@ -9,6 +9,7 @@ const SERVER = fileURLToPath(new URL('../../../server', import.meta.url));
 const HARMLESS: Readonly<Record<string, readonly string[]>> = {
   'node:net': ['BlockList', 'createServer', 'isIP', 'isIPv4', 'isIPv6'], 'node:tls': ['createSecureContext', 'createServer'], 'node:http': ['createServer', 'STATUS_CODES'], 'node:https': [], 'node:http2': [],
   'node:dgram': [], 'node:dns': [], 'node:dns/promises': [], 'node:child_process': [], ioredis: [], pg: ['DatabaseError'], mongodb: [], undici: [], ws: ['WebSocketServer'],
+  jose: ['customFetch', 'errors', 'jwtVerify'],
 };
 
 /** Who else connects, and to what: to this installation's own parts only, none of which a caller of the API can choose. */
@@ -20,6 +21,9 @@ const OWN_PARTS: Readonly<Record<string, RegExp>> = {
   'engine/dial-agents.ts': /^node:https? Agent$/,
   // Through those agents.
   'security/webhook.ts': /^node:https? request$/,
+  'security/fetch-json.ts': /^node:https? request$/,
+  // With the fetch that it is given.
+  'security/oidc.ts': /^jose createRemoteJWKSet$/,
   'events/hub.ts': /^pg Client$/,
 };
 const OWN_FOLDERS: Readonly<Record<string, RegExp>> = { embedded: /^(node:(net|child_process)|ioredis|pg) /, db: /^pg /, jobs: /^(pg|mongodb) / };

@@ -1,0 +1,144 @@
+import { createClient as createSocketClient } from 'graphql-ws';
+import { Client as Postgres } from 'pg';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { createClient, type Client } from '@snapback/sdk';
+import WebSocket from 'ws';
+import { feedCursor } from '../../../server/domain/cursor.js';
+import { startService, type TestService } from '../../kit/service.js';
+import { waitFor } from '../../kit/wait.js';
+import { caught, refusal } from '../scene.js';
+import { giveKey, makeWorld } from './world.js';
+
+describe('projects and API keys', () => {
+  let service: TestService;
+  beforeAll(async () => {
+    service = await startService({ env: { ROLE: 'api' } });
+  });
+  afterAll(() => service?.stop());
+
+  const as = (token: string): Client => createClient({ url: service.url, token });
+
+  it('a tenant is made by a service-wide administrator and governs itself', async () => {
+    const { sdk } = service;
+    const project = await sdk.projects.create({ name: 'shop' });
+    expect(project).toMatchObject({ id: expect.stringMatching(/^prj_/) as string, name: 'shop' });
+    expect(await refusal(sdk.projects.create({ name: 'shop' }))).toEqual({ code: 'NAME_TAKEN', field: ['name'] });
+    expect(await refusal(sdk.projects.create({ name: ' ' }))).toEqual({ code: 'BAD_INPUT', field: ['name'] });
+    expect((await sdk.projects.list({ order: 'OLDEST_FIRST', pageSize: 1 }).toArray({ limit: 10 })).map(({ name }) => name)).toEqual(['default', 'shop']);
+
+    const first = await sdk.apiKeys.create({ name: 'shop admin', role: 'ADMIN', projectId: project.id });
+    expect(first.token).toMatch(/^sb_[0-9a-hjkmnp-tv-z]{26}_[A-Za-z0-9_-]{43}[0-9a-z]{6}$/);
+    const shop = as(first.token);
+    expect(await shop.viewer()).toEqual({
+      credential: 'API_KEY', keyId: first.apiKey.id, keyName: 'shop admin', role: 'ADMIN', serviceWide: false, instanceIds: null, expiresAt: null, project,
+    });
+    const expiresAt = new Date(Date.now() + 3_600_000).toISOString();
+    const { instanceId } = await makeWorld(service, project.id);
+    const { apiKey } = await shop.apiKeys.create({ name: 'dashboard', role: 'VIEWER', expiresAt, instanceIds: [instanceId, instanceId] });
+    expect(apiKey).toEqual({
+      id: apiKey.id, project: { id: project.id, name: 'shop' }, name: 'dashboard', role: 'VIEWER', serviceWide: false, instanceIds: [instanceId], createdAt: apiKey.createdAt, expiresAt, revokedAt: null, lastUsedAt: null,
+    });
+    // What it was used for last is written beside the request.
+    const used = await waitFor(async () => (await shop.apiKeys.list().toArray({ limit: 10 })).find(({ id, lastUsedAt }) => id === first.apiKey.id && lastUsedAt !== null));
+    expect(Math.abs(Date.now() - Date.parse(used.lastUsedAt ?? ''))).toBeLessThan(60_000);
+
+    // Nobody gives what it has not got, and another tenant's keys are not there.
+    expect(await caught(shop.apiKeys.create({ name: 'x', role: 'ADMIN', serviceWide: true }))).toMatchObject({ code: 'FORBIDDEN' });
+    expect(await caught(shop.projects.list().first())).toMatchObject({ code: 'FORBIDDEN' });
+    const { project: own, keyId } = await sdk.viewer();
+    expect(await refusal(shop.apiKeys.create({ name: 'x', role: 'VIEWER', projectId: own.id }))).toEqual({ code: 'NOT_FOUND', field: ['projectId'] });
+    expect(await caught(shop.apiKeys.list({ projectId: own.id }).first())).toMatchObject({ code: 'NOT_FOUND' });
+    expect(await refusal(shop.apiKeys.revoke(keyId))).toEqual({ code: 'NOT_FOUND', field: ['apiKeyId'] });
+    expect((await sdk.apiKeys.list({ projectId: project.id }).toArray({ limit: 10 })).map(({ name }) => name)).toEqual(expect.arrayContaining(['dashboard', 'shop admin']));
+
+    const revoked = await sdk.apiKeys.revoke(first.apiKey);
+    expect(revoked.revokedAt).not.toBeNull();
+    expect(await sdk.apiKeys.revoke(first.apiKey)).toEqual(revoked);
+    expect(await caught(shop.viewer())).toMatchObject({ code: 'UNAUTHENTICATED' });
+    expect((await sdk.apiKeys.list({ projectId: project.id, validOnly: true }).toArray({ limit: 10 })).map(({ id }) => id)).not.toContain(revoked.id);
+  });
+
+  it('refuses keys that would not be what they seem', async () => {
+    const { sdk } = service;
+    const { project } = await sdk.viewer();
+    const [own, foreign] = [await makeWorld(service, project.id), await makeWorld(service, (await sdk.projects.create({ name: 'foreign' })).id)];
+    const instanceIds = [own.instanceId];
+    for (const [input, code, field] of [
+      [{ role: 'OPERATOR', serviceWide: true }, 'BAD_INPUT', 'role'],
+      [{ role: 'VIEWER', expiresAt: new Date(Date.now() - 1_000).toISOString() }, 'BAD_INPUT', 'expiresAt'],
+      [{ role: 'ADMIN', instanceIds }, 'BAD_INPUT', 'instanceIds'],
+      [{ role: 'VIEWER', serviceWide: true, instanceIds }, 'BAD_INPUT', 'instanceIds'],
+      [{ role: 'VIEWER', instanceIds: [] }, 'BAD_INPUT', 'instanceIds'],
+      [{ role: 'VIEWER', instanceIds: [own.instanceId, foreign.instanceId] }, 'NOT_FOUND', 'instanceIds'],
+      [{ role: 'VIEWER', instanceIds: ['\0'] }, 'NOT_FOUND', 'instanceIds'],
+      [{ role: 'VIEWER', name: '' }, 'BAD_INPUT', 'name'],
+    ] as const) {
+      expect(await refusal(sdk.apiKeys.create({ name: 'x', ...input } as Parameters<Client['apiKeys']['create']>[0])), JSON.stringify(input)).toEqual({ code, field: [field] });
+    }
+  });
+
+  it('sockets end with what opened them: revoked, expired or lowered', async () => {
+    const { project } = await service.sdk.viewer();
+    await makeWorld(service, project.id);
+    const cutAfter = async (token: string, change: () => Promise<unknown>): Promise<{ code: number | undefined; ms: number }> => {
+      let began = 0;
+      const closed = new Promise<{ code: number | undefined; ms: number }>((resolve) => {
+        const socket = createSocketClient({
+          url: `${service.url.replace('http', 'ws')}/graphql`, webSocketImpl: WebSocket, retryAttempts: 0, connectionParams: { authorization: `Bearer ${token}` },
+          on: { closed: (event) => resolve({ code: (event as { code?: number }).code, ms: performance.now() - began }) },
+        });
+        // From the feed's beginning: there is an event at once, so the socket is open.
+        socket.subscribe({ query: 'subscription ($after: String) { jobEvents(after: $after) { cursor } }', variables: { after: feedCursor('0') } }, {
+          next: () => {
+            if (began > 0) return;
+            began = performance.now();
+            change().catch((error: unknown) => resolve(error as never));
+          },
+          error: () => undefined, complete: () => undefined,
+        });
+      });
+      return closed;
+    };
+    const postgres = new Postgres({ connectionString: service.databaseUrl });
+    await postgres.connect();
+    try {
+      const lifeMs = 1_000;
+      const [revoked, expiring, lowered, kept] = [
+        await giveKey(service, project.id, 'OPERATOR'), await giveKey(service, project.id, 'OPERATOR', { expiresAt: new Date(Date.now() + lifeMs) }), await giveKey(service, project.id, 'OPERATOR'), await giveKey(service, project.id, 'OPERATOR'),
+      ];
+      const stays = cutAfter(kept.token, async () => undefined);
+      const ends = await Promise.all([
+        cutAfter(revoked.token, () => service.sdk.apiKeys.revoke(revoked.id)),
+        cutAfter(expiring.token, async () => undefined),
+        cutAfter(lowered.token, () => postgres.query(`UPDATE api_keys SET role = 'VIEWER' WHERE id = $1`, [lowered.id])),
+      ]);
+      expect(ends.map(({ code }) => code)).toEqual([4403, 4403, 4403]);
+      for (const { ms } of ends) expect(ms).toBeLessThan(5_000 + lifeMs);
+      // It was looked at as often, and is still open.
+      expect(await Promise.race([stays, Promise.resolve('open')])).toBe('open');
+      await service.sdk.apiKeys.revoke(kept.id);
+      expect(await stays).toMatchObject({ code: 4403 });
+    } finally {
+      await postgres.end();
+    }
+  });
+
+  it('the service is not locked', async () => {
+    const { sdk } = service;
+    const { keyId, project } = await sdk.viewer();
+    // One that expires, and one of another role, let nobody in for good.
+    await sdk.apiKeys.create({ name: 'short', role: 'ADMIN', serviceWide: true, expiresAt: new Date(Date.now() + 60_000).toISOString() });
+    const watcher = await sdk.apiKeys.create({ name: 'watcher', role: 'VIEWER', serviceWide: true });
+    expect(await refusal(sdk.apiKeys.revoke(keyId))).toEqual({ code: 'CONFLICT', field: ['apiKeyId'] });
+    const { token, apiKey } = await sdk.apiKeys.create({ name: 'second', role: 'ADMIN', serviceWide: true });
+    // Of two that are revoked by each other at once, one stays.
+    const both = await Promise.allSettled([sdk.apiKeys.revoke(apiKey), as(token).apiKeys.revoke(keyId)]);
+    expect(both.filter(({ status }) => status === 'fulfilled')).toHaveLength(1);
+
+    // Metrics name the instances of all projects.
+    const metrics = async (key: string): Promise<number> =>
+      (await fetch(`${service.url}/metrics`, { headers: { authorization: `Bearer ${key}`, 'x-forwarded-for': '192.0.2.1' } })).status;
+    expect(await metrics(watcher.token)).toBe(200);
+    expect(await metrics((await giveKey(service, project.id, 'ADMIN')).token)).toBe(403);
+  });
+});
