@@ -177,6 +177,7 @@ class RestoreRun {
     const link = this.link;
     try {
       await payload.sendTo(link, {
+        header: present(this.findings).header,
         signal: this.signal,
         onSent: () => this.sent(link, total),
         commit: () => this.commit(frozen),

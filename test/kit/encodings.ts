@@ -24,13 +24,6 @@ const apply = async (client: Redis, settings: Readonly<Record<string, string>>):
   for (const [name, value] of Object.entries(settings)) if (known.has(name)) await client.config('SET', name, value);
 };
 
-/** From now on the server packs nothing: the encodings it then writes are the oldest ones it has. */
-export const packNothing = async (server: RedisServer): Promise<void> => {
-  const client = server.client();
-  await apply(client, THRESHOLDS.loose);
-  client.disconnect();
-};
-
 /** Fills databases 0, 1 and 2 with every type in every encoding the server has: as it chooses by itself, all packed, none packed. */
 export const seedEncodings = async (server: RedisServer): Promise<void> => {
   const client = server.client();

@@ -1,7 +1,9 @@
 import { type Redis } from 'ioredis';
+import { expect } from 'vitest';
 import { keyCounts } from '../kit/digest.js';
 import { type RedisServer } from '../kit/redis.js';
 import { hasCommand } from '../kit/seed.js';
+import { waitFor } from '../kit/wait.js';
 
 const withClient = async <T>(server: RedisServer, use: (client: Redis) => Promise<T>): Promise<T> => {
   const client = server.client();
@@ -21,6 +23,29 @@ export const makeDifferent = (server: RedisServer): Promise<void> =>
     await client.set('only here', '1');
     await client.rpush('a list', 'x', 'y');
   });
+
+const SHORT_MS = 1_000;
+const SHORT_LIVED = ['soon:string', 'soon:list'];
+
+/** Adds keys, and with `fields` hashes, that are there for a second, to be saved meanwhile. Returns how many of the keys go whole, and by themselves. */
+export const addShortLived = (server: RedisServer, { fields }: { fields: boolean }): Promise<number> =>
+  withClient(server, async (client) => {
+    await client.set('soon:string', '1');
+    await client.rpush('soon:list', '1', '2');
+    for (const name of SHORT_LIVED) await client.pexpire(name, SHORT_MS);
+    if (!fields) return SHORT_LIVED.length;
+    await client.hset('soon:fields', 'stays', '1', 'goes', '2');
+    await client.hset('soon:all fields', 'goes', '1');
+    for (const name of ['soon:fields', 'soon:all fields']) await client.call('HPEXPIRE', name, SHORT_MS, 'FIELDS', 1, 'goes');
+    return SHORT_LIVED.length;
+  });
+
+/** Resolves when nothing is left of them, anywhere in memory. */
+export const shortLivedGone = (server: RedisServer): Promise<unknown> =>
+  withClient(server, (client) => waitFor(async () => {
+    const keys = await client.keys('soon:*');
+    return keys.every((key) => key === 'soon:fields') && (await client.hlen('soon:fields')) <= 1;
+  }, { message: 'keys and fields to expire' }));
 
 /** Keys and expiring keys per database, as INFO keyspace says; numbers as the API writes them. */
 export const keyspace = async (server: RedisServer): Promise<{ database: number; keys: string; expiring: string }[]> =>
@@ -53,6 +78,13 @@ export const expiriesOf = async (server: RedisServer): Promise<{ expiries: Expir
     if (at >= 0) expiries.set(expiryName(database, key), exact ? at : Date.now() + at);
   });
   return { expiries, slackMs: exact ? 0 : 1_000 };
+};
+
+/** That a server's keys expire when they should, as exactly as it tells. `slackMs`: how far the wanted times may be off. */
+export const expectExpiries = async (server: RedisServer, wanted: Expiries, slackMs = 0): Promise<void> => {
+  const found = await expiriesOf(server);
+  expect([...found.expiries.keys()].sort()).toEqual([...wanted.keys()].sort());
+  for (const [key, at] of found.expiries) expect(Math.abs(at - (wanted.get(key) ?? 0)), key).toBeLessThanOrEqual(found.slackMs + slackMs);
 };
 
 const eachKey = (server: RedisServer, visit: (client: Redis, key: Buffer, database: number) => Promise<void>): Promise<void> =>

@@ -77,6 +77,31 @@ export const expected = (source: Server, target: Server): Expected => {
   return SERIES.some((row) => row.engine === target.engine && loads(row, header)) ? 'VERSION_TOO_OLD' : 'UNSUPPORTED_FORMAT';
 };
 
+/** Both families have gone on from what Redis 7.2 had. */
+const since72 = ({ engine, version }: Server): boolean => engine === 'VALKEY' || compareVersions(version, '7.2.0') >= 0;
+
+/** The same for a backup that holds nothing that came later than Redis 7.2: from there on it goes under the header of that time. */
+export const expectedOfCommon = (source: Server, target: Server): Expected | 'REWRITTEN' => {
+  const itself = expected(source, target);
+  return itself !== 'LOADS' && since72(target) ? 'REWRITTEN' : itself;
+};
+
+/** Streams have been stored in three ways. */
+const streamLayout = (server: Server): number => {
+  if (since72(server)) return 3;
+  return compareVersions(server.version, '7.0.0') >= 0 ? 2 : compareVersions(server.version, '5.0.0') >= 0 ? 1 : 0;
+};
+
+/** Function libraries: Redis 7.0. */
+export const hasFunctions = (server: Server): boolean => streamLayout(server) >= 2;
+
+/** What cannot be brought to `target` key by key, of a backup of `source` that has everything. */
+export const expectedLosses = (source: Server, target: Server): string[] => [
+  ...(expiresFields(source) && !expiresFields(target) ? ['FIELD_TTL'] : []),
+  ...(hasFunctions(source) && !hasFunctions(target) ? ['FUNCTIONS'] : []),
+  ...(streamLayout(target) === 0 ? ['STREAMS'] : streamLayout(source) > streamLayout(target) ? ['STREAM_METADATA'] : []),
+];
+
 /** What `Backup.loadsOn` is to say of a plain backup of `source`: the first series of each engine, its own engine first. */
 export const expectedLoadsOn = (source: Server): { engine: Engine; minVersion: string; maxVersion: null }[] => {
   const other: Engine = source.engine === 'REDIS' ? 'VALKEY' : 'REDIS';

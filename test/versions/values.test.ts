@@ -1,19 +1,11 @@
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { crc64 } from '../../server/engine/rdb/crc64.js';
-import { lossesFor } from '../../server/engine/rdb/losses.js';
-import { hasFieldExpiry, headerFor, transferOf } from '../../server/engine/rdb/transfer.js';
-import { rdbVersionWrittenBy } from '../../server/engine/rdb/versions.js';
+import { hasFieldExpiry, transferOf } from '../../server/engine/rdb/transfer.js';
 import { ownDigest } from '../kit/digest.js';
-import { packNothing, seedEncodings } from '../kit/encodings.js';
-import { int64 } from '../kit/rdb-builder.js';
+import { seedEncodings } from '../kit/encodings.js';
 import { startRedis, type RedisServer } from '../kit/redis.js';
 import { compareVersions, redisVersions } from '../kit/redis-binary.js';
 import { streamFacts } from '../kit/stream-facts.js';
 import { dumpAll, makeByCommands, makeByPayload, type DumpedKey } from '../kit/value-copy.js';
-import { read } from '../unit/rdb/samples.js';
-import { startFrom } from './servers.js';
 
 /** Between every two versions: each type in each encoding of one is made on the other, key by key, and compared by what commands read. */
 const versions = redisVersions();
@@ -79,35 +71,5 @@ describe.each(versions)('values of %s', (from) => {
       expect(ttlLost).toBe(hasFieldExpiry(source) && !fieldTimes);
     }
     client.disconnect();
-  });
-});
-
-describe.each(versions)('a file of %s whose header is rewritten', (from) => {
-  it.each(versions.filter((to) => to !== from))('loads on %s, without the types that it does not know', async (to) => {
-    const { server: source, keys } = has(sources, from);
-    const target = has(targets, to);
-    const copy = await startRedis({ version: from });
-    try {
-      // Or sets that came as plain ones would be saved as listpacks.
-      await packNothing(copy);
-      const client = copy.client();
-      for (const dumped of keys) {
-        if (transferOf(dumped.rdbType, dumped.magic, target).by !== 'PAYLOAD') continue;
-        await client.select(dumped.database);
-        await makeByPayload(client, { ...dumped, expiresAtMs: null }, rdbVersionWrittenBy(source.engine, source.version).version);
-      }
-      await copy.cli('SAVE');
-      const file = readFileSync(join(copy.dir, 'dump.rdb'));
-      const summary = read(file);
-      const header = headerFor(summary, target);
-      if (header === null) throw new Error(`no header for types ${summary.rdbTypes.join(' ')} and opcodes ${summary.opcodes.join(' ')}`);
-      expect(lossesFor(summary, target)).toEqual([]);
-      const head = Buffer.from(header.magic === 'REDIS' ? `REDIS${String(header.version).padStart(4, '0')}` : `VALKEY${String(header.version).padStart(3, '0')}`);
-      const body = Buffer.concat([head, file.subarray(9, -8)]);
-      const loaded = await startFrom(Buffer.concat([body, int64(crc64(body))]), to, (server) => ownDigest(server, { expiry: false }));
-      expect(loaded).toBe(await ownDigest(copy, { expiry: false }));
-    } finally {
-      await copy.stop();
-    }
   });
 });

@@ -2,6 +2,7 @@ import { timingSafeEqual } from 'node:crypto';
 import { CAPTURE_METHODS, CONSISTENCIES, ENGINES, INTEGRITIES, KEY_TYPES, TRIGGERS, type Coverage } from '../../domain/backup.js';
 import { DomainError } from '../../domain/errors.js';
 import { type SourceNode } from '../../domain/source.js';
+import { FUNCTION_APIS } from '../rdb/functions.js';
 import { type RdbSummary } from '../rdb/summary.js';
 import { type Store } from '../store/store.js';
 import { corrupt, unsupported } from './archive-errors.js';
@@ -31,6 +32,7 @@ const readRdb = (at: Field): RdbSummary => ({
   keys: at.get('keys').count(),
   expiring: at.get('expiring').count(),
   functions: at.get('functions').integer(0, Number.MAX_SAFE_INTEGER),
+  functionApi: at.get('functionApi').orAbsent((api) => api.oneOf(FUNCTION_APIS)) ?? undefined,
   rdbTypes: at.get('rdbTypes').list().map((item) => item.integer(0, 255)),
   opcodes: at.get('opcodes').list().map((item) => item.integer(0, 255)),
   modules: at.get('modules').list().map((item) => item.text()),

@@ -99,6 +99,7 @@ export const rdbJson = (rdb: RdbSummary): { readonly [name: string]: Json } => (
   keys: String(rdb.keys),
   expiring: String(rdb.expiring),
   functions: rdb.functions,
+  ...(rdb.functionApi === undefined ? {} : { functionApi: rdb.functionApi }),
   rdbTypes: rdb.rdbTypes,
   opcodes: rdb.opcodes,
   modules: rdb.modules,

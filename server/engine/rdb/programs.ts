@@ -37,6 +37,8 @@ export const AUX_VALUE = 16;
 export const AUX_END = 17;
 export const FUNCTION = 18;
 export const REFUSED = 19;
+/** The string of a FUNCTION has passed. */
+export const FUNCTION_END = 27;
 
 /* Only in the programs that count elements, for those who listen for keys. */
 
@@ -55,8 +57,6 @@ export const CONTAINER = 25;
 
 /** The name is complete, the value begins. */
 export const VALUE_BEGIN = 26;
-/** The string of a FUNCTION has passed. */
-export const FUNCTION_END = 27;
 
 export const EOF_OPCODE = 255;
 /** Types count up from 0, opcodes down from 255; nobody has come near the middle. */
@@ -151,7 +151,7 @@ const COUNTING_VALKEY_TYPES: Readonly<Record<number, number[]>> = {
 
 const COMMON_OPCODES: Readonly<Record<number, number[]>> = {
   244: [LENGTH, LENGTH, LENGTH],
-  245: [FUNCTION, STRINGS, 1],
+  245: [FUNCTION, STRINGS, 1, FUNCTION_END],
   246: [REFUSED],
   247: [MODULE_ID, MODULE_VALUE],
   248: [LENGTH],
@@ -215,10 +215,8 @@ export const COUNTING_PROGRAMS: Readonly<Record<RdbMagic, Programs>> = {
   VALKEY: assemble({ ...TYPES.VALKEY, ...COUNTING_COMMON_TYPES, ...COUNTING_VALKEY_TYPES }, OPCODES.VALKEY),
 };
 
-const RECORD_FUNCTION = { 245: [FUNCTION, STRINGS, 1, FUNCTION_END] };
-
-/** The same bytes again, with marks where names and functions end. */
+/** The same bytes again, with marks where names end. */
 export const RECORD_PROGRAMS: Readonly<Record<RdbMagic, Programs>> = {
-  REDIS: assemble(TYPES.REDIS, { ...OPCODES.REDIS, ...RECORD_FUNCTION }, [VALUE_BEGIN]),
-  VALKEY: assemble(TYPES.VALKEY, { ...OPCODES.VALKEY, ...RECORD_FUNCTION }, [VALUE_BEGIN]),
+  REDIS: assemble(TYPES.REDIS, OPCODES.REDIS, [VALUE_BEGIN]),
+  VALKEY: assemble(TYPES.VALKEY, OPCODES.VALKEY, [VALUE_BEGIN]),
 };

@@ -197,6 +197,7 @@ export class RdbReader {
       keys: this.keys,
       expiring: tally.expiring(),
       functions: tally.functions,
+      ...(tally.functionApi === null ? {} : { functionApi: tally.functionApi }),
       rdbTypes: tally.typeBytes(),
       opcodes: tally.opcodeBytes(),
       modules: tally.moduleNames(),

@@ -1,7 +1,14 @@
 import { type DatabaseCount, type Integrity, type KeyType, type TypeCount } from '../../domain/backup.js';
+import { type FunctionApi } from './functions.js';
 
 /** The word an RDB file begins with. Valkey writes its own from version 9 (RDB 80) on. */
 export type RdbMagic = 'REDIS' | 'VALKEY';
+
+/** The first nine bytes: that word and the version. */
+export interface RdbHeader {
+  magic: RdbMagic;
+  version: number;
+}
 
 /** A type or opcode this reader does not know, where the walk ended. */
 export interface UnknownRecord {
@@ -27,6 +34,8 @@ export interface RdbSummary {
   expiring: bigint;
   /** Function libraries (Redis 7.0 and later). */
   functions: number;
+  /** What those libraries need of a server. Absent: there are none, or the backup is from before anybody looked. */
+  functionApi?: FunctionApi | undefined;
   /** RDB type bytes that occur, rising. */
   rdbTypes: number[];
   /** RDB opcodes that occur, EOF left out, rising. */

@@ -1,4 +1,5 @@
 import { KEY_TYPES, type DatabaseCount, type KeyType, type TypeCount } from '../../domain/backup.js';
+import { bothOf, functionApiOf, type FunctionApi } from './functions.js';
 import { MAX_AUX, MAX_DATABASE, MAX_DATABASES, MAX_MODULES } from './limits.js';
 import { moduleName } from './module-id.js';
 import { rdbError } from './rdb-error.js';
@@ -23,6 +24,8 @@ interface Count {
 /** What the walk has counted so far. Holds nothing that grows with the number of keys. */
 export class Tally {
   functions = 0;
+  /** What the function libraries need; null without any. */
+  functionApi: FunctionApi | null = null;
   keys = 0;
   /** Counts of the database that is selected; a file that selects none fills database 0. */
   database: Count = { keys: 0, expiring: 0 };
@@ -54,6 +57,12 @@ export class Tally {
     if (this.modules.has(name)) return;
     if (this.modules.size >= MAX_MODULES) throw rdbError('LIMIT_EXCEEDED', `more than ${MAX_MODULES} module data types`, offset);
     this.noteModule(name);
+  }
+
+  /** @param code as much of the library's beginning as was kept, of `bytes` */
+  addFunction(code: Uint8Array, bytes: number): void {
+    this.functions++;
+    this.functionApi = bothOf(this.functionApi, functionApiOf(code, bytes));
   }
 
   noteModule(name: string): void {

@@ -1,7 +1,7 @@
 import { OPCODE_SINCE_REDIS, TYPE_SINCE_REDIS, TYPE_SINCE_VALKEY, type Since } from './format-table.js';
 import { type LossName } from './losses.js';
 import { type RdbMagic } from './summary.js';
-import { compareVersions, hasBundledModules, hasModule, rdbVersionWrittenBy, type LoadFacts, type ServerVersion } from './versions.js';
+import { compareVersions, hasBundledModules, hasModule, rdbVersionWrittenBy, type ServerVersion } from './versions.js';
 
 /** A server that values are sent to. */
 export type TransferTarget = ServerVersion & {
@@ -27,7 +27,7 @@ const RESTORE_SINCE = '2.6';
 const STREAMS_SINCE = '5.0';
 
 /** From 22 on the two engines have given the same numbers to different types. */
-const sinceOf = (rdbType: number, magic: RdbMagic): Since | undefined =>
+export const typeSince = (rdbType: number, magic: RdbMagic): Since | undefined =>
   (magic === 'VALKEY' && rdbType >= 22 ? TYPE_SINCE_VALKEY : TYPE_SINCE_REDIS)[rdbType];
 
 const reaches = (target: ServerVersion, since: string | null): boolean => since !== null && compareVersions(target.version, since) >= 0;
@@ -58,7 +58,7 @@ export const takesModule = (module: string, target: TransferTarget, source: Serv
  * over a payload whose module they lack (rdbLoadObject).
  */
 export const transferOf = (rdbType: number, magic: RdbMagic, target: TransferTarget, { module, source = null }: TransferHints = {}): Transfer => {
-  const since = sinceOf(rdbType, magic);
+  const since = typeSince(rdbType, magic);
   if (since === undefined) return { by: 'LOSS', loss: 'UNKNOWN_CONTENT' };
   const payload: Transfer = { by: 'PAYLOAD', version: rdbVersionWrittenBy(target.engine, target.version).version };
   const loads = reaches(target, since[target.engine]) && reaches(target, RESTORE_SINCE);
@@ -67,18 +67,8 @@ export const transferOf = (rdbType: number, magic: RdbMagic, target: TransferTar
   return STREAMS.has(rdbType) && !hasStreams(target) ? { by: 'LOSS', loss: 'STREAMS' } : { by: 'COMMANDS' };
 };
 
-const opcodeSince = (opcode: number, magic: RdbMagic): Since | undefined => {
+export const opcodeSince = (opcode: number, magic: RdbMagic): Since | undefined => {
   // A slot import in progress (Valkey 9) is no data, but no other server can pass over it.
   if (magic === 'VALKEY' && opcode === 243) return { REDIS: null, VALKEY: '9.0' };
   return OPCODE_SINCE_REDIS[opcode];
-};
-
-/**
- * The header under which a server loads a whole file whose own header it refuses: the one it writes itself, if it knows every type and opcode
- * in the file. Null: it does not, or nobody can tell. The file's bytes stay as they are but for the first nine and the checksum.
- */
-export const headerFor = (facts: Pick<LoadFacts, 'magic' | 'rdbTypes' | 'opcodes' | 'modules' | 'unknown'>, target: ServerVersion): { magic: RdbMagic; version: number } | null => {
-  if (facts.unknown !== null || facts.modules.length > 0) return null;
-  const needs = [...facts.rdbTypes.map((type) => sinceOf(type, facts.magic)), ...facts.opcodes.map((opcode) => opcodeSince(opcode, facts.magic))];
-  return needs.every((since) => since !== undefined && reaches(target, since[target.engine])) ? rdbVersionWrittenBy(target.engine, target.version) : null;
 };

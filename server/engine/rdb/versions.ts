@@ -1,6 +1,6 @@
 import { ENGINES, type Engine } from '../../domain/backup.js';
-import { FORMATS, LAST_COMMON_VERSION, MODULE_OF_TYPE, OPCODE_SINCE_REDIS, TYPE_SINCE_REDIS } from './format-table.js';
-import { type RdbMagic, type RdbSummary } from './summary.js';
+import { FORMATS, LAST_COMMON_VERSION, MODULE_OF_TYPE, OPCODE_SINCE_REDIS, TYPE_SINCE_REDIS, type Since } from './format-table.js';
+import { type RdbHeader, type RdbSummary } from './summary.js';
 
 /** A server's engine and version; `version` is `redis_version`, or `valkey_version` where INFO has it. */
 export interface ServerVersion {
@@ -19,7 +19,7 @@ export interface LoadTarget {
 export type LoadVerdict = { ok: true } | { ok: false; code: 'VERSION_TOO_OLD' | 'UNSUPPORTED_FORMAT'; reason: string };
 
 /** What of a summary decides who can load the file. */
-export type LoadFacts = Pick<RdbSummary, 'magic' | 'version' | 'rdbTypes' | 'opcodes' | 'modules' | 'unknown' | 'aux'>;
+export type LoadFacts = Pick<RdbSummary, 'magic' | 'version' | 'rdbTypes' | 'opcodes' | 'modules' | 'functionApi' | 'unknown' | 'aux'>;
 
 const ENGINE_NAME: Readonly<Record<Engine, string>> = { REDIS: 'Redis', VALKEY: 'Valkey' };
 
@@ -44,7 +44,7 @@ export function compareVersions(a: string, b: string): number {
  * Header that a server writes. Versions newer than the table get the newest entry that is known ("at least this"),
  * versions older than it the oldest.
  */
-export function rdbVersionWrittenBy(engine: Engine, version: string): { magic: RdbMagic; version: number } {
+export function rdbVersionWrittenBy(engine: Engine, version: string): RdbHeader {
   const rows = FORMATS.filter((row) => row.engine === engine);
   const row = rows.find(({ since }) => compareVersions(version, since) >= 0) ?? rows.at(-1);
   return { magic: row?.magic ?? 'REDIS', version: row?.version ?? LAST_COMMON_VERSION };
@@ -70,14 +70,36 @@ export function hasBundledModules(facts: Pick<RdbSummary, 'modules'>, source: Se
   return facts.modules.length > 0 && source.engine === 'REDIS' && compareVersions(source.version, '8.0.0-rc1') >= 0;
 }
 
-/** First version of `engine` that loads header, types, opcodes and bundled modules; null: none; undefined: nobody can tell. */
+const FUNCTION = 245;
+const SERVER_API_SINCE: Since = { REDIS: null, VALKEY: '8.0' };
+const ANY: Since = { REDIS: '0', VALKEY: '0' };
+
+/** Functions may know their server as `server`, too, and be in other languages than Lua, which modules bring. */
+export const hasServerApi = ({ engine, version }: ServerVersion): boolean => {
+  const since = SERVER_API_SINCE[engine];
+  return since !== null && compareVersions(version, since) >= 0;
+};
+
+/**
+ * First versions that load the libraries of a file, as far as their code decides; null: no version; undefined: nobody can tell. What a server
+ * without `server` has loaded does without it, whatever words are in it.
+ */
+export function functionsSince(facts: Pick<RdbSummary, 'opcodes' | 'functionApi'>, source: ServerVersion | null): Since | undefined {
+  if (!facts.opcodes.includes(FUNCTION) || facts.functionApi === 'REDIS') return ANY;
+  if (source !== null && !hasServerApi(source)) return ANY;
+  return facts.functionApi === 'SERVER' ? SERVER_API_SINCE : undefined;
+}
+
+/** First version of `engine` that loads header, types, opcodes, functions and bundled modules; null: none; undefined: nobody can tell. */
 function loadsSince(facts: LoadFacts, engine: Engine, source: ServerVersion | null): string | null | undefined {
   const header = headerSince(facts, engine);
   if (header === null || header === undefined) return header;
   if (facts.unknown !== null) return undefined;
+  const functions = functionsSince(facts, source)?.[engine];
+  if (functions === null || functions === undefined) return functions;
   // Valkey's own formats have no type or opcode that came later than their header.
   if (facts.magic === 'VALKEY') return header;
-  let since = header;
+  let since = compareVersions(functions, header) > 0 ? functions : header;
   const needs = [...facts.rdbTypes.map((code) => TYPE_SINCE_REDIS[code]), ...facts.opcodes.map((code) => OPCODE_SINCE_REDIS[code])];
   for (const need of needs) {
     if (need === undefined) return undefined;
@@ -134,7 +156,7 @@ export function canLoad(
   const since = asNew ? target.version : loadsSince(facts, target.engine, source);
   const format = `RDB ${facts.version} (${facts.magic})`;
   if (since === null) {
-    return { ok: false, code: 'UNSUPPORTED_FORMAT', reason: `No version of ${ENGINE_NAME[target.engine]} loads ${format} with these types.` };
+    return { ok: false, code: 'UNSUPPORTED_FORMAT', reason: `No version of ${ENGINE_NAME[target.engine]} loads ${format} with these types${facts.opcodes.includes(FUNCTION) ? ' and functions' : ''}.` };
   }
   if (since === undefined) {
     const origin = source === null ? 'the server that wrote it' : `${ENGINE_NAME[source.engine]} ${source.version}`;
@@ -145,6 +167,9 @@ export function canLoad(
   }
   if (compareVersions(target.version, since) < 0) {
     return { ok: false, code: 'VERSION_TOO_OLD', reason: `${format} with these types needs ${ENGINE_NAME[target.engine]} ${since} or newer; the target is ${server}.` };
+  }
+  if (facts.functionApi === 'OTHER' && (source === null || hasServerApi(source))) {
+    return { ok: false, code: 'UNSUPPORTED_FORMAT', reason: `The file holds functions for another engine than Lua; nobody can tell whether the target, ${server}, has it.` };
   }
   const missing = facts.modules.filter((type) => !hasModule(type, target.modules));
   if (missing.length > 0) {

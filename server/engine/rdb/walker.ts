@@ -1,4 +1,5 @@
 import { StringCapture } from './capture.js';
+import { MAX_FUNCTION_CODE } from './functions.js';
 import { HeadReader, littleEndian32, MAX_HEAD } from './head-reader.js';
 import { MAX_AUX_NAME, MAX_AUX_VALUE, MAX_LENGTH } from './limits.js';
 import { PACKED_HEAD_BYTES, packedElements } from './packing.js';
@@ -54,7 +55,7 @@ export class Walker {
   private readonly code: Uint8Array;
   private readonly start: Uint16Array;
   private readonly head = new HeadReader();
-  /** Of the key, or a note. */
+  /** Of the key, a note or a function. */
   private readonly text = new StringCapture();
   private readonly valueHead = new StringCapture();
   /** What the string that is being passed over goes to. */
@@ -244,11 +245,13 @@ export class Walker {
           pc++;
           continue;
         case program.FUNCTION:
-          tally.functions++;
           this.records?.onFunction(base + pos - 1);
+          this.text.begin(MAX_FUNCTION_CODE);
+          this.capturing = this.text;
           pc++;
           continue;
         case program.FUNCTION_END:
+          tally.addFunction(this.text.takeStart(), this.text.length);
           this.records?.onFunctionEnd(base + pos);
           pc++;
           continue;

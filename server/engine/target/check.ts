@@ -2,6 +2,7 @@ import { type DatabaseCount } from '../../domain/backup.js';
 import { DomainError } from '../../domain/errors.js';
 import { type Control } from '../control.js';
 import { type ListenerTls } from '../ports.js';
+import { type RdbHeader } from '../rdb/summary.js';
 import { estimatedMemory } from './estimate.js';
 import { readFacts, type TargetFacts } from './facts.js';
 import { blockersOf, needsOf, verdictOn, warningsOf, type Finding, type FindingOptions, type Warning } from './findings.js';
@@ -32,6 +33,8 @@ export interface TargetFindings {
   /** Highest use while and after the load, in bytes. */
   estimatedMemory: bigint;
   compatibility: { loads: boolean; reason: string | null };
+  /** The header under which the file is sent; null: its own. */
+  header: RdbHeader | null;
   blockers: Finding[];
   warnings: Warning[];
 }
@@ -63,6 +66,7 @@ export const findingsOn = (facts: TargetFacts, rdb: RdbFacts, options: FindingOp
     keysAfter: rdb.summary.databases,
     estimatedMemory: estimatedMemory(facts, rdb),
     compatibility: verdict.ok ? { loads: true, reason: null } : { loads: false, reason: verdict.reason },
+    header: verdict.ok ? verdict.header : null,
     blockers: blockersOf(facts, rdb, options),
     warnings: warningsOf(facts, rdb, options),
   };

@@ -1,5 +1,6 @@
 import { type ErrorCode } from '../../domain/errors.js';
-import { canLoad, compareVersions, type LoadVerdict } from '../rdb/versions.js';
+import { wholeVerdict, type WholeVerdict } from '../rdb/header-rewrite.js';
+import { compareVersions } from '../rdb/versions.js';
 import { estimatedMemory, loadsDiskless } from './estimate.js';
 import { type TargetFacts } from './facts.js';
 import { type RdbFacts } from './source.js';
@@ -27,8 +28,8 @@ export interface FindingOptions {
   linkTls: boolean;
 }
 
-export const verdictOn = (target: TargetFacts, rdb: RdbFacts): LoadVerdict =>
-  canLoad(rdb.summary, { engine: target.engine, version: target.version, ...(target.modules === null ? {} : { modules: target.modules }) }, rdb.source ?? undefined);
+export const verdictOn = (target: TargetFacts, rdb: RdbFacts): WholeVerdict =>
+  wholeVerdict(rdb.summary, { engine: target.engine, version: target.version, ...(target.modules === null ? {} : { modules: target.modules }) }, rdb.source ?? undefined);
 
 export const highestDatabase = (rdb: RdbFacts): number => rdb.summary.databases.reduce((highest, { database }) => Math.max(highest, database), 0);
 
@@ -95,7 +96,7 @@ export const blockersOf = (target: TargetFacts, rdb: RdbFacts, { linkTls }: Pick
   }
   const verdict = verdictOn(target, rdb);
   if (!verdict.ok) {
-    found.push(blocker('CANNOT_LOAD', `${verdict.reason} It would notice only after it has thrown its own data away.`, 'Restore into a server that `Backup.loadsOn` lists, with the modules the backup needs.', verdict.code));
+    found.push(blocker('CANNOT_LOAD', `${verdict.reason} It would notice only after it has thrown its own data away.`, 'Restore key by key, or into a server that `Backup.loadsOn` lists, with the modules the backup needs.', verdict.code));
   }
   const memory = estimatedMemory(target, rdb);
   if (target.maxMemory !== null && target.maxMemory > 0n && memory > target.maxMemory) {
@@ -131,6 +132,11 @@ const uncheckedWarnings = function* (target: TargetFacts): Generator<Warning> {
 /** What to know before. */
 export const warningsOf = (target: TargetFacts, rdb: RdbFacts, options: FindingOptions): Warning[] => {
   const found = [...uncheckedWarnings(target)];
+  const verdict = verdictOn(target, rdb);
+  if (verdict.ok && verdict.header !== null) {
+    const { summary } = rdb;
+    found.push(warning('HEADER_REWRITTEN', false, `The target does not load RDB ${summary.version} (${summary.magic}) by its header, but all that is in this backup: it is sent under the header of RDB ${verdict.header.version}, with a checksum to match.`, 'Nothing is changed in the data. A downloaded file keeps its own header.'));
+  }
   const memory = estimatedMemory(target, rdb);
   if (target.maxMemory === 0n && target.systemMemory !== null && memory > target.systemMemory) {
     found.push(warning('MEMORY_ABOVE_SYSTEM', true, `The load needs about ${mib(memory)}; the target's machine has ${mib(target.systemMemory)}.`, 'Restore into a larger server.', 'INSUFFICIENT_MEMORY'));

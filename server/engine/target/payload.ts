@@ -1,5 +1,7 @@
 import { createHash } from 'node:crypto';
 import { DomainError } from '../../domain/errors.js';
+import { type RdbHeader } from '../rdb/summary.js';
+import { HeaderPatch } from './header-patch.js';
 import { type ReplicaLink } from './link.js';
 import { ReadAhead } from './read-ahead.js';
 import { type RdbSource } from './source.js';
@@ -61,11 +63,15 @@ export class OpenPayload {
    * Sends everything but the last bytes, checks that what was read is the RDB of the manifest, awaits `commit`, and sends the
    * rest. Fails with the source's error, TRUNCATED or CORRUPT (the source is not what it should be), the link's error, the
    * signal's reason, or what `commit` rejects with; in all these cases the target has not got the whole payload.
+   *
+   * @param options.header what the file begins with on its way; null: what it begins with in the archive, whose digest is the one that counts
    */
-  async sendTo(link: ReplicaLink, options: { signal: AbortSignal; onSent: () => void; commit: () => Promise<void> }): Promise<void> {
+  async sendTo(link: ReplicaLink, options: { header: RdbHeader | null; signal: AbortSignal; onSent: () => void; commit: () => Promise<void> }): Promise<void> {
+    const patch = options.header === null ? undefined : new HeaderPatch(options.header);
+    const send = (bytes: Uint8Array, gone?: () => void): Promise<void> => link.send(patch === undefined ? bytes : patch.pass(bytes), options.signal, gone);
     const sendAllButLast = async (bytes: Uint8Array): Promise<Uint8Array> => {
       const cut = Math.max(0, bytes.length - HELD_BACK);
-      await link.send(bytes.subarray(0, cut), options.signal);
+      await send(bytes.subarray(0, cut));
       return bytes.subarray(cut);
     };
     // The newest piece stays until the next one has come, so that nothing is copied to keep the last bytes.
@@ -75,7 +81,7 @@ export class OpenPayload {
         held = await sendAllButLast(Buffer.concat([held, piece]));
       } else {
         const sent = held;
-        await link.send(sent, options.signal, () => this.source.release?.(sent));
+        await send(sent, () => this.source.release?.(sent));
         held = piece;
       }
       options.onSent();
@@ -84,7 +90,7 @@ export class OpenPayload {
     held = await sendAllButLast(held);
     options.onSent();
     await options.commit();
-    await link.send(held);
+    await link.send(patch === undefined ? held : patch.end(held));
     options.onSent();
   }
 

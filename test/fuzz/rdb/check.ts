@@ -88,7 +88,7 @@ export const check = async (file: Buffer, random: Random): Promise<Checked> => {
   for (const { engine, minVersion } of loadsOn(summary, source)) {
     const verdict = canLoad(summary, { engine, version: minVersion, modules: summary.modules }, source);
     // Modules go by names of their own.
-    if (!verdict.ok && summary.modules.length === 0) return { walk: whole, problem: `loadsOn says ${engine} ${minVersion}, canLoad says no: ${verdict.reason}` };
+    if (!verdict.ok && summary.modules.length === 0 && summary.functionApi !== 'OTHER') return { walk: whole, problem: `loadsOn says ${engine} ${minVersion}, canLoad says no: ${verdict.reason}` };
   }
   for (const engine of ENGINES) canLoad(summary, { engine, version: '9.9.9' }, source);
   return { walk: whole, problem: await throughManifest(summary) };

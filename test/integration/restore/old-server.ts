@@ -20,8 +20,10 @@ const KEYS_OLD = 'db0:keys=2,expires=0,avg_ttl=0';
 /**
  * Behaves towards a restore as Redis 2.8 does: no replication id in INFO, no ACL, no CLIENT PAUSE, SLAVEOF only, an inline
  * handshake with `AUTH <masterauth>` and `PSYNC ? -1`, an acknowledgement each (shortened) second that nobody asked for.
+ *
+ * @param versions what INFO says of them
  */
-export const startOldServer = async (masterauth = ''): Promise<OldServer> => {
+export const startOldServer = async (masterauth = '', versions: readonly string[] = ['redis_version:2.8.24']): Promise<OldServer> => {
   const sockets = new Set<Socket>();
   let link: Socket | undefined;
   const old: OldServer = { host: '127.0.0.1', port: 0, seen: [], master: undefined, masterauth, keys: KEYS_OLD, loaded: undefined, stop: () => Promise.resolve() };
@@ -63,7 +65,7 @@ export const startOldServer = async (masterauth = ''): Promise<OldServer> => {
   };
 
   const info = (): string => [
-    'redis_version:2.8.24', 'redis_mode:standalone', `run_id:${'5'.repeat(40)}`, 'used_memory:500000', 'loading:0', 'aof_enabled:0', 'aof_rewrite_in_progress:0',
+    ...versions, 'redis_mode:standalone', `run_id:${'5'.repeat(40)}`, 'used_memory:500000', 'loading:0', 'aof_enabled:0', 'aof_rewrite_in_progress:0',
     ...(old.master ? ['role:slave', `master_host:${old.master.host}`, `master_port:${old.master.port}`, 'master_sync_in_progress:0'] : ['role:master']),
     'connected_slaves:0', 'master_repl_offset:120', old.keys,
   ].join('\r\n');

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { type Engine } from '../../../server/domain/backup.js';
 import { type RdbMagic } from '../../../server/engine/rdb/summary.js';
 import { lossesFor, type LossFacts, type LossName } from '../../../server/engine/rdb/losses.js';
-import { headerFor, transferOf } from '../../../server/engine/rdb/transfer.js';
+import { transferOf } from '../../../server/engine/rdb/transfer.js';
 
 type Server = { engine: Engine; version: string };
 const redis = (version: string): Server => ({ engine: 'REDIS', version });
@@ -57,30 +57,6 @@ describe('how a value gets into a server', () => {
     expect(into({ ...redis('8.0.2'), modules: ['vectorset'] }, 'vectorset', redis('8.0.6'))).toBe('LOSS');
     expect(into({ ...redis('8.0.6'), modules: ['vectorset'] }, 'vectorset', redis('8.0.2'))).toBe('PAYLOAD');
     expect(transferOf(7, 'REDIS', { ...redis('8.0.6'), modules: ['vectorset'] }, { module: 'vectorset' }).by).toBe('LOSS');
-  });
-});
-
-describe('the header under which a server loads a whole file', () => {
-  const file = (rdbTypes: number[], opcodes: number[] = [250, 251, 252, 254], magic: RdbMagic = 'REDIS') => ({ magic, rdbTypes, opcodes, modules: [], unknown: null });
-
-  it('is its own, if it knows every type and opcode', () => {
-    expect(headerFor(file([0, 16, 18, 20, 21]), redis('7.2.5'))).toEqual({ magic: 'REDIS', version: 11 });
-    expect(headerFor(file([0, 16, 18, 20, 21]), valkey('9.1.2'))).toEqual({ magic: 'VALKEY', version: 80 });
-    expect(headerFor(file([0, 16, 18, 20, 21], [254], 'VALKEY'), redis('8.0.2'))).toEqual({ magic: 'REDIS', version: 12 });
-    expect(headerFor(file([0, 16, 17, 18]), redis('7.0.15'))).toEqual({ magic: 'REDIS', version: 10 });
-    expect(headerFor(file([0, 20]), redis('7.0.15'))).toBeNull();
-    expect(headerFor(file([0, 24]), valkey('9.1.2'))).toBeNull();
-    expect(headerFor(file([22], [254], 'VALKEY'), redis('8.0.2'))).toBeNull();
-    expect(headerFor(file([22], [254], 'VALKEY'), valkey('9.1.2'))).toEqual({ magic: 'VALKEY', version: 80 });
-    expect(headerFor(file([0], [244, 254]), redis('7.2.5'))).toBeNull();
-    expect(headerFor(file([0], [243, 254], 'VALKEY'), redis('8.6.0'))).toBeNull();
-    expect(headerFor(file([0], [250]), redis('3.0.7'))).toBeNull();
-  });
-
-  it('does not exist for what is not known, or comes from modules', () => {
-    expect(headerFor({ ...file([0]), unknown: { kind: 'TYPE', code: 27, offset: 9n } }, redis('8.0.2'))).toBeNull();
-    expect(headerFor({ ...file([0]), modules: ['ReJSON-RL'] }, redis('8.0.2'))).toBeNull();
-    expect(headerFor(file([26]), redis('8.0.2'))).toBeNull();
   });
 });
 

@@ -73,7 +73,7 @@ describe('what stands in the way of a restore', () => {
 
   it('is a version or a module that is missing', () => {
     expect(blocking({ version: '6.2.14' })).toEqual(['CANNOT_LOAD']);
-    expect(blocking({ engine: 'VALKEY', version: '8.1.0' }, { version: 12 }, { engine: 'REDIS', version: '8.0.0' })).toEqual(['CANNOT_LOAD']);
+    expect(blocking({ engine: 'VALKEY', version: '8.1.0' }, { version: 12, rdbTypes: [0, 24] }, { engine: 'REDIS', version: '8.0.0' })).toEqual(['CANNOT_LOAD']);
     expect(blocking({ engine: 'VALKEY', version: '8.1.0' }, { version: 11 }, { engine: 'REDIS', version: '7.2.0' })).toEqual([]);
     expect(blocking({}, { modules: ['ReJSON-RL'] })).toEqual(['CANNOT_LOAD']);
     expect(blocking({ modules: ['bf'] }, { modules: ['ReJSON-RL'] })).toEqual(['CANNOT_LOAD']);
@@ -106,6 +106,14 @@ describe('what is to be known before a restore', () => {
     expect(warned({ minReplicas: 1 })).toContain('MIN_REPLICAS');
     expect(warned({}, { ...BOTH, safetyBackup: false })).toEqual(['UNREADABLE_WHILE_LOADING', 'NO_SAFETY_BACKUP']);
     expect(warned({ keysNow: [] }, { ...BOTH, safetyBackup: false })).toEqual(['UNREADABLE_WHILE_LOADING']);
+  });
+
+  it('is a header that is changed for the target, where all else is known to it', () => {
+    const rdb: RdbFacts = { ...RDB, source: { engine: 'REDIS', version: '8.0.2' }, summary: { ...RDB.summary, version: 12 } };
+    const target: TargetFacts = { ...TARGET, engine: 'VALKEY', version: '8.1.0' };
+    expect(blockersOf(target, rdb, BOTH)).toEqual([]);
+    expect(warningsOf(target, rdb, BOTH)).toContainEqual(expect.objectContaining({ name: 'HEADER_REWRITTEN', mustAccept: false, message: expect.stringMatching(/RDB 12 \(REDIS\)[^]*RDB 11/) }));
+    expect(warned({})).not.toContain('HEADER_REWRITTEN');
   });
 
   it('is a dump.rdb left where nothing is kept', () => {
