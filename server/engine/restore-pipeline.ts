@@ -243,7 +243,7 @@ class PipelineRun {
       this.report.failures = survey.conflicts.named.map((key) => ({ key, reason: 'The target has it already.' }));
       throw new DomainError('CONFLICT', `The target has ${survey.conflicts.keys} of the selected keys already.`, { hint: 'Restore with SKIP or REPLACE, give the keys a prefix, or select others.', details: { keys: survey.conflicts.keys } });
     }
-    if (survey.functions.length === 0 || survey.losses.some(({ name }) => name === 'FUNCTIONS')) return;
+    if (survey.functions.length === 0) return;
     for (const node of present(this.visit).router.all) {
       const libraries = await presentLibraries(node, survey.functions);
       if (libraries.length > 0) throw new DomainError('CONFLICT', `The target has function libraries of the backup already: ${libraries.join(', ')}.`, { hint: 'Restore with SKIP or REPLACE.' });

@@ -107,6 +107,25 @@ describe('what a target cannot take', () => {
     const { report, failure } = await pipelineInto(target, lentSource(made), { ttl: 'PERSIST', selection: { types: ['HASH'] } });
     expect(failure).toBeUndefined();
     expect(report).toMatchObject({ restored: 1n, lost: [], functions: 0 });
+    // No field that still expires: none that expires at all, and one that has.
+    for (const ttl of [0, 1]) {
+      expect((await inspectInto(target, lentSource(rdbOf(new RdbBuilder(12).select(0).redisTtlHash('hash', 1_000n, [['f', 'v', ttl]]).build())))).losses).toEqual([]);
+    }
+  });
+
+  it('are functions that need `server`, as Valkey 8.0 has it; the others get there', async () => {
+    const both = rdbOf(new RdbBuilder(11).aux('redis-ver', '7.2.4').aux('valkey-ver', '8.1.1')
+      .func("#!lua name=plain\nredis.register_function('plain_f', function() return 1 end) -- not server.call")
+      .func("#!lua name=other\nserver.register_function('other_f', function() return 1 end)").select(0).string('key', '1').build());
+    const open = await inspectInto(target, lentSource(both));
+    expect(open.losses).toMatchObject([{ name: 'FUNCTIONS', what: expect.stringContaining('1 of 2') }]);
+    expect(open.selected.functions).toBe(2);
+    expect((await pipelineInto(target, lentSource(both))).failure).toMatchObject({ code: 'CONFIRMATION_REQUIRED', details: { losses: 'FUNCTIONS', dataNow: 'OLD' } });
+    const { report, failure } = await pipelineInto(target, lentSource(both), { acceptedLosses: ['FUNCTIONS'] });
+    expect(failure).toBeUndefined();
+    expect(report).toMatchObject({ dataNow: 'NEW', restored: 1n, functions: 1, lost: [{ name: 'FUNCTIONS', count: 1n }], failed: 0n });
+    expect(await target.cli('FUNCTION', 'LIST', 'LIBRARYNAME', 'plain')).toContain('plain_f');
+    await target.cli('FUNCTION', 'FLUSH');
   });
 
   it('shows in the values, too: scores that are no numbers', async () => {

@@ -1,5 +1,6 @@
 import { type Redis } from 'ioredis';
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
+import { DomainError } from '../../../server/domain/errors.js';
 import { slotOf } from '../../../server/engine/target/pipeline/slots.js';
 import { RdbBuilder } from '../../kit/rdb-builder.js';
 import { startRedis, type RedisServer } from '../../kit/redis.js';
@@ -46,9 +47,9 @@ it('gets every key to the master of its slot, by dial, and functions to all of t
   try {
     await seedAllTypes(source, { keysPerType: 4, databases: [0] });
     const rdb = await takeRdb(source);
-    const dialled = new Set<number>();
+    const dialled: number[] = [];
     const counting: typeof dial = (to, options) => {
-      dialled.add(to.port);
+      dialled.push(to.port);
       return dial(to, options);
     };
     for (const round of [0, 1]) {
@@ -57,7 +58,9 @@ it('gets every key to the master of its slot, by dial, and functions to all of t
       expect(report).toMatchObject({ dataNow: 'NEW', restored: rdb.facts.summary.keys, replaced: round === 0 ? 0n : rdb.facts.summary.keys, functions: 2 });
       expect(report.keysAfter).toMatchObject([{ database: 0, keys: rdb.facts.summary.keys }]);
     }
-    expect([...dialled].sort()).toEqual(nodes.map(({ port }) => port).sort());
+    // One pipeline per node and restore, and the connection that looks at the target.
+    expect(nodes.map(({ port }) => dialled.filter((one) => one === port).length)).toEqual([2, 4, 2]);
+    expect(dialled).toHaveLength(8);
     const plain = source.client();
     const names = await plain.keysBuffer('*');
     for (const name of names) {
@@ -145,6 +148,51 @@ it.each(['REPLACE', 'SKIP'] as const)('follows slots that move in the middle, by
     for (const client of clients) await client.flushall();
     await move(slot, to, from, () => Promise.resolve());
     await move(away, second, first, () => Promise.resolve());
+  }
+});
+
+it('goes to no node that the connect policy forbids', async () => {
+  const forbidding: typeof dial = (to, options) =>
+    to.port === nodes[2]!.port ? Promise.reject(new DomainError('TARGET_NOT_ALLOWED', 'It may not be dialled.')) : dial(to, options);
+  const rdb = rdbOf(new RdbBuilder(10).select(0).string('a', '1').string('b', '2').string('c', '3').build());
+  const { failure } = await pipelineInto(nodes[0]!, lentSource(rdb), { flushFirst: true, deps: { dial: forbidding } });
+  expect(failure).toMatchObject({ code: 'TARGET_NOT_ALLOWED', details: { dataNow: 'OLD' } });
+  expect(await keysOfAll()).toEqual([]);
+});
+
+it.each(['512mb', '1mb'])('brings values that are too large to be held after their slot, with arguments of up to %s', async (limit) => {
+  const elements = Array.from({ length: 9_000 }, (_, at) => repeatableBytes(1_000, String(at)));
+  const builder = new RdbBuilder(10).select(0).collection(1, 'list{large}', elements);
+  if (limit === '512mb') builder.string('blob{large}', repeatableBytes(9_000_000, 'blob'));
+  const rdb = rdbOf(builder.string('small{large}', '1').build());
+  const slot = slotOf(Buffer.from('{large}'));
+  const [from, to] = [nodeOf(slot), (nodeOf(slot) + 1) % 3];
+  const rejected = async (): Promise<number> =>
+    [...(await clients[from]!.info('commandstats')).matchAll(/cmdstat_(?:restore|rpush):[^\r\n]*rejected_calls=(\d+)/g)].reduce((sum, [, calls]) => sum + Number(calls), 0);
+  const before = await rejected();
+  let closed: Promise<void> = Promise.resolve();
+  for (const client of clients) await client.config('SET', 'proto-max-bulk-len', limit);
+  try {
+    // By then it is known which node has the slot; when the value comes, it has it no more.
+    const act = (): Promise<void> => new Promise((opened) => {
+      closed = move(slot, from, to, async () => {
+        opened();
+        await waitFor(async () => (await rejected()) > before, { message: 'a refused value' });
+      });
+    });
+    const { report, failure } = await pipelineInto(nodes[0]!, lentSource(rdb, { before: { byte: rdb.bytes.length - 100_000, act, reading: 1 } }));
+    expect(failure).toBeUndefined();
+    await closed;
+    expect(report).toMatchObject({ restored: rdb.facts.summary.keys, failed: 0n });
+    expect(await keysOfAll()).toEqual([...(limit === '512mb' ? ['blob{large}'] : []), 'list{large}', 'small{large}']);
+    expect([await clients[to]!.llen('list{large}'), await clients[to]!.lindex('list{large}', -1)]).toEqual([9_000, elements.at(-1)?.toString()]);
+  } finally {
+    await closed.catch(() => undefined);
+    for (const client of clients) {
+      await client.flushall();
+      await client.config('SET', 'proto-max-bulk-len', '512mb');
+    }
+    await move(slot, to, from, () => Promise.resolve());
   }
 });
 

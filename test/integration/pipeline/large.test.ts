@@ -56,6 +56,23 @@ it('pass through as payloads, whatever their size, while memory stays as it is',
   expect((most - begun) / 2 ** 20).toBeLessThan(64);
 });
 
+it('keep the rules for conflicts, whatever stands in their place', async () => {
+  const names = ['blob', 'list'];
+  const occupy = async (): Promise<void> => {
+    await target.cli('FLUSHALL');
+    await target.cli('RPUSH', 'blob', 'mine');
+    await target.cli('SET', 'list', 'mine');
+  };
+  for (const [onConflict, counts] of [['REPLACE', { restored: 2n, replaced: 2n }], ['SKIP', { restored: 0n, skipped: 2n }], ['FAIL', { restored: 0n, dataNow: 'OLD' }]] as const) {
+    await occupy();
+    const { report, failure } = await pipelineInto(target, lentSource(rdb), { selection: { patterns: names }, onConflict });
+    expect([onConflict, failure?.code]).toEqual([onConflict, onConflict === 'FAIL' ? 'CONFLICT' : undefined]);
+    expect(report).toMatchObject(counts);
+    if (onConflict === 'REPLACE') await sameAsSource(names);
+    else expect([await target.cli('LRANGE', 'blob', '0', '-1'), await target.cli('GET', 'list')]).toEqual(['mine', 'mine']);
+  }
+});
+
 it('go in pieces where the target takes no argument so long, each under its name at one moment; what cannot is named before', async () => {
   await target.cli('CONFIG', 'SET', 'proto-max-bulk-len', '1mb');
   const { failure } = await pipelineInto(target, lentSource(rdb));

@@ -1,7 +1,9 @@
 import { DomainError } from '../../../domain/errors.js';
 import { type ConflictRule } from '../../../domain/restore-options.js';
 import { Crc64 } from '../../rdb/crc64.js';
-import { rdbVersionWrittenBy, type ServerVersion } from '../../rdb/versions.js';
+import { surelyNeedsMore } from '../../rdb/functions.js';
+import { hasFunctions } from '../../rdb/transfer.js';
+import { hasServerApi, rdbVersionWrittenBy, type ServerVersion } from '../../rdb/versions.js';
 import { ValueReader } from '../../rdb/values/value-reader.js';
 import { ReplyError } from '../../resp.js';
 import { type Ledger } from './ledger.js';
@@ -12,10 +14,17 @@ import { type Reply } from './reply-parser.js';
 const word = (text: string): Buffer => Buffer.from(text, 'latin1');
 const FUNCTION = word('FUNCTION');
 
-/** A library's name, from the first line of its code; null where it says none. @param stored opcode and string, as in an RDB */
-const libraryName = (stored: Buffer): string | null => {
-  const code = new ValueReader(stored.subarray(1)).string().toString('latin1');
-  return /^#![^\n]*\bname=([A-Za-z0-9_]+)/.exec(code)?.[1] ?? null;
+/** @param stored opcode and string, as in an RDB */
+const codeOf = (stored: Buffer): string => new ValueReader(stored.subarray(1)).string().toString('latin1');
+
+/** A library's name, from the first line of its code; null where it says none. */
+const libraryName = (stored: Buffer): string | null => /^#![^\n]*\bname=([A-Za-z0-9_]+)/.exec(codeOf(stored))?.[1] ?? null;
+
+/** Libraries without those that the target refuses for sure. @param source who wrote them; what a server without `server` has loaded does without it */
+export const acceptableLibraries = (libraries: readonly Buffer[], target: ServerVersion, source: ServerVersion | null): Buffer[] => {
+  if (!hasFunctions(target)) return [];
+  if (hasServerApi(target) || (source !== null && !hasServerApi(source))) return [...libraries];
+  return libraries.filter((library) => !surelyNeedsMore(codeOf(library)));
 };
 
 /** What FUNCTION RESTORE takes: records as they stand in an RDB, the version, and the CRC-64 of all before. */

@@ -48,6 +48,8 @@ export interface KeyWriterOptions {
   token: string;
   /** Databases of the target that had keys, after they were emptied where that was wanted: only there can a key be replaced. */
   hasKeys: (database: number) => boolean;
+  /** Whether two keys of the backup may come out under one name. */
+  mayMeet: boolean;
 }
 
 /**
@@ -101,7 +103,8 @@ export class KeyWriter {
 
   /** What becomes of a key that has expired. */
   writeExpired(database: number): void {
-    if (this.setup.options.onConflict !== 'REPLACE' || !this.rules.expiredReplaces || !this.setup.hasKeys(this.databaseOf(database))) {
+    const mayBeThere = this.setup.mayMeet || this.setup.hasKeys(this.databaseOf(database));
+    if (this.setup.options.onConflict !== 'REPLACE' || !this.rules.expiredReplaces || !mayBeThere) {
       this.ledger.expired += 1;
       return;
     }

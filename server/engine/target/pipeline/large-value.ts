@@ -16,7 +16,7 @@ import { type Ledger } from './ledger.js';
 import { type NodePipeline } from './node-pipeline.js';
 import { readPieces } from './read-pieces.js';
 import { type Reply } from './reply-parser.js';
-import { type Router } from './router.js';
+import { pauseBefore, type Router } from './router.js';
 import { redirectIn } from './slots.js';
 import { isSplittable, splitValue } from './split-value.js';
 
@@ -55,7 +55,7 @@ export interface LargeValueSetup {
 
 const word = (text: string): Buffer => Buffer.from(text, 'latin1');
 const MOST_ATTEMPTS = 64;
-const AGAIN_MS = 200;
+const ASKING = Buffer.from('*1\r\n$6\r\nASKING\r\n');
 
 type Outcome = 'DONE' | 'AGAIN';
 
@@ -65,6 +65,9 @@ type Outcome = 'DONE' | 'AGAIN';
  * all of it has arrived. Begins anew when the connection breaks or the slot moves.
  */
 export class LargeValueSender {
+  /** The node that takes the value for a slot that is on its way to it. */
+  private asked: { host: string; port: number } | null = null;
+
   constructor(private readonly router: Router, private readonly writer: KeyWriter, private readonly ledger: Ledger, private readonly setup: LargeValueSetup) {}
 
   /** The name of the key has been taken. Fails with what ends the restore. */
@@ -89,6 +92,7 @@ export class LargeValueSender {
       await this.sendWhole(value);
       return;
     }
+    this.asked = null;
     for (let attempt = 1; ; attempt += 1) {
       const outcome = way === 'STREAM' && transfer.by === 'PAYLOAD' ? await this.stream(value, transfer.version, expiry) : await this.pieces(value, expiry);
       this.router.assertSound();
@@ -97,7 +101,7 @@ export class LargeValueSender {
         this.ledger.fail(this.shown, 'It was sent from one node of the cluster to another, without an end.');
         return;
       }
-      await pause(AGAIN_MS, this.setup.signal);
+      await pause(pauseBefore(attempt), this.setup.signal);
     }
   }
 
@@ -120,16 +124,25 @@ export class LargeValueSender {
   private async stream(value: LargeValue, version: number, expiry: number): Promise<Outcome> {
     const { writer, setup } = this;
     const { dialect, name, rules } = writer;
-    const node = writer.node(value.head.database);
+    const { asked } = this;
+    this.asked = null;
+    const node = asked === null ? writer.node(value.head.database) : await this.router.node(asked.host, asked.port);
     const counted = writer.countsReplaced(value.head.database);
     const replace = setup.options.onConflict === 'REPLACE';
     let begun = 0;
     const [existed, reply] = await node.alone(async (way) => {
+      const ask = async (): Promise<void> => {
+        if (asked === null) return;
+        await way.write(ASKING);
+        await way.reply();
+      };
       begun += 1;
       let found: Reply = 0;
+      await ask();
       if (counted || (replace && !dialect.replaces)) {
         await way.write(encoded([dialect.replaces ? word('EXISTS') : dialect.unlink, name.view]));
         found = await way.reply();
+        await ask();
       }
       const ttl = writer.ttlArgument(expiry, rules.now());
       const options = [...(replace && dialect.replaces ? [word('REPLACE')] : []), ...(ttl !== NO_EXPIRY && dialect.absolute ? [word('ABSTTL')] : [])];
@@ -230,7 +243,8 @@ export class LargeValueSender {
     }
     const redirect = redirectIn(reply.text, node.endpoint.host);
     if (redirect?.kind === 'MOVED') await this.router.moved(redirect.slot, redirect.host, redirect.port);
-    // A slot on its way: it has arrived soon, and until then a value in several pieces has no place.
+    // A slot on its way. A value in one piece is taken where it goes to; one in several has no place until it has arrived.
+    if (redirect?.kind === 'ASK') this.asked = redirect;
     if (redirect !== null || reply.code === 'TRYAGAIN') return 'AGAIN';
     this.ledger.refusedFor(node, this.shown, reply);
     return 'DONE';

@@ -17,8 +17,12 @@ const MOST_SPARE = 20;
 /** A cluster that sends one key around so often is not going to come to rest. */
 export const MOST_REDIRECTS = 64;
 const TRY_AGAIN_MS = 100;
+const LONGEST_TRY_AGAIN_MS = 2_000;
 /** Units that wait for a slot to come to rest, before the writer does. */
 const MOST_ASTRAY = 4_096;
+
+/** Milliseconds before something is sent again that was sent back `times` times: slots that are on their way may take minutes. */
+export const pauseBefore = (times: number): number => Math.min(TRY_AGAIN_MS * 2 ** (times - 1), LONGEST_TRY_AGAIN_MS);
 
 export interface RouterOptions {
   endpoint: Endpoint;
@@ -196,7 +200,7 @@ export class Router implements PipelineShared {
   }
 
   /** The pipeline to a node by its address, opened where there is none yet: through the connect policy, as every address that a server names. */
-  private node(host: string, port: number): Promise<NodePipeline> {
+  node(host: string, port: number): Promise<NodePipeline> {
     const key = addressOf({ host, port });
     const known = this.nodes.get(key);
     if (known !== undefined) return Promise.resolve(known);
@@ -217,7 +221,8 @@ export class Router implements PipelineShared {
     from: NodePipeline, again: { kind: Unit; note: number; tries: number; bytes: Buffer; replies: number | null }, redirect: ReturnType<typeof redirectIn>,
   ): Promise<void> {
     let node = from;
-    if (redirect === null || again.tries > 2) await pause(TRY_AGAIN_MS, this.signal);
+    const free = redirect === null ? 0 : 2;
+    if (again.tries > free) await pause(pauseBefore(again.tries - free), this.signal);
     if (redirect !== null) {
       node = await this.node(redirect.host, redirect.port);
       if (redirect.kind === 'MOVED' && this.slots !== null) this.slots[redirect.slot] = node;

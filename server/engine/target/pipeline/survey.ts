@@ -7,9 +7,12 @@ import { lossesFor, type Loss, type LossName } from '../../rdb/losses.js';
 import { RecordReader, type RecordConsumer, type RecordHead } from '../../rdb/record-reader.js';
 import { type RdbMagic } from '../../rdb/summary.js';
 import { keyTypeOf, Tally } from '../../rdb/tally.js';
+import { hasFunctions } from '../../rdb/transfer.js';
+import { writtenBy } from '../../rdb/versions.js';
 import { Digest } from '../payload.js';
 import { type RdbSource } from '../source.js';
 import { shownKey } from './commands-in.js';
+import { acceptableLibraries } from './functions.js';
 import { EXPIRED, type KeyRules } from './key-rules.js';
 import { largeWay } from './large-value.js';
 import { Probes } from './probes.js';
@@ -31,6 +34,8 @@ const MOST_FUNCTION_BYTES = 8 * 1024 * 1024;
 const FUNCTION = 245;
 const MODULE_AUX = 247;
 const MODULE = 7;
+/** From there on all types are hashes whose fields may expire. */
+const FIRST_TIMED_HASH = 22;
 
 /** A selected key, kept. */
 export interface SpooledKey {
@@ -59,7 +64,7 @@ export interface Survey {
   problems: KeyProblem[];
   /** All selected keys, where they are few enough. */
   spool: SpooledKey[] | null;
-  /** Libraries as they stand in the file, opcode and string. */
+  /** Libraries that the target takes, as they stand in the file, opcode and string. `selected.functions` counts the others, too. */
   functions: Buffer[];
   /** Keys of the target that have a selected one's name; asked for with `look: CONFLICTS`. */
   conflicts: { keys: number; named: readonly string[] };
@@ -119,6 +124,8 @@ class Surveyor implements RecordConsumer {
   private spoolBytes = 0;
   private readonly problems = new Map<KeyProblem['kind'], KeyProblem>();
   private readonly dryLosses = new Map<LossName, number>();
+  /** A hash was too large to look for fields that expire. */
+  private unseenFields = false;
   private head: RecordHead = { database: 0, rdbType: 0, expiresAtMs: NaN, nameBytes: 0, valueAt: 0 };
   private type: KeyType = 'STRING';
   private named: Buffer | null = null;
@@ -183,7 +190,7 @@ class Surveyor implements RecordConsumer {
   }
 
   result(reader: RecordReader): Survey {
-    const { options, rules } = this.setup;
+    const { rules } = this.setup;
     const { summary, source } = this.setup.source.facts;
     const magic = reader.magic ?? summary.magic;
     const { selectedOnly } = this;
@@ -192,8 +199,12 @@ class Surveyor implements RecordConsumer {
       magic, rdbTypes: selectedOnly.typeBytes(), opcodes, types: selectedOnly.typeCounts(), functions: this.functions.length,
       modules: selectedOnly.moduleNames(), hasHashFieldTtl: selectedOnly.hasFieldTtl(), unknown: summary.unknown, aux: summary.aux,
     }, rules.target, source ?? undefined)
-      // Where nothing is to expire, no expiry is lost.
-      .filter(({ name }) => name !== 'FIELD_TTL' || options.ttl !== 'PERSIST');
+      // Hashes can have the type of those whose fields expire, and no such field.
+      .filter(({ name }) => name !== 'FIELD_TTL' || this.dryLosses.has('FIELD_TTL') || this.unseenFields);
+    const functions = acceptableLibraries(this.functions, rules.target, source ?? writtenBy(summary));
+    if (functions.length < this.functions.length && hasFunctions(rules.target)) {
+      losses.push({ name: 'FUNCTIONS', what: `${this.functions.length - functions.length} of ${this.functions.length} function libraries are left out: they need \`server\` (Valkey 8.0), or another engine than Lua.` });
+    }
     for (const [name, what] of Object.entries(DRY)) {
       const count = this.dryLosses.get(name as LossName);
       if (count !== undefined) losses.push({ name: name as LossName, what: `${count} ${what}` });
@@ -203,7 +214,7 @@ class Surveyor implements RecordConsumer {
       losses,
       problems: [...this.problems.values()],
       spool: this.spool,
-      functions: this.functions,
+      functions,
       conflicts: { keys: this.probes?.conflicts ?? 0, named: this.probes?.conflicting ?? [] },
       magic,
     };
@@ -249,6 +260,8 @@ class Surveyor implements RecordConsumer {
     const magic = this.reader?.magic ?? 'REDIS';
     if (value === null || bytes + MARGIN > bulkBytes) {
       if (largeWay(transfer.by, head.rdbType, magic, bytes, bulkBytes) === null) this.problem('VALUE_TOO_LARGE', this.named, bytes);
+      // Where nothing is to expire, no expiry is lost.
+      if (head.rdbType >= FIRST_TIMED_HASH && this.setup.options.ttl !== 'PERSIST') this.unseenFields = true;
     } else if (transfer.by === 'COMMANDS') this.dryRun(value, magic);
   }
 

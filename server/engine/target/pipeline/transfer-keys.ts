@@ -55,14 +55,15 @@ export const transferKeys = async (setup: TransferSetup): Promise<void> => {
       withKeys.delete(database);
     }
   }
-  if (!survey.losses.some(({ name }) => name === 'FUNCTIONS')) {
-    const counts: number[] = [];
-    for (const node of router.all) counts.push(await restoreFunctions(node, survey.functions, rules.target, options.onConflict, ledger));
-    setup.onFunctions(Math.max(0, ...counts));
+  const counts: number[] = [];
+  for (const node of router.all) counts.push(await restoreFunctions(node, survey.functions, rules.target, options.onConflict, ledger));
+  setup.onFunctions(Math.max(0, ...counts));
+  for (const { name, keys } of survey.losses) {
+    if (name === 'FUNCTIONS') ledger.lose(name, survey.selected.functions - survey.functions.length);
+    else if (!COUNTED_BY_KEY.has(name)) ledger.lose(name, Number(keys ?? 1n));
   }
-  for (const { name, keys } of survey.losses) if (!COUNTED_BY_KEY.has(name)) ledger.lose(name, Number(keys ?? 1n));
   const name = new TargetName(options);
-  const writer = new KeyWriter(router, rules, ledger, name, { options, magic: survey.magic, token: setup.token, hasKeys: (database) => withKeys.has(database) });
+  const writer = new KeyWriter(router, rules, ledger, name, { options, magic: survey.magic, token: setup.token, hasKeys: (database) => withKeys.has(database), mayMeet: options.keyPrefix !== null || options.databaseMap.length > 0 });
   const transfer = new Transfer(setup, writer, name);
   if (survey.spool !== null) await transfer.fromSpool(survey.spool);
   else await transfer.fromSource();
