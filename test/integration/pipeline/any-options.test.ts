@@ -1,6 +1,7 @@
 import { type Redis } from 'ioredis';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { KEY_TYPES, type KeyType } from '../../../server/domain/backup.js';
+import { selectsAll } from '../../../server/domain/key-selection.js';
 import { checkRestoreOptions, CONFLICT_RULES, DEFAULT_RESTORE_OPTIONS, type RestoreOptions } from '../../../server/domain/restore-options.js';
 import { pick, randomOf, type Random } from '../../fuzz/rdb/random.js';
 import { RdbBuilder } from '../../kit/rdb-builder.js';
@@ -62,7 +63,8 @@ const randomOptions = (random: Random): RestoreOptions => {
   return {
     ...DEFAULT_RESTORE_OPTIONS, selection, databaseMap: mapped.map((from) => ({ from, to: pick(DATABASES, random) })),
     keyPrefix: maybe(() => pick([{ replace: null, by: 'x:' }, { replace: 'x:', by: '' }, { replace: 'x:', by: 'y:' }], random)),
-    ttl: pick(['KEEP', 'SHIFT', 'PERSIST', 'DROP_EXPIRED'], random), onConflict: pick(CONFLICT_RULES, random), flushFirst: patterns === null && types === null && random(3) === 0,
+    ttl: pick(['KEEP', 'SHIFT', 'PERSIST', 'DROP_EXPIRED'], random), onConflict: pick(CONFLICT_RULES, random), commandsOnly: random(3) === 0,
+    flush: random(3) > 0 ? 'NOTHING' : selectsAll(selection) ? 'EVERYTHING' : patterns === null && types === null ? 'WRITTEN' : 'NOTHING',
   };
 };
 
@@ -70,14 +72,14 @@ const globs: Readonly<Record<string, RegExp>> = { '*': /^/, 'x:*': /^x:/, '[ab]*
 
 /** What the options mean. Null: a conflict that is found before anything is written. */
 const modelOf = (keys: readonly Key[], old: Content, options: RestoreOptions): { content: Content; expired: number; skipped: number } | null => {
-  const { selection, databaseMap, keyPrefix, ttl, onConflict, flushFirst } = options;
+  const { selection, databaseMap, keyPrefix, ttl, onConflict, flush } = options;
   const selected = keys.filter(({ database, name, type }) =>
     (selection.databases?.includes(database) ?? true) && (selection.types?.includes(type) ?? true) && (selection.patterns?.some((pattern) => globs[String(pattern)]?.test(name)) ?? true));
   const into = (database: number): number => databaseMap.find(({ from }) => from === database)?.to ?? database;
   const renamed = (name: string): string => (keyPrefix !== null && name.startsWith(keyPrefix.replace ?? '') ? keyPrefix.by + name.slice((keyPrefix.replace ?? '').length) : name);
   const expires = ({ expiresAt }: Key): boolean => expiresAt !== null && (ttl === 'SHIFT' ? expiresAt < TAKEN_AT : ttl !== 'PERSIST' && expiresAt < Date.now());
   const written = new Set(selected.map(({ database }) => into(database)));
-  const content: Content = new Map([...old].filter(([place]) => !flushFirst || !written.has(Number(place.split(' ')[0]))));
+  const content: Content = new Map([...old].filter(([place]) => flush === 'NOTHING' || (flush === 'WRITTEN' && !written.has(Number(place.split(' ')[0])))));
   if (onConflict === 'FAIL') {
     const live = selected.filter((key) => !expires(key)).map(({ database, name }) => at(into(database), renamed(name)));
     if (written.size < new Set(selected.map(({ database }) => database)).size || live.some((place) => content.has(place))) return null;

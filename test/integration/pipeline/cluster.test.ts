@@ -155,7 +155,7 @@ it('goes to no node that the connect policy forbids', async () => {
   const forbidding: typeof dial = (to, options) =>
     to.port === nodes[2]!.port ? Promise.reject(new DomainError('TARGET_NOT_ALLOWED', 'It may not be dialled.')) : dial(to, options);
   const rdb = rdbOf(new RdbBuilder(10).select(0).string('a', '1').string('b', '2').string('c', '3').build());
-  const { failure } = await pipelineInto(nodes[0]!, lentSource(rdb), { flushFirst: true, deps: { dial: forbidding } });
+  const { failure } = await pipelineInto(nodes[0]!, lentSource(rdb), { flush: 'WRITTEN', deps: { dial: forbidding } });
   expect(failure).toMatchObject({ code: 'TARGET_NOT_ALLOWED', details: { dataNow: 'OLD' } });
   expect(await keysOfAll()).toEqual([]);
 });
