@@ -48,12 +48,13 @@ export class Outcomes {
     this.versions.set(name, what);
   }
 
-  restored(source: string, target: string): void {
-    this.pairs.set(source, target, 'restored');
+  overTheLink(source: string, target: string): void {
+    this.pairs.set(source, target, 'link');
   }
 
-  refused(source: string, target: string): void {
-    this.pairs.set(source, target, 'refused');
+  /** The link was refused. */
+  keyByKey(source: string, target: string): void {
+    this.pairs.set(source, target, 'key by key');
   }
 
   get failed(): number {
@@ -65,7 +66,7 @@ export class Outcomes {
     const { names, pairs } = this;
     return [
       `VERSIONS RAN: ${String(this.versions.size)} of ${String(names.length)}: ${names.map((name) => `${name} (${this.versions.get(name) ?? 'NOT BACKED UP'})`).join(', ')}; ` +
-        `of ${String(pairs.size)} pairs ${String(pairs.count('restored'))} restored, ${String(pairs.count('refused'))} refused as they must be, ${String(this.failed)} failed`,
+        `of ${String(pairs.size)} pairs ${String(pairs.count('link'))} restored over the link, ${String(pairs.count('key by key'))} refused there as they must be and restored key by key, ${String(this.failed)} failed`,
       ...pairs.rows(),
     ].join('\n');
   }

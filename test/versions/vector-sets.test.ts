@@ -59,7 +59,7 @@ it(`vector sets go into servers that are not older: ${versions.map(({ name }) =>
         expect(await ownDigest(target.server)).toBe(data);
       } else {
         const before = await ownDigest(target.server);
-        const plan = await service.sdk.restores.plan({ backupId: backup.id, instanceId: target.instance.id });
+        const plan = await service.sdk.restores.plan({ backupId: backup.id, instanceId: target.instance.id, method: 'REPLICATION_LINK' });
         expect(plan.blockers).toMatchObject([{ name: 'CANNOT_LOAD', code: 'VERSION_TOO_OLD' }]);
         expect(await ownDigest(target.server)).toBe(before);
         expect(target.server.log()).not.toMatch(FOLLOWS);
