@@ -123,6 +123,25 @@ describe('projects and API keys', () => {
     }
   });
 
+  it('the SDK comes back with a new token, and says so when it has none', async () => {
+    const { sdk, url } = service;
+    const { project } = await sdk.viewer();
+    const [one, two] = [await makeWorld(service, project.id), await makeWorld(service, project.id)];
+    const [first, second] = [await sdk.apiKeys.create({ name: 'first', role: 'VIEWER' }), await sdk.apiKeys.create({ name: 'second', role: 'VIEWER' })];
+    let token = first.token;
+    const client = createClient({ url, token: () => Promise.resolve(token) });
+    const [watch, other] = [client.jobs.watch(one.jobId), client.jobs.watch(two.jobId)];
+    expect([(await watch.next()).value?.kind, (await other.next()).value?.kind]).toEqual(['SNAPSHOT', 'SNAPSHOT']);
+    token = second.token;
+    await sdk.apiKeys.revoke(first.apiKey);
+    const ended = watch.next();
+    await sdk.jobs.cancel(one.jobId);
+    expect((await ended).value?.job).toMatchObject({ id: one.jobId, state: 'COMPLETED' });
+    await sdk.apiKeys.revoke(second.apiKey);
+    expect(await caught(other.next())).toMatchObject({ code: 'UNAUTHENTICATED' });
+    client.close();
+  });
+
   it('the service is not locked', async () => {
     const { sdk } = service;
     const { keyId, project } = await sdk.viewer();

@@ -130,6 +130,19 @@ describe('the configuration', () => {
     }
   });
 
+  it('takes tokens of a provider for an audience only, and knows which role its values grant', () => {
+    const both = { OIDC_ISSUER: 'https://id.example.com/realms/a/', OIDC_AUDIENCE: 'snapback' };
+    expect(readConfig(both).oidc).toEqual({
+      issuer: both.OIDC_ISSUER, audience: 'snapback', roleClaim: 'roles', project: null, projectClaim: 'snapback_project',
+      roles: [{ value: 'viewer', role: 'VIEWER' }, { value: 'operator', role: 'OPERATOR' }, { value: 'admin', role: 'ADMIN' }],
+    });
+    expect(readConfig({ ...both, OIDC_ROLES: 'cn=dba a=ADMIN, ops team=OPERATOR' }).oidc?.roles).toEqual([{ value: 'cn=dba a', role: 'ADMIN' }, { value: 'ops team', role: 'OPERATOR' }]);
+    for (const OIDC_ROLES of ['dba', 'dba=admin', '=ADMIN', 'a=ADMIN,a=VIEWER', '__proto__=ROOT']) expect(mistakesOf({ ...both, OIDC_ROLES }), OIDC_ROLES).toEqual([expect.stringMatching(/^OIDC_ROLES /)]);
+    expect(mistakesOf({ OIDC_ISSUER: both.OIDC_ISSUER })).toEqual([expect.stringMatching(/^OIDC_AUDIENCE must be set/)]);
+    for (const name of ['OIDC_AUDIENCE', 'OIDC_ROLE_CLAIM', 'OIDC_ROLES', 'OIDC_PROJECT', 'OIDC_PROJECT_CLAIM']) expect(mistakesOf({ [name]: 'a=ADMIN' }), name).toEqual([expect.stringMatching(`^${name} is of no use without OIDC_ISSUER`)]);
+    expect(mistakesOf({ ...both, OIDC_PROJECT: 'a', OIDC_PROJECT_CLAIM: 'b' })).toEqual([expect.stringMatching(/^OIDC_PROJECT_CLAIM is of no use/)]);
+  });
+
   it('takes S3 by a URL without secrets, and its credentials all or none', () => {
     const keys = { S3_ACCESS_KEY_ID: 'AKIA1', S3_SECRET_ACCESS_KEY: 'canary/+=' };
     expect(readConfig({ STORE_URL: 's3://bucket' })).toMatchObject({ store: { kind: 'S3', bucket: 'bucket', prefix: '', endpoint: null, region: null, pathStyle: false }, s3Credentials: null });
