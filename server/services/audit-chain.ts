@@ -5,6 +5,8 @@ import { type AuditEventRecord } from './records.js';
 
 /** Names come from tokens and headers, too: a row does not grow with them. */
 const MAX_TEXT = 256;
+/** How an IPv4 address stands on a socket that takes both. */
+const MAPPED = /^::ffff:(?=\d+\.)/i;
 const short = (text: string | null | undefined): string | null => (text == null ? null : Buffer.from(text.slice(0, MAX_TEXT)).toString().replaceAll('\0', ''));
 
 /**
@@ -26,7 +28,7 @@ export const appendAudit = async (tx: Repositories, { projectId, actor, action, 
   const end = await tx.audit.lockEnd({ projectId });
   const event = {
     id: tx.audit.makeId(at), projectId, sequence: end.sequence + 1n, createdAt: at,
-    credential: actor.credential, actorId: short(actor.keyId), actorName: short(actor.name), address: short(actor.from),
+    credential: actor.credential, actorId: short(actor.keyId), actorName: short(actor.name), address: short(actor.from)?.replace(MAPPED, '') ?? null,
     action, outcome, code, objectId: short(objectId), instanceId: short(instanceId), details,
   };
   await tx.audit.append({ ...event, hash: chainHash(end.hash, event) });

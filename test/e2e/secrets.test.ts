@@ -239,6 +239,14 @@ describe('secrets and rights', () => {
     const { restore } = await owner.restores.run({ planId: plan.id, confirmation: first.name, acceptedWarnings: plan.warnings.map(({ name }) => name) });
     await owner.restores.wait(restore);
 
+    // One file may be fetched in many parts: that is one download.
+    const { url } = await owner.backups.link(backup);
+    for (const range of ['bytes=0-9', 'bytes=10-']) expect((await (await fetch(url, { headers: { range } })).arrayBuffer()).byteLength).toBeGreaterThan(0);
+    const noted = await owner.audit.list({ instanceId: first.id, actions: ['RESTORE_PLANNED', 'RESTORE_STARTED', 'DOWNLOAD_LINK_CREATED', 'BACKUP_DOWNLOADED'], order: 'OLDEST_FIRST' }).toArray({ limit: 100 });
+    expect(noted.slice(-4).map(({ action, objectId }) => [action, objectId])).toEqual([
+      ['RESTORE_PLANNED', plan.id], ['RESTORE_STARTED', restore.id], ['DOWNLOAD_LINK_CREATED', backup.id], ['BACKUP_DOWNLOADED', backup.id],
+    ]);
+
     expect(await sdk.instances.get(first)).toBeNull();
     expect(await sdk.policies.get(first.id)).toBeNull();
     expect(await sdk.backups.get(backup)).toBeNull();
