@@ -13,7 +13,7 @@ const REASONS: Readonly<Record<string, string>> = {
   npm: 'They are what runs these very tests; the pipeline runs both in a fresh clone.',
 };
 
-const FILES = ['README.md', 'server/README.md', 'sdk/README.md'];
+const FILES = ['README.md', 'SECURITY.md', 'server/README.md', 'sdk/README.md'];
 
 describe('every block of the documentation', () => {
   it.each(FILES)('of %s is run by a test, or says why not', (file) => {
@@ -39,6 +39,12 @@ describe('every link of the documentation', () => {
     });
     expect(dead.map(([link]) => link)).toEqual([]);
   });
+});
+
+it('SECURITY.md names tests that are there', () => {
+  const named = [...readDoc('SECURITY.md').matchAll(/`(test\/[\w./-]+)`/g)].map(([, path = '']) => path);
+  expect(named.length).toBeGreaterThan(4);
+  expect(named.filter((path) => !existsSync(new URL(`../../${path}`, import.meta.url)))).toEqual([]);
 });
 
 /** As a reader: from top to bottom, in one shell, in one folder. */
