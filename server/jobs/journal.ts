@@ -4,8 +4,14 @@ import { type ClaimedJob, type JobChange, type JobEventDraft } from '../services
 import { type Lease } from './lease.js';
 import { Rate } from './rate.js';
 
-/** At most four progress events a second. */
+/**
+ * At most four progress events a second in the beginning, one a second in the end: each is a transaction, and an execution for every
+ * topic, on the thread that also feeds the archive; and who watches a job that lasts sees no more in four.
+ */
 const PROGRESS_EVERY_MS = 250;
+const PROGRESS_EVERY_MS_LATER = 1_000;
+/** A run is so many times as old as the pause between two of its events, in between. */
+const PAUSES_OLD = 16;
 
 type Write = { change: JobChange; event: JobEventDraft };
 
@@ -25,6 +31,7 @@ export class JobJournal {
   private timer: NodeJS.Timeout | undefined;
   private progressWaits = false;
   private writtenAt = -Infinity;
+  private readonly begunAt = performance.now();
   private closed = false;
 
   constructor(private readonly claimed: ClaimedJob, private readonly lease: Lease, private readonly clock: Clock) {
@@ -67,7 +74,9 @@ export class JobJournal {
     } else {
       this.measure(report);
       if (this.timer || this.progressWaits) return;
-      const wait = Math.max(0, this.writtenAt + PROGRESS_EVERY_MS - performance.now());
+      const now = performance.now();
+      const pause = Math.min(PROGRESS_EVERY_MS_LATER, Math.max(PROGRESS_EVERY_MS, (now - this.begunAt) / PAUSES_OLD));
+      const wait = Math.max(0, this.writtenAt + pause - now);
       this.timer = setTimeout(() => this.writeProgress(), wait);
     }
   }

@@ -78,7 +78,7 @@ const checkBackup = async ({ sdk }: ServiceProcess, backupId: string, source: Re
 };
 
 await runBench(async (defer) => {
-  const { small, mib, data, store, parallel, profileDirectory } = readOptions();
+  const { small, mib, data, unit, store, parallel, profileDirectory } = readOptions();
   const folder = makeTempDir('bench');
   defer(() => removeTempDir(folder));
   if (small) return measureSmall(folder, defer, { redisCli: measureRedisCli, ours: measureService, check: checkBackup });
@@ -87,7 +87,7 @@ await runBench(async (defer) => {
   for (let at = 0; at < parallel; at += 1) {
     const server = await startRedis();
     defer(() => server.stop());
-    ({ keys } = await fillBytes(server, { mib: mib + Math.ceil(mib / 50), ...(data ? { unit: data } : {}) }));
+    ({ keys } = await fillBytes(server, { mib: mib + Math.ceil(mib / 50), ...(unit ? { unit } : {}) }));
     servers.push(server);
   }
   const [source] = servers;
@@ -101,7 +101,7 @@ await runBench(async (defer) => {
   if (parallel > 1) {
     tell(`${parallel} servers ${source.engine} ${source.version}, each filled with ${keys} keys`);
     const measured = await measureParallel({ servers, instanceIds, service, folder }, (backupId, at) => checkBackup(service, backupId, servers[at] ?? source));
-    return { bench: 'backup', data: data ? 'everyday' : 'blobs', sizeMiB: mib, parallel, ...measured };
+    return { bench: 'backup', data, sizeMiB: mib, parallel, ...measured };
   }
   const [instanceId = ''] = instanceIds;
   tell(`${source.engine} ${source.version} filled with ${keys} keys; ${PAIRS} pairs, the first is dropped`);
@@ -128,7 +128,7 @@ await runBench(async (defer) => {
   const ratios = counted.map(({ ratio }) => ratio);
   return {
     bench: 'backup',
-    data: data ? 'everyday' : 'blobs',
+    data,
     ...(store === 's3' ? { store } : {}),
     sizeMiB: round(toMiB(bytes), 1),
     ratioToRedisCli: round(median(ratios), 3),

@@ -51,12 +51,12 @@ const each = async <T, R>(items: readonly T[], work: (item: T, at: number) => Pr
 };
 
 await runBench(async (defer) => {
-  const { mib, data } = readOptions();
+  const { mib, data, unit } = readOptions();
   const folder = makeTempDir('bench');
   defer(() => removeTempDir(folder));
   const source = await startRedis();
   defer(() => source.stop());
-  await fillBytes(source, { mib, ...(data ? { unit: data } : {}) });
+  await fillBytes(source, { mib, ...(unit ? { unit } : {}) });
   const file = join(folder, 'dump.rdb');
   await promisify(execFile)(source.binary.cli, ['-h', source.host, '-p', String(source.port), '--rdb', file]);
   await source.stop();
@@ -91,5 +91,5 @@ await runBench(async (defer) => {
     const found = times.get(name);
     codecs[name] = found ? { compressSecondsPerGiB: round(median(found.compress), 2), expandSecondsPerGiB: round(median(found.expand), 2), size: round(found.size, 3) } : null;
   }
-  return { bench: 'codec', node: process.version, data: data ? 'everyday' : 'blobs', codecs };
+  return { bench: 'codec', node: process.version, data, codecs };
 });

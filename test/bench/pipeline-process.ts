@@ -2,7 +2,7 @@ import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { DEFAULT_RESTORE_OPTIONS, type RestoreOptions } from '../../server/domain/restore-options.js';
-import { createArchive, openArchive, type KeyRing } from '../../server/engine/archive/archive.js';
+import { createArchive, openArchive, SealingThreads, type KeyRing } from '../../server/engine/archive/archive.js';
 import { openControl } from '../../server/engine/control.js';
 import { runPipelineRestore } from '../../server/engine/restore-pipeline.js';
 import { openFilesystemStore } from '../../server/engine/store/filesystem.js';
@@ -64,6 +64,8 @@ export const startPipelineProcess = async (profileDirectory: string | undefined)
 
 const master = masterKeysFromText('5a'.repeat(32)).current;
 const keys: KeyRing = { current: master, all: [master] };
+/** As the service has them. `npm run build` has to have run. */
+const threads = new SealingThreads(new URL('../../../server/engine/archive/sealing/thread.js', import.meta.url));
 const log = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined };
 const signal = new AbortController().signal;
 
@@ -99,7 +101,7 @@ const work: { [K in keyof Asked]: (what: Asked[K]) => Promise<Answered[K]> } = {
     control.close();
     const store = await openFilesystemStore({ root, create: false });
     const begun = performance.now();
-    const reader = await openArchive(store, backupId, { keys });
+    const reader = await openArchive(store, backupId, { keys, threads });
     const report = await runPipelineRestore({
       endpoint, runId: info.get('run_id') ?? '', version: info.get('valkey_version') ?? info.get('redis_version') ?? '', takenAt: new Date(), acceptedWarnings: [],
       options: { ...DEFAULT_RESTORE_OPTIONS, ...options },

@@ -64,7 +64,7 @@ const expectDigest = async (server: RedisServer, expected: string): Promise<void
 };
 
 await runBench(async (defer) => {
-  const { mib, data, profileDirectory } = readOptions();
+  const { mib, data, unit, profileDirectory } = readOptions();
   const folder = makeTempDir('bench');
   defer(() => removeTempDir(folder));
   const service = await startServiceProcess({ dataDir: join(folder, 'data'), profileDirectory });
@@ -73,7 +73,7 @@ await runBench(async (defer) => {
 
   const source = await startRedis();
   defer(() => source.stop());
-  const { keys } = await fillBytes(source, { mib: mib + Math.ceil(mib / 50), ...(data ? { unit: data } : {}) });
+  const { keys } = await fillBytes(source, { mib: mib + Math.ceil(mib / 50), ...(unit ? { unit } : {}) });
   const expected = await digest(source);
   const instance = await service.sdk.instances.register({ name: 'source', host: source.host, port: source.port });
   const created = await service.sdk.backups.create({ instanceId: instance.id, name: 'bench' });
@@ -94,7 +94,8 @@ await runBench(async (defer) => {
   }
   return {
     bench: 'restore',
-    data: data ? 'everyday' : 'blobs',
+    data,
+    keys,
     sizeMiB: round(toMiB(size), 1),
     ratioToNativeLoad: round(median(ratios), 3),
     ratioMin: round(Math.min(...ratios), 3),
