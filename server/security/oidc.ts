@@ -34,7 +34,7 @@ const ALGORITHMS = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256
 /** A provider's clock may differ from ours by so much. */
 const CLOCK_SECONDS = 5;
 /** A provider that did not answer is not asked again before. */
-const AGAIN_MS = 5_000;
+const AGAIN_MS = 1_000;
 
 /** Whether a credential has the shape of a token, which no API key has. */
 export const isToken = (text: string): boolean => /^[\w-]+\.[\w-]+\.[\w-]+$/.test(text);

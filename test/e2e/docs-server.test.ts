@@ -21,7 +21,7 @@ const block = (name: string) => {
 const first = (cells: readonly string[]): string => codeIn(cells[0] ?? '')[0] ?? '';
 
 it('has no blocks that nobody runs', () => {
-  // `store-adopt` is run by store-adopt.test.ts, `s3-policy` by s3.test.ts, `archive` by archive-command.test.ts, `notice` and `webhook` by webhook.test.ts, `audit-verify` by access/audit.test.ts.
+  // `store-adopt` is run by store-adopt.test.ts, `s3-policy` by s3.test.ts, `archive` by archive-command.test.ts, `notice` and `webhook` by webhook.test.ts, `audit-verify` by access/access.test.ts.
   expect(readBlocks(DOC).map(({ run }) => run)).toEqual(['s3-policy', 'archive', 'store-adopt', 'audit-verify', 'backup-user', 'restore-user', 'restore-keys-user', 'skip-user', 'probes', 'notice', 'webhook']);
 });
 

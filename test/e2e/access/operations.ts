@@ -6,12 +6,13 @@ import { type World } from './world.js';
 
 /**
  * `object`: about something of the world that others must not find. `list`: of such things. `own`: about the caller, or what all may see.
- * `args` that would be carried out are carried out: on a world of that cell alone.
+ * What is asked for is carried out as far as it can be without a server, on one world for all; `alone`: on one of that cell.
  */
 export interface Row {
   verb: Verb;
   about: 'object' | 'list' | 'own';
   args?: (world: World) => Record<string, unknown>;
+  alone?: true;
 }
 
 /** What each operation of the schema asks for. An operation without a row fails the test, and so does a row without an operation. */
@@ -37,7 +38,7 @@ export const ROWS: Readonly<Record<'query' | 'mutation' | 'subscription', Readon
   mutation: {
     registerInstance: { verb: 'extend', about: 'own', args: () => ({ input: { name: 'x', host: '127.0.0.1', port: 1 } }) },
     updateInstance: { verb: 'operate', about: 'object', args: ({ instanceId }) => ({ input: { instanceId, name: randomUUID() } }) },
-    removeInstance: { verb: 'operate', about: 'object', args: ({ instanceId }) => ({ input: { instanceId, deleteBackups: true } }) },
+    removeInstance: { verb: 'operate', about: 'object', alone: true, args: ({ instanceId }) => ({ input: { instanceId, deleteBackups: true } }) },
     probeInstance: { verb: 'operate', about: 'object', args: ({ instanceId }) => ({ input: { instanceId } }) },
     setBackupPolicy: { verb: 'operate', about: 'object', args: ({ instanceId }) => ({ input: { instanceId, enabled: false } }) },
     backupNow: { verb: 'operate', about: 'object', args: ({ instanceId }) => ({ input: { instanceId, name: 'x' } }) },

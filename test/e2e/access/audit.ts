@@ -9,12 +9,11 @@ import { masterKeysFromText } from '../../../server/security/master-key.js';
 import { verifyAudit } from '../../../server/services/audit-verify.js';
 import { readBlocks } from '../../kit/docs.js';
 import { startRedis, type RedisServer } from '../../kit/redis.js';
-import { startService, type TestService } from '../../kit/service.js';
+import { type TestService } from '../../kit/service.js';
 import { caught, refusal } from '../scene.js';
 import { giveKey, makeWorld } from './world.js';
 
 const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
-const MASTER_KEY = 'cd'.repeat(32);
 
 /** A command as an operator runs it. */
 const inShell = (script: string, settings: Readonly<Record<string, string>> = {}): Promise<{ output: string; exit: number | null }> =>
@@ -25,7 +24,8 @@ const inShell = (script: string, settings: Readonly<Record<string, string>> = {}
     child.once('close', (exit) => resolve({ output, exit }));
   });
 
-describe('who did what', () => {
+/** Of a service that nobody has used yet. */
+export const whoDidWhat = (started: () => TestService, MASTER_KEY: string): void => void describe('who did what', () => {
   let service: TestService;
   let server: RedisServer;
   let own: string;
@@ -33,14 +33,15 @@ describe('who did what', () => {
   beforeAll(async () => {
     // Built before by who runs all tests.
     await inShell('node start.mjs --prepare');
-    [service, server] = await Promise.all([startService({ env: { ROLE: 'api', MASTER_KEY } }), startRedis()]);
+    service = started();
+    server = await startRedis();
     own = (await service.sdk.viewer()).project.id;
     postgres = new Postgres({ connectionString: service.databaseUrl });
     await postgres.connect();
   }, 180_000);
   afterAll(async () => {
     await postgres?.end();
-    await Promise.all([service?.stop(), server?.stop()]);
+    await server?.stop();
   });
 
   const events = (projectId = own): Promise<AuditEvent[]> => service.sdk.audit.list({ projectId, order: 'OLDEST_FIRST' }).toArray({ limit: 1_000 });

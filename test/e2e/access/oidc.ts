@@ -1,17 +1,17 @@
 import { createServer, type Server } from 'node:http';
 import { type AddressInfo } from 'node:net';
 import { exportJWK, exportSPKI, generateKeyPair, type JWK, SignJWT, type CryptoKey, UnsecuredJWT } from 'jose';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import WebSocket from 'ws';
 import { createClient } from '@snapback/sdk';
-import { startService, type TestService } from '../../kit/service.js';
+import { type TestService } from '../../kit/service.js';
 import { waitFor } from '../../kit/wait.js';
 import { caught } from '../scene.js';
 
-const AUDIENCE = 'snapback';
+export const AUDIENCE = 'snapback';
 
 /** A provider with a discovery document and keys that can be exchanged. */
-const startProvider = async () => {
+export const startProvider = async () => {
   const state = { keys: [] as JWK[], asked: 0, broken: false };
   let url = '';
   const server: Server = createServer((req, res) => {
@@ -24,20 +24,17 @@ const startProvider = async () => {
   return { state, issuer: `${url}/realm`, stop: () => new Promise((done) => server.close(done)) };
 };
 
-describe('tokens of an OpenID provider', () => {
-  let provider: Awaited<ReturnType<typeof startProvider>>;
+export type Provider = Awaited<ReturnType<typeof startProvider>>;
+
+export const tokensOfAProvider = (started: () => TestService, startedProvider: () => Provider): void => void describe('tokens of an OpenID provider', () => {
+  let provider: Provider;
   let service: TestService;
   let privateKey: CryptoKey;
   let publicKey: CryptoKey;
   beforeAll(async () => {
-    provider = await startProvider();
+    [service, provider] = [started(), startedProvider()];
     ({ privateKey, publicKey } = await generateKeyPair('ES256'));
     provider.state.keys.push({ ...(await exportJWK(publicKey)), kid: 'one', alg: 'ES256', use: 'sig' });
-    service = await startService({ env: { ROLE: 'api', OIDC_ISSUER: provider.issuer, OIDC_AUDIENCE: AUDIENCE, OIDC_ROLE_CLAIM: 'realm.roles', OIDC_ROLES: 'readers=VIEWER, dba=OPERATOR,root=ADMIN' } });
-  });
-  afterAll(async () => {
-    await service?.stop();
-    await provider?.stop();
   });
 
   interface Claims {
