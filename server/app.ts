@@ -46,7 +46,8 @@ import { createUpkeep, type Upkeep } from './jobs/upkeep/upkeep.js';
 import { createAuditSigner } from './security/audit-signer.js';
 import { createAccessWatch } from './security/access-watch.js';
 import { type AuthenticatorDeps, createAuthenticator, makeApiKey } from './security/api-keys.js';
-import { ALLOW_EVERYTHING, createDial } from './security/dial.js';
+import { createConnectPolicy, OwnPorts, portsOnThisMachine } from './security/connect-policy.js';
+import { createDial } from './security/dial.js';
 import { createFetchJson } from './security/fetch-json.js';
 import { ensureFirstKey, type FirstKey } from './security/first-key.js';
 import { createLinkSigner } from './security/links.js';
@@ -141,10 +142,10 @@ const openStore = async (config: Config, db: Database, deps: { dial: Dial; log: 
 };
 
 /** How restore targets reach this service. A certificate that cannot be used ends the start, not the first restore that needs it. */
-const linkPlace = async ({ replication: { advertiseHost, ports, peerCidrs, tls } }: Config): Promise<LinkPlace> => {
+const linkPlace = async ({ replication: { advertiseHost, ports, peerCidrs, tls } }: Config, own: OwnPorts): Promise<LinkPlace> => {
   const certificate = tls === null ? undefined : replicationTls(tls);
   await certificate?.();
-  return { advertisedHost: advertiseHost ?? undefined, ports: ports ?? undefined, peerRanges: peerCidrs, tls: certificate };
+  return { advertisedHost: advertiseHost ?? undefined, ports: ports ?? undefined, peerRanges: peerCidrs, tls: certificate, holdPort: (port) => own.hold(port) };
 };
 
 const createEnginePort = (deps: { dial: ReturnType<typeof createDial>; log: Logger; store: Store; keys: KeyRing; link: LinkPlace; gate: EngineGate }): EnginePort => ({
@@ -258,7 +259,9 @@ const build = async ({ config, databaseUrl, log, clock: given, keepFirstKey, sea
   const clock = given ?? databaseClock;
 
   const keys = await openMasterKeys(config, db, log);
-  const dial = createDial(ALLOW_EVERYTHING);
+  const own = new OwnPorts();
+  for (const port of [...portsOnThisMachine(databaseUrl, 5432), ...portsOnThisMachine(config.mongodbUrl ?? '', 27_017)]) own.hold(port);
+  const dial = createDial(createConnectPolicy(config.connect, own));
   const store = await openStore(config, db, { dial, log });
   started.push(() => store.close());
   const threads = sealingThread && new SealingThreads(sealingThread);
@@ -281,7 +284,7 @@ const build = async ({ config, databaseUrl, log, clock: given, keepFirstKey, sea
   const gate = engineGate(config.disabledEngines);
   const vault = createVault(keys);
   const links = createLinkSigner(keys);
-  const link = await linkPlace(config);
+  const link = await linkPlace(config, own);
   const engine = createEnginePort({ dial, log, store, keys, link, gate });
   const starter = createBackupStarter(ids, gate);
   const time = scheduleTime(given);
@@ -358,6 +361,7 @@ const build = async ({ config, databaseUrl, log, clock: given, keepFirstKey, sea
         watchAccess: access.watch, introspection: config.introspection, allowedOrigins: config.allowedOrigins,
       });
   const { port } = await http.listen(config.port, config.host);
+  own.hold(port);
   started.push(() => http.stop(1_000));
   url = `http://${config.host.includes(':') ? `[${config.host}]` : config.host}:${port}`;
 

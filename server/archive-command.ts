@@ -10,7 +10,8 @@ import { type Console, EXIT, type ExitCode } from './offline/console.js';
 import { extract } from './offline/extract.js';
 import { list } from './offline/list.js';
 import { verify } from './offline/verify.js';
-import { ALLOW_EVERYTHING, createDial } from './security/dial.js';
+import { createConnectPolicy, OwnPorts } from './security/connect-policy.js';
+import { createDial } from './security/dial.js';
 import { masterKeysFromFile, masterKeysFromText } from './security/master-key.js';
 import { openStoreAt } from './store-place.js';
 import { createLogger } from './telemetry/logger.js';
@@ -120,7 +121,7 @@ const SIGNALS = { SIGINT: 130, SIGTERM: 143 } as const;
 
 const main = async (): Promise<number> => {
   let run: Run;
-  let config: ArchiveSettings;
+  let config: ReturnType<typeof readArchiveConfig>;
   try {
     run = readArguments();
     config = readArchiveConfig();
@@ -142,7 +143,7 @@ const main = async (): Promise<number> => {
   try {
     const keys = await readKeys(config, console.err);
     const log = createLogger({ level: 'warn', format: 'text', write: (line) => console.err(line.trimEnd()) });
-    const store = await openStoreAt(config, { create: false, readOnly: true }, { dial: createDial(ALLOW_EVERYTHING), log });
+    const store = await openStoreAt(config, { create: false, readOnly: true }, { dial: createDial(createConnectPolicy(config.connect, new OwnPorts())), log });
     try {
       return await run({ store, keys }, console, stop.signal);
     } finally {

@@ -11,7 +11,8 @@ import { topicsOf } from './events/topics.js';
 import { carryOutAdoption, describeAdoption, planAdoption, type ProjectChoice } from './jobs/upkeep/adoption.js';
 import { createUpkeepArchives } from './jobs/upkeep/archives.js';
 import { catalogueIdOf } from './jobs/upkeep/attachment.js';
-import { ALLOW_EVERYTHING, createDial } from './security/dial.js';
+import { createConnectPolicy, OwnPorts } from './security/connect-policy.js';
+import { createDial } from './security/dial.js';
 import { masterKeysFromFile, masterKeysFromText } from './security/master-key.js';
 import { openStoreAt } from './store-place.js';
 import { type Database } from './services/ports.js';
@@ -44,7 +45,7 @@ const readArguments = (): Wish => {
 
 /** A folder that has lost its marker, or never had one, is made a store once that is confirmed. */
 const openStore = async (config: Config, catalogueId: string, { yes }: Wish, log: Logger): Promise<Store> => {
-  const open = (create: false | 'overContent'): Promise<Store> => openStoreAt(config, { create, catalogueId }, { dial: createDial(ALLOW_EVERYTHING), log });
+  const open = (create: false | 'overContent'): Promise<Store> => openStoreAt(config, { create, catalogueId }, { dial: createDial(createConnectPolicy(config.connect, new OwnPorts())), log });
   try {
     return await open(false);
   } catch (error) {

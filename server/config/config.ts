@@ -1,5 +1,6 @@
 import { resolve } from 'node:path';
 import { archiveSettings, type ArchiveSettings } from './archives.js';
+import { connectSettings, type ConnectSettings } from './connect.js';
 import { hostName } from './host.js';
 import { oidcSettings, type OidcConfig } from './oidc.js';
 import { SettingsReader } from './reader.js';
@@ -27,6 +28,7 @@ export interface Config extends ArchiveSettings {
   readonly concurrentJobsTotal: number | null;
   /** Rules such as `redis 4.0`: engines and versions that the operator has switched off. */
   readonly disabledEngines: readonly string[];
+  readonly connect: ConnectSettings;
   readonly replication: ReplicationSettings;
   readonly allowedOrigins: readonly string[];
   readonly introspection: boolean;
@@ -171,6 +173,7 @@ export const readConfig = (env: Readonly<Record<string, string | undefined>> = p
     concurrentJobs: settings.integer('CONCURRENT_JOBS', 4, 1, 64),
     concurrentJobsTotal: settings.text('CONCURRENT_JOBS_TOTAL') === undefined ? null : settings.integer('CONCURRENT_JOBS_TOTAL', 1, 1, 10_000),
     disabledEngines: disabledEngines(settings),
+    connect: connectSettings(settings, databaseUrl === null || sampleRedis),
     replication: replicationSettings(settings),
     allowedOrigins: origins(settings),
     introspection: settings.flag('INTROSPECTION', true),
@@ -208,9 +211,10 @@ export const readConfig = (env: Readonly<Record<string, string | undefined>> = p
 };
 
 /** Only what it takes to read archives: no other setting, right or wrong, stands in the way of who has lost everything else. */
-export const readArchiveConfig = (env: Readonly<Record<string, string | undefined>> = process.env): ArchiveSettings => {
+export const readArchiveConfig = (env: Readonly<Record<string, string | undefined>> = process.env): ArchiveSettings & Pick<Config, 'connect'> => {
   const settings = new SettingsReader(env);
-  const config = archiveSettings(settings, resolve(settings.text('DATA_DIR') ?? 'data'));
+  // Nobody but whoever runs the command says what it dials.
+  const config = { ...archiveSettings(settings, resolve(settings.text('DATA_DIR') ?? 'data')), connect: connectSettings(settings, true) };
   if (settings.mistakes.length > 0) throw new ConfigError(settings.mistakes);
   return deepFreeze(config);
 };

@@ -1,5 +1,5 @@
-import { isIP } from 'node:net';
 import { resolve } from 'node:path';
+import { cidrs } from './cidrs.js';
 import { hostName } from './host.js';
 import { type SettingsReader } from './reader.js';
 
@@ -30,18 +30,6 @@ const portRange = (settings: SettingsReader): ReplicationSettings['ports'] => {
   return settings.wrong('REPLICATION_PORTS', `must be a port or a range such as "7000-7009", not "${value}"`, null);
 };
 
-const peerCidrs = (settings: SettingsReader): string[] => {
-  const items = settings.list('REPLICATION_PEER_CIDRS');
-  const wrong = items.filter((item) => {
-    const [address = '', prefix, ...rest] = item.split('/');
-    const family = isIP(address);
-    if (family === 0 || address.includes('%') || rest.length > 0) return true;
-    return prefix !== undefined && !(/^\d{1,3}$/.test(prefix) && Number(prefix) <= (family === 4 ? 32 : 128));
-  });
-  if (wrong.length === 0) return items;
-  return settings.wrong('REPLICATION_PEER_CIDRS', `takes addresses and ranges such as "10.0.0.0/8", not "${wrong.join(', ')}"`, []);
-};
-
 const tls = (settings: SettingsReader): ReplicationSettings['tls'] => {
   const [certFile, keyFile, caFile] = (['CERT', 'KEY', 'CA'] as const).map((name) => {
     const value = settings.text(`REPLICATION_TLS_${name}`);
@@ -57,7 +45,7 @@ const tls = (settings: SettingsReader): ReplicationSettings['tls'] => {
 export const replicationSettings = (settings: SettingsReader): ReplicationSettings => ({
   advertiseHost: hostName(settings, 'REPLICATION_ADVERTISE_HOST') ?? null,
   ports: portRange(settings),
-  peerCidrs: peerCidrs(settings),
+  peerCidrs: cidrs(settings, 'REPLICATION_PEER_CIDRS'),
   linkMs: settings.seconds('REPLICATION_LINK_SECONDS', 30_000, 1, 600),
   tls: tls(settings),
 });

@@ -1,17 +1,25 @@
 import { lookup } from 'node:dns/promises';
-import { connect as connectTcp, isIP, isIPv4, type OnReadOpts, type Socket } from 'node:net';
+import { connect as connectTcp, isIP, type OnReadOpts, type Socket } from 'node:net';
 import { connect as connectTls, type TLSSocket } from 'node:tls';
 import { domainToASCII } from 'node:url';
 import { addressOf } from '../domain/address.js';
 import { abortReason, DomainError } from '../domain/errors.js';
 import { type Dial, type ReusedReading, type TlsOptions } from '../engine/ports.js';
 
-/** Decides which addresses may be dialled. `address` is a numeric IPv4 or IPv6 address; mapped IPv4 arrives as plain IPv4. */
+/** Decides which addresses may be dialled. */
 export interface ConnectPolicy {
-  allows(address: string): boolean;
+  /** @param address numeric, in any spelling */
+  allows(address: string, port: number): boolean;
 }
 
+/** For tests and benches of what is dialled for, not of the policy; no part of the service has it. */
 export const ALLOW_EVERYTHING: ConnectPolicy = { allows: () => true };
+
+/** Every address that a name has, each as a numeric one. */
+export type ResolveName = (host: string) => Promise<readonly string[]>;
+
+/** As every program on this machine resolves names: numbers in all their spellings, the hosts file, then the name servers. */
+const asThisMachine: ResolveName = async (host) => (await lookup(host, { all: true })).map(({ address }) => address);
 
 const DEFAULT_TIMEOUT_MS = 5_000;
 /** A host with several addresses: no address may use up the time of those behind it, but each gets at least this. */
@@ -39,16 +47,13 @@ const tlsHint = (code: string): string =>
 const connectFailed = (to: Target, what: string, hint: string, cause?: unknown): DomainError =>
   new DomainError('CONNECT_FAILED', `Connecting to ${addressOf(to)} failed: ${what}.`, { hint, retryable: true, cause });
 
-const resolve = async (to: Target): Promise<string[]> => {
-  const found = await lookup(to.host, { all: true }).catch((error: unknown) => {
+const resolve = async (to: Target, resolveName: ResolveName): Promise<readonly string[]> => {
+  const found = await resolveName(to.host).catch((error: unknown) => {
     const code = codeOf(error);
     throw connectFailed(to, `the name could not be resolved (${code})`, HINTS[code] ?? 'Check the host name.', error);
   });
   if (found.length === 0) throw connectFailed(to, 'the name has no address', 'Check the host name.');
-  return found.map(({ address }) => {
-    const mapped = address.toLowerCase().startsWith('::ffff:') ? address.slice(7) : address;
-    return isIPv4(mapped) ? mapped : address;
-  });
+  return found;
 };
 
 /** Waits for `ready` on a fresh socket; destroys it when it fails or when `signal` fires first. */
@@ -76,7 +81,8 @@ const tolerateErrors = <S extends Socket>(socket: S): S => {
 };
 
 const startTls = (raw: Socket, to: Target, tls: TlsOptions): TLSSocket => {
-  const name = tls.serverName ?? to.host;
+  // The dot of an absolute name belongs to the resolver; no certificate has it.
+  const name = (tls.serverName ?? to.host).replace(/\.$/, '');
   return connectTls({
     socket: raw,
     host: name,
@@ -127,9 +133,10 @@ const dialAddress = async (to: Target, address: string, signal: AbortSignal, rea
 /**
  * Makes the one way out of this service. A name is resolved once and *all* its addresses are put to the policy (one that is
  * refused refuses the name, so that a name with mixed answers gets nowhere); the connection goes to an address that was
- * checked, never to the name. Addresses are tried in the resolver's order within the time allowed.
+ * checked, never to the name. Addresses are tried in the resolver's order within the time allowed. What is refused is refused
+ * before anything is sent there, in words that say neither what listens there nor where the name leads.
  */
-export const createDial = (policy: ConnectPolicy): Dial => async (to, options = {}) => {
+export const createDial = (policy: ConnectPolicy, resolveName: ResolveName = asThisMachine): Dial => async (to, options = {}) => {
   const timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
   if (!Number.isInteger(to.port) || to.port < 1 || to.port > 65_535) {
     throw new DomainError('BAD_INPUT', `${to.port} is no TCP port.`, { hint: 'Give a port between 1 and 65535.', field: ['port'] });
@@ -147,11 +154,10 @@ export const createDial = (policy: ConnectPolicy): Dial => async (to, options = 
       : connectFailed(to, `no answer within ${timeoutMs} ms (${doing})`, to.tls ? 'Timed out: check the address, and that this port speaks TLS.' : 'Timed out: check the address, and that no firewall lies between.');
 
   try {
-    const addresses = await withinSignal(resolve(to), stop.signal, () => stopped('resolving the name'));
-    const refused = addresses.find((address) => !policy.allows(address));
-    if (refused !== undefined) {
-      throw new DomainError('TARGET_NOT_ALLOWED', `${addressOf(to)} may not be dialled: ${refused} is outside what this service may reach.`, {
-        hint: 'Ask the operator to allow this address, or use another one.',
+    const addresses = await withinSignal(resolve(to, resolveName), stop.signal, () => stopped('resolving the name'));
+    if (!addresses.every((address) => policy.allows(address, to.port))) {
+      throw new DomainError('TARGET_NOT_ALLOWED', `${addressOf(to)} may not be dialled: it is outside what this service may reach.`, {
+        hint: 'Use another address, or ask the operator to allow this one (CONNECT_ALLOW).',
       });
     }
     let failure: unknown;

@@ -71,6 +71,24 @@ describe('servers that cannot be protected', () => {
     expect(error).toMatchObject({ kind: 'user_input', code: 'CONNECT_FAILED' });
   });
 
+  it('the service itself, its database, and this machine unless the operator opens it: in the same words, whatever listens there', async () => {
+    for (const url of [service.url, service.databaseUrl]) await expectRefused(Number(new URL(url).port), 'TARGET_NOT_ALLOWED');
+    const shut = await startService({ env: { CONNECT_ALLOW: '' } });
+    try {
+      let reached = 0;
+      const open = await listen(createServer((socket) => { reached += 1; socket.destroy(); }));
+      const told = await Promise.all([open, await freePort()].map(async (port) => {
+        const { code, message } = await caught(register(shut, 'refused', { host: 'localhost', port }, { password: PASSWORD }));
+        return { code, text: message.replaceAll(String(port), 'PORT') };
+      }));
+      expect(told[0]).toMatchObject({ code: 'TARGET_NOT_ALLOWED' });
+      expect(told[1]).toEqual(told[0]);
+      expect([reached, await shut.sdk.instances.list().toArray({ limit: 1 })]).toEqual([0, []]);
+    } finally {
+      await shut.stop();
+    }
+  });
+
   it('one that speaks HTTP', async () => {
     const port = await listen(createHttpServer((_request, response) => response.end('hello')));
     await expectRefused(port, 'PROTOCOL_ERROR');

@@ -83,7 +83,7 @@ export const spawnNode = async (facts: ServiceFacts, { env = {}, preload = [] }:
   const child: ChildProcess = spawn(process.execPath, ['--enable-source-maps', ...preload.flatMap((code) => ['--import', code]), MAIN], {
     env: {
       PATH: process.env['PATH'], HOME: process.env['HOME'], NODE_ENV: 'production', DATA_DIR: dataDir, PORT: '0', DATABASE_URL: facts.databaseUrl,
-      STORE_URL: `file://${facts.storeRoot}`, MASTER_KEY: facts.masterKey, DRAIN_SECONDS: '10', LEASE_SECONDS: '3', SOURCE_SYNCS: '10000', SOURCE_FAILED_SYNCS: '10000', ...env,
+      STORE_URL: `file://${facts.storeRoot}`, MASTER_KEY: facts.masterKey, DRAIN_SECONDS: '10', LEASE_SECONDS: '3', SOURCE_SYNCS: '10000', SOURCE_FAILED_SYNCS: '10000', CONNECT_ALLOW: '127.0.0.0/8, ::1', ...env,
     },
     stdio: ['ignore', 'pipe', 'pipe'],
   });

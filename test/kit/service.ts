@@ -10,7 +10,7 @@ import { makeTempDir, removeTempDir } from './processes.js';
 import { transpile } from './transpile.js';
 
 export interface TestServiceOptions {
-  /** Settings as an operator would give them. Without others, a server may be asked for its data as often as tests do. */
+  /** Settings as an operator would give them. Without others, servers of this machine may be dialled, and asked for their data as often as tests do. */
   env?: Readonly<Record<string, string>>;
   clock?: Clock;
 }
@@ -33,6 +33,9 @@ export interface TestService {
   stop(): Promise<void>;
 }
 
+/** Where the servers of tests listen; a service with a database of its own does not go there unasked. */
+export const LOOPBACK = '127.0.0.0/8, ::1';
+
 let thread: URL | undefined;
 /** Threads run JavaScript only. */
 const sealingThread = (): URL => (thread ??= pathToFileURL(join(transpile('server/engine', 'server/domain'), 'server/engine/archive/sealing/thread.js')));
@@ -43,7 +46,7 @@ export const startService = async ({ env = {}, clock }: TestServiceOptions = {})
   const dataDir = await makeTempDir('service');
   const lines: string[] = [];
   const log = createLogger({ level: 'debug', format: 'json', write: (line) => void lines.push(line) });
-  const config = readConfig({ DATA_DIR: dataDir, DATABASE_URL: database.url, PORT: '0', DRAIN_SECONDS: '5', SOURCE_SYNCS: '10000', SOURCE_FAILED_SYNCS: '10000', ...env });
+  const config = readConfig({ DATA_DIR: dataDir, DATABASE_URL: database.url, PORT: '0', DRAIN_SECONDS: '5', SOURCE_SYNCS: '10000', SOURCE_FAILED_SYNCS: '10000', CONNECT_ALLOW: LOOPBACK, ...env });
   let key = '';
   const start = (): Promise<App> =>
     startApp({

@@ -24,6 +24,8 @@ export interface LinkPlace {
    * to such targets.
    */
   tls?: (() => Promise<ListenerTls>) | undefined;
+  /** Told of the port that is listened on, until the answer is called. */
+  holdPort?: ((port: number) => () => void) | undefined;
 }
 
 /** What restoring this backup into this target would do, as it stands now. */
@@ -40,10 +42,11 @@ export interface TargetFindings {
 }
 
 /** How a target is to be listened for. Fails with KEY_UNAVAILABLE. */
-export const listeningFor = async (control: Control, facts: TargetFacts, place: LinkPlace): Promise<Pick<Parameters<typeof openRestoreListener>[0], 'host' | 'advertisedHost' | 'ports' | 'tls'>> => ({
+export const listeningFor = async (control: Control, facts: TargetFacts, place: LinkPlace): Promise<Pick<Parameters<typeof openRestoreListener>[0], 'host' | 'advertisedHost' | 'ports' | 'tls' | 'holdPort'>> => ({
   host: place.bindHost ?? plainAddress(control.local.address),
   advertisedHost: place.advertisedHost,
   ports: place.ports,
+  holdPort: place.holdPort,
   tls: facts.tlsReplication === true ? await place.tls?.() : undefined,
 });
 

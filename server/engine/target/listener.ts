@@ -22,6 +22,8 @@ export interface ListenerOptions {
   tls?: ListenerTls | undefined;
   /** Time from a connection to its `PSYNC`, in milliseconds; over TLS, the TLS handshake has as much for itself. */
   handshakeMs: number;
+  /** Told of the port once it is listened on; the answer is called once it is not any more. */
+  holdPort?: ((port: number) => () => void) | undefined;
   /** Told of everything that was turned away. */
   onRefused?: ((reason: RefusalReason, address: string) => void) | undefined;
 }
@@ -165,6 +167,7 @@ export const openRestoreListener = async (options: ListenerOptions): Promise<Res
     unproven.add(newcomer);
   });
   await bind(server, options);
+  const release = options.holdPort?.(portOf(server));
   // An error of the listening socket itself (out of file handles) loses that connection only; the deadline of `expect` ends the wait.
   server.on('error', () => undefined);
 
@@ -191,7 +194,10 @@ export const openRestoreListener = async (options: ListenerOptions): Promise<Res
       for (const other of [...unproven]) other.cut('NOT_EXPECTED');
       link?.destroy();
       return new Promise((done) => {
-        server.close(() => done());
+        server.close(() => {
+          release?.();
+          done();
+        });
       });
     },
   };

@@ -19,6 +19,7 @@ const WRONG: Readonly<Record<string, string>> = {
   OIDC_ISSUER: 'https://canary-20:canary-20@id.example.com', OIDC_AUDIENCE: '', OIDC_ROLES: 'db-admins=ROOT',
   STORE_URL: 's3://key:canary-3@bucket', MASTER_KEY: 'canary-4', DEFAULT_TIME_ZONE: 'Mars/Olympus', CONCURRENT_JOBS: '0', DISABLED_ENGINES: 'redis four',
   REPLICATION_ADVERTISE_HOST: 'host:6379', REPLICATION_PORTS: '7009-7000', REPLICATION_PEER_CIDRS: '10.0.0.0/33', REPLICATION_LINK_SECONDS: '0.5', REPLICATION_TLS_CERT: '-----BEGIN CERTIFICATE-----', REPLICATION_TLS_KEY: '-----BEGIN PRIVATE KEY-----canary-10', REPLICATION_TLS_CA: '-----BEGIN CERTIFICATE-----',
+  CONNECT_ALLOW: 'localhost', CONNECT_DENY: '10.0.0.0/33',
   ALLOWED_ORIGINS: 'https://example.com/', INTROSPECTION: 'perhaps', SAMPLE_REDIS: '2',
   LOG_LEVEL: 'loud', LOG_FORMAT: 'xml', LEASE_SECONDS: '0.5', LEASE_RENEW_SECONDS: '0.0001', LEASE_COLLECT_SECONDS: 'often', CONCURRENT_JOBS_TOTAL: '0', ROLE: 'boss', CATCH_UP_MINUTES: '1.5', NET_SECONDS: '61', DRAIN_SECONDS: '-1', MAX_BACKUP_GIB: 'all', MAX_BACKUP_MINUTES: '', SOURCE_IDLE_SECONDS: '1e9', SCAN_KEYS_PER_SECOND: '0', SOURCE_SYNCS: '0', SOURCE_FAILED_SYNCS: 'none', SOURCE_SYNC_MINUTES: '1441',
   WEBHOOK_URL: 'ftp://canary-5.example', WEBHOOK_SECRET: 'canary-6',
@@ -32,7 +33,7 @@ describe('the configuration', () => {
     expect(config).toMatchObject({
       host: '127.0.0.1', port: 4000, publicUrl: null, dataDir: resolve('data'), databaseUrl: null, mongodbUrl: null, store: { kind: 'FILE_SYSTEM', root: resolve('data/store') }, s3Credentials: null,
       compression: 'lz4', masterKey: null, masterKeyFile: resolve('data/master.key'), defaultTimeZone: 'UTC', disabledEngines: [], allowedOrigins: [], introspection: true,
-      sampleRedis: true, replication: { advertiseHost: null, ports: null, peerCidrs: [], linkMs: 30_000, tls: null },
+      sampleRedis: true, replication: { advertiseHost: null, ports: null, peerCidrs: [], linkMs: 30_000, tls: null }, connect: { allow: [], deny: [], thisMachine: true },
     });
     expect(readConfig(Object.fromEntries(Object.keys(WRONG).map((name) => [name, ' '])))).toEqual(config);
     expect(config.lease.renewMs * 3).toBeLessThan(config.lease.lifeMs);
@@ -50,9 +51,9 @@ describe('the configuration', () => {
       disabledEngines: ['redis 4.0', 'valkey 9', 'redis'], replication: { advertiseHost: 'bücher.example', ports: { from: 7000, to: 7009 } },
       allowedOrigins: ['https://a.example', 'http://localhost:3000', 'chrome-extension://abcdef'], introspection: false,
       // Somebody who brings a database of their own does not want to look around.
-      sampleRedis: false, limits: { maxBackupBytes: 2n * 1024n ** 3n },
+      sampleRedis: false, connect: { thisMachine: false }, limits: { maxBackupBytes: 2n * 1024n ** 3n },
     });
-    expect(readConfig({ DATABASE_URL: 'postgres://db/x', SAMPLE_REDIS: 'true' }).sampleRedis).toBe(true);
+    expect(readConfig({ DATABASE_URL: 'postgres://db/x', SAMPLE_REDIS: 'true' })).toMatchObject({ sampleRedis: true, connect: { thisMachine: true } });
     expect(readConfig({ REPLICATION_PORTS: '7000' }).replication.ports).toEqual({ from: 7000, to: 7000 });
   });
 
@@ -93,6 +94,8 @@ describe('the configuration', () => {
     ['DISABLED_ENGINES', ['redis', 'valkey 8.0.1', 'redis 4.0,,redis 5'], ['keydb', 'redis 4.x', 'redis 1.2.3.4', '4.0']],
     ['REPLICATION_PORTS', ['1-65535'], ['0', '70000', '7000-', '7000-65536', '7000,7001']],
     ['REPLICATION_PEER_CIDRS', ['10.0.0.0/8, fd00::/8', '192.0.2.1', '0.0.0.0/0', '::1'], ['10.0.0.0/33', '10.0.0/8', '10.0.0.0/8/8', 'fd00::/129', 'fe80::1%eth0', 'example.com', '10.0.0.0/']],
+    ['CONNECT_ALLOW', ['127.0.0.1', '10.0.0.0/8,fd00::/8'], ['10.0.0.1-10.0.0.9', '*']],
+    ['CONNECT_DENY', ['0.0.0.0/0, ::/0'], ['10.*', 'fe80::1%eth0']],
     ['ALLOWED_ORIGINS', ['http://[::1]:8080', 'https://example.com'], ['*', 'null', 'example.com', 'https://example.com/path', 'HTTPS://example.com', 'https://example.com:443']],
     [
       'STORE_URL',
