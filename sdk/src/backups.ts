@@ -2,7 +2,7 @@ import { randomKey, type Connection } from './connection.js';
 import { type DownloadOptions, type DownloadSummary } from './download.js';
 import {
   BackupNowDocument, CreateDownloadLinkDocument, DeleteBackupDocument, GetBackupDocument, GetInspectionDocument, InspectBackupDocument, ListBackupsDocument,
-  ListInspectedKeysDocument, RetentionPreviewDocument, VerifyBackupDocument,
+  ListInspectedKeysDocument, RetentionPreviewDocument, RevokeDownloadLinksDocument, VerifyBackupDocument,
   type BackupFilter, type BackupFragment, type BackupNowInput, type CreateDownloadLinkMutation, type DeleteBackupInput, type InspectBackupInput, type InspectedKeyFragment,
   type InspectionFragment, type JobEventFragment, type JobFragment, type RetentionPreviewQuery, type VerifyBackupInput,
 } from './generated/operations.js';
@@ -58,8 +58,10 @@ export interface Backups {
   watch(backup: BackupRef, options?: WatchOptions): AsyncIterableIterator<JobEventFragment>;
   /** The backup after its job (the one that takes it, or the one that `verify`, `inspect` or `delete` began). Throws JobFailedError when that did not succeed. */
   wait(backup: BackupRef, options?: WaitOptions): Promise<BackupFragment>;
-  /** A link for other programs, or for a browser to follow. */
-  link(backup: BackupRef, options?: CallOptions & { expiresInSeconds?: number }): Promise<DownloadLink>;
+  /** A link for other programs, or for a browser to follow. With `singleUse` it serves one GET, whatever comes of that. */
+  link(backup: BackupRef, options?: CallOptions & { expiresInSeconds?: number; singleUse?: boolean }): Promise<DownloadLink>;
+  /** Revokes the backup's links, or one of them, and answers with how many that were. Downloads that have begun go on. */
+  revokeLinks(backup: BackupRef, options?: CallOptions & { linkId?: string }): Promise<number>;
   /**
    * The backup's RDB file. Taken up again by Range where it was cut; its SHA-256 is compared at the end, and a file that differs ends
    * in an error instead of its end. Memory use does not depend on the file's size.
@@ -83,8 +85,8 @@ export const createBackups = (connection: Connection, jobs: Jobs): Backups => {
     return found(await get(id, options), `backup ${id}`).job?.id ?? null;
   };
 
-  const link: Backups['link'] = async (backup, { expiresInSeconds, ...options } = {}) => {
-    const input = { backupId: backupId(backup), expiresInSeconds };
+  const link: Backups['link'] = async (backup, { expiresInSeconds, singleUse, ...options } = {}) => {
+    const input = { backupId: backupId(backup), expiresInSeconds, singleUse };
     return fulfilled('createDownloadLink', (await connection.execute(CreateDownloadLinkDocument, { input }, options)).createDownloadLink).link;
   };
 
@@ -142,6 +144,10 @@ export const createBackups = (connection: Connection, jobs: Jobs): Backups => {
       return found(await get(id, { signal }), `backup ${id}`);
     },
     link,
+    revokeLinks: async (backup, { linkId, ...options } = {}) => {
+      const input = { backupId: backupId(backup), linkId };
+      return fulfilled('revokeDownloadLinks', (await connection.execute(RevokeDownloadLinksDocument, { input }, options)).revokeDownloadLinks).revokedCount;
+    },
     download: download as Backups['download'],
   };
 };

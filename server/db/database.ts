@@ -10,6 +10,7 @@ import { createInspectionRepository } from './repositories/inspection.repository
 import { createInstanceRepository } from './repositories/instance.repository.js';
 import { createJobEventRepository } from './repositories/job-event.repository.js';
 import { type AppendEvent, createJobRepository } from './repositories/job.repository.js';
+import { createLinkRepository } from './repositories/link.repository.js';
 import { createNoticeRepository } from './repositories/notice.repository.js';
 import { createPolicyRepository } from './repositories/policy.repository.js';
 import { createRecoveryRepository } from './repositories/recovery.repository.js';
@@ -56,6 +57,7 @@ const createRepositories = (manager: EntityManager, topicsOf: TopicsOf, { notice
     recovery: createRecoveryRepository(manager),
     backups: createBackupRepository(manager),
     leases: createLeaseRepository(manager),
+    links: createLinkRepository(manager),
     inspections: createInspectionRepository(manager),
     restoreDetails: createRestoreDetailRepository(manager),
     jobs: createJobRepository(manager, append),

@@ -1,6 +1,6 @@
 /** Ids are opaque to callers and typed by their prefix. */
 export const ID_PREFIXES = {
-  project: 'prj', instance: 'ins', policy: 'pol', slot: 'slt', backup: 'bak', restorePlan: 'rpl', restore: 'rst', job: 'job', apiKey: 'key', notice: 'ntc', auditEvent: 'aud',
+  project: 'prj', instance: 'ins', policy: 'pol', slot: 'slt', backup: 'bak', restorePlan: 'rpl', restore: 'rst', job: 'job', apiKey: 'key', notice: 'ntc', auditEvent: 'aud', downloadLink: 'lnk',
 } as const;
 export type IdKind = keyof typeof ID_PREFIXES;
 

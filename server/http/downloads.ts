@@ -85,18 +85,19 @@ const answer = async (req: Request, res: Response, file: DownloadFile, signal: A
  * @param idleMs a client that takes nothing for so long is cut, because it holds a reader's lease
  */
 export const makeDownloads = (source: DownloadSource, log: EdgeLog, idleMs = 120_000) => async (req: Request, res: Response): Promise<void> => {
-  if (req.method !== 'GET' && req.method !== 'HEAD') {
+  const { method } = req;
+  if (method !== 'GET' && method !== 'HEAD') {
     res.setHeader('allow', 'GET, HEAD');
     sendError(res, 405, 'BAD_INPUT', 'Downloads are read with GET or HEAD.');
     return;
   }
   let file: DownloadFile;
   try {
-    file = await source.open(String(req.params['token']), req.socket.remoteAddress);
+    file = await source.open(String(req.params['token']), method, req.socket.remoteAddress);
   } catch (error) {
     if (!(error instanceof DomainError) || !BAD_LINK.has(error.code)) throw error;
     log.info('A download was refused', { requestId: requestIdOf(res), code: error.code });
-    sendError(res, 404, 'NOT_FOUND', 'This download link does not work: it is wrong, expired or withdrawn, or its backup is gone.', 'Make a new link with createDownloadLink.');
+    sendError(res, 404, 'NOT_FOUND', 'This download link does not work: it is wrong, expired, used or revoked, or its backup is gone.', 'Make a new link with createDownloadLink.');
     return;
   }
   const gone = new AbortController();

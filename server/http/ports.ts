@@ -20,10 +20,10 @@ export interface DownloadFile {
 
 export interface DownloadSource {
   /**
-   * Checks the token and takes a reader's lease on its backup.
-   * @throws DomainError for a token that is forged, expired or revoked, and for a backup that cannot be read (any more)
+   * Checks the token and takes a reader's lease on its backup. A link for a single use is used by GET, and by HEAD it is not.
+   * @throws DomainError for a token that is forged, expired, revoked or used, and for a backup that cannot be read (any more)
    */
-  open(token: string, from?: string): Promise<DownloadFile>;
+  open(token: string, method: 'GET' | 'HEAD', from?: string): Promise<DownloadFile>;
 }
 
 /** One thing that must be well for this process to serve. */

@@ -90,6 +90,7 @@ export const wakeWaiting = async ({ db, log, queue, limited }: Pick<ReconcileDep
 export const forgetOld = async ({ db }: Pick<ReconcileDeps, 'db'>): Promise<void> => {
   await db.read.idempotency.forgetOld(FORGET);
   await db.read.leases.forgetOld(FORGET);
+  await db.read.links.forgetOld(FORGET);
   await db.read.notices.forgetOld(FORGET);
   await db.read.syncs.forgetOld(FORGET);
   await db.read.restoreDetails.forgetOld(FORGET);

@@ -101,7 +101,9 @@ export interface BackupApi {
   backupNow(caller: Caller, input: { instanceId: string; name: string; idempotencyKey?: string | null | undefined }): Promise<{ backup: BackupRecord; job: JobRecord }>;
   verify(caller: Caller, input: { backupId: string; level: VerificationLevel; idempotencyKey?: string | null | undefined }): Promise<{ backup: BackupRecord; job: JobRecord }>;
   delete(caller: Caller, input: { backupId: string; force: boolean; idempotencyKey?: string | null | undefined }): Promise<{ backup: BackupRecord; job: JobRecord }>;
-  createDownloadLink(caller: Caller, input: { backupId: string; expiresInSeconds: number }): Promise<DownloadLinkRecord>;
+  createDownloadLink(caller: Caller, input: { backupId: string; expiresInSeconds: number; singleUse: boolean }): Promise<DownloadLinkRecord>;
+  /** Answers with how many links that could still be used have been revoked. */
+  revokeDownloadLinks(caller: Caller, input: { backupId: string; linkId?: string | null | undefined }): Promise<number>;
 }
 
 export interface InspectBackup {

@@ -121,7 +121,7 @@ export const createBackupService = ({ db, ids, clock, queue, starter, links, pub
     return result;
   },
 
-  async createDownloadLink(caller, { backupId, expiresInSeconds }) {
+  async createDownloadLink(caller, { backupId, expiresInSeconds, singleUse }) {
     authorise(caller, 'operate');
     const { min, max } = DOWNLOAD_LINK_SECONDS;
     if (expiresInSeconds < min || expiresInSeconds > max) {
@@ -131,9 +131,30 @@ export const createBackupService = ({ db, ids, clock, queue, starter, links, pub
     const at = clock.now();
     // Whole seconds: that is what the link carries.
     const expiresAt = new Date(Math.floor(at.getTime() / 1000 + expiresInSeconds) * 1000);
-    await db.transaction((tx) => noted(tx, caller, { action: 'DOWNLOAD_LINK_CREATED', objectId: backupId, instanceId: backup.instanceId, details: { expiresAt: expiresAt.toISOString() }, at }));
-    const token = links.sign({ backupId, projectId: caller.projectId, expiresAt, keyId: caller.keyId });
-    return { url: `${publicUrl()}/downloads/${token}`, expiresAt, fileName: downloadName(backup), sizeBytes: backup.sizeBytes, sha256: backup.sha256 };
+    const claims = { linkId: ids.make('downloadLink'), backupId, projectId: caller.projectId, expiresAt, keyId: caller.keyId };
+    await db.transaction(async (tx) => {
+      await tx.links.insert({ ...claims, singleUse, createdAt: at });
+      await noted(tx, caller, {
+        action: 'DOWNLOAD_LINK_CREATED', objectId: backupId, instanceId: backup.instanceId, details: { linkId: claims.linkId, expiresAt: expiresAt.toISOString(), singleUse }, at,
+      });
+    });
+    return {
+      id: claims.linkId, url: `${publicUrl()}/downloads/${links.sign(claims)}`, expiresAt, singleUse, fileName: downloadName(backup), sizeBytes: backup.sizeBytes, sha256: backup.sha256,
+    };
+  },
+
+  async revokeDownloadLinks(caller, { backupId, linkId = null }) {
+    authorise(caller, 'operate');
+    // Links of a backup that cannot be read any more may be revoked all the same.
+    const backup = await lookUp('backup', backupId, (id) => db.read.backups.get(caller, id));
+    if (!backup) throw missingBackup(backupId);
+    if (linkId !== null && !isId('downloadLink', linkId)) throw new DomainError('NOT_FOUND', `There is no download link ${shownId(linkId)}.`, { field: ['linkId'] });
+    const at = clock.now();
+    return db.transaction(async (tx) => {
+      const revoked = await tx.links.revoke(caller, { backupId, linkId }, at);
+      await noted(tx, caller, { action: 'DOWNLOAD_LINKS_REVOKED', objectId: backupId, instanceId: backup.instanceId, details: { revoked, ...(linkId === null ? {} : { linkId }) }, at });
+      return revoked;
+    });
   },
 });
 

@@ -33,9 +33,14 @@ const NOTED_EVERY_MS = 60_000;
 
 const invalid = (): DomainError => new DomainError('NOT_FOUND', 'This link is not valid, or not any more.', { hint: 'Make a new one with createDownloadLink.' });
 
-/** The link is the right: whoever holds a valid one is authorised for exactly its backup, until its time or until the key that it was made with is revoked. */
-export const createDownloadService = ({ db, engine, links, clock, log, seldom = new Seldom(NOTED_EVERY_MS) }: DownloadServiceDeps): { open(token: string, from?: string): Promise<Download> } => ({
-  async open(token, from) {
+/**
+ * The link is the right: whoever holds a valid one is authorised for exactly its backup, until its time, until it is revoked, or until the key that it
+ * was made with is. One for a single use is used by its first GET, whatever comes of that.
+ */
+export const createDownloadService = (
+  { db, engine, links, clock, log, seldom = new Seldom(NOTED_EVERY_MS) }: DownloadServiceDeps,
+): { open(token: string, method: 'GET' | 'HEAD', from?: string): Promise<Download> } => ({
+  async open(token, method, from) {
     const at = clock.now();
     const claims = links.verify(token, at);
     // Of whom it is, nobody knows: there is no project to note it in.
@@ -47,7 +52,8 @@ export const createDownloadService = ({ db, engine, links, clock, log, seldom = 
         projectId, actor: { credential: null, keyId, name: null, from }, action: 'BACKUP_DOWNLOADED', outcome, code: outcome === 'DONE' ? null : 'NOT_FOUND', objectId: backupId, instanceId, at,
       }));
     };
-    if (keyId !== null && isId('apiKey', keyId) && (await db.read.apiKeys.standing([keyId])).length === 0) {
+    const keyStands = !isId('apiKey', keyId) || (await db.read.apiKeys.standing([keyId])).length > 0;
+    if (!keyStands || !(method === 'GET' ? await db.read.links.use(claims, claims, at) : await db.read.links.stands(claims, claims))) {
       await note('REFUSED');
       throw invalid();
     }

@@ -10,6 +10,7 @@ import { type ApiKeyRepository, type ProjectRepository } from './ports/access.js
 import { type AuditRepository } from './ports/audit.js';
 import { type InspectionRepository } from './ports/inspections.js';
 import { type JobEventRepository, type JobRepository, type RunRepository } from './ports/jobs.js';
+import { type LinkRepository } from './ports/links.js';
 import { type NoticeRepository } from './ports/notices.js';
 import { type RestoreDetailRepository } from './ports/restore-details.js';
 import { type PageQuery, type PageResult, type Scope } from './ports/scope.js';
@@ -23,6 +24,7 @@ export type * from './ports/access.js';
 export type * from './ports/audit.js';
 export type * from './ports/inspections.js';
 export type * from './ports/jobs.js';
+export type * from './ports/links.js';
 export type * from './ports/notices.js';
 export type * from './ports/restore-details.js';
 export type * from './ports/scope.js';
@@ -45,20 +47,6 @@ export interface Vault {
   readonly keyId: string;
   seal(place: SecretPlace, plain: string): Buffer;
   open(place: SecretPlace, sealed: Buffer): string;
-}
-
-export interface LinkClaims {
-  backupId: string;
-  projectId: string;
-  expiresAt: Date;
-  /** Whose rights it carries: it ends with that key. null: made before 0.2, or by no key. */
-  keyId: string | null;
-}
-
-export interface LinkSigner {
-  sign(claims: LinkClaims): string;
-  /** undefined for anything forged, edited or expired, without telling which. */
-  verify(token: string, now: Date): LinkClaims | undefined;
 }
 
 /** What is sealed for an instance; never leaves the services. */
@@ -252,6 +240,7 @@ export interface Repositories {
   recovery: RecoveryRepository;
   backups: BackupRepository;
   leases: LeaseRepository;
+  links: LinkRepository;
   inspections: InspectionRepository;
   jobs: JobRepository;
   runs: RunRepository;

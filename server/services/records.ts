@@ -333,8 +333,10 @@ export interface JobEventRecord {
 }
 
 export interface DownloadLinkRecord {
+  id: string;
   url: string;
   expiresAt: Date;
+  singleUse: boolean;
   fileName: string;
   sizeBytes: bigint;
   sha256: string;

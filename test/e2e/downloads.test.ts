@@ -113,20 +113,50 @@ describe('downloads', () => {
     const { url: dead } = await sdk.backups.link(gone);
     expect((await fetch(dead, { method: 'HEAD' })).status).toBe(200);
     await sdk.jobs.wait((await sdk.backups.delete({ backupId: gone.id, force: true })).job);
+    const revoked = await sdk.backups.link(backup);
+    expect(await sdk.backups.revokeLinks(backup, { linkId: revoked.id })).toBe(1);
+    const once = await sdk.backups.link(backup, { singleUse: true });
+    await (await fetch(once.url)).arrayBuffer();
 
     const answers = new Map<string, string>();
     for (const [what, forged] of Object.entries({
       'another backup with this signature': `${otherBody}.${signature}`, 'another signature': `${body}.${otherSignature}`, prolonged: `${prolonged}.${signature}`, cut: token.slice(0, -1),
       longer: `${token}A`, 'no signature': body, 'no claims': `.${signature}`, nonsense: 'x', 'a backup id': backup.id, 'a key': service.key, huge: 'x'.repeat(5_000), deleted: dead.split('/').at(-1) ?? '',
+      revoked: revoked.url.split('/').at(-1) ?? '', used: once.url.split('/').at(-1) ?? '',
     })) {
       const response = await fetch(`${service.url}/downloads/${forged}`);
       expect(response.status, what).toBe(404);
       expect(response.headers.get('etag')).toBeNull();
+      expect([response.headers.get('cache-control'), response.headers.get('x-content-type-options')]).toEqual(['no-store', 'nosniff']);
       answers.set(what, (await response.text()).replace(/"(requestId|id)":"[^"]*"/g, ''));
     }
     expect(new Set(answers.values()).size).toBe(1);
     expect((await fetch(url, { method: 'POST' })).status).toBe(405);
     expect((await fetch(url, { method: 'HEAD' })).status).toBe(200);
+  });
+
+  it('can be revoked, one or all of a backup, and made for one use, which HEAD is not', async () => {
+    const { sdk } = service;
+    const status = async (url: string, method = 'HEAD'): Promise<number> => {
+      const response = await fetch(url, { method });
+      await response.arrayBuffer();
+      return response.status;
+    };
+    const [one, two, single] = [await sdk.backups.link(backup), await sdk.backups.link(backup), await sdk.backups.link(backup, { singleUse: true })];
+    const elsewhere = await sdk.backups.link(other);
+    expect([one.singleUse, single.singleUse, single.id]).toEqual([false, true, expect.stringMatching(/^lnk_/)]);
+    expect(await sdk.backups.revokeLinks(other, { linkId: one.id })).toBe(0);
+    expect(await sdk.backups.revokeLinks(backup, { linkId: one.id })).toBe(1);
+    expect(await sdk.backups.revokeLinks(backup, { linkId: one.id })).toBe(0);
+    expect([await status(one.url), await status(two.url), await status(single.url), await status(single.url)]).toEqual([404, 200, 200, 200]);
+    // Of those who come at once, one is served.
+    const served = await Promise.all(Array.from({ length: 8 }, () => status(single.url, 'GET')));
+    expect(served.sort()).toEqual([200, ...Array.from({ length: 7 }, () => 404)]);
+    expect([await status(single.url), await status(two.url, 'GET'), await status(two.url, 'GET')]).toEqual([404, 200, 200]);
+    expect(await sdk.backups.revokeLinks(backup)).toBeGreaterThanOrEqual(1);
+    expect([await status(two.url), await status(elsewhere.url)]).toEqual([404, 200]);
+    expect(await refusal(sdk.backups.revokeLinks('bak_none'))).toEqual({ code: 'NOT_FOUND', field: ['backupId'] });
+    expect(await refusal(sdk.backups.revokeLinks(backup, { linkId: 'x\0' }))).toEqual({ code: 'NOT_FOUND', field: ['linkId'] });
   });
 
   it('stay open over a restart of the service, and over the removal of the instance', async () => {

@@ -33,7 +33,7 @@ const METHODS: { readonly [Noun in keyof Services]: { readonly [Method in keyof 
     get: { verb: 'read', args: ['bak_1'] }, getMany: { verb: 'read', args: [['bak_1']] }, latestByInstance: { verb: 'read', args: [['ins_1']] }, list: { verb: 'read', args: [{}, {}] },
     backupNow: { verb: 'operate', args: [{ instanceId: 'ins_1', name: 'x' }] }, verify: { verb: 'operate', args: [{ backupId: 'bak_1', level: 'CONTENT' }] },
     delete: { verb: 'operate', args: [{ backupId: 'bak_1', force: true }] },
-    createDownloadLink: { verb: 'operate', args: [{ backupId: 'bak_1', expiresInSeconds: 60 }] },
+    createDownloadLink: { verb: 'operate', args: [{ backupId: 'bak_1', expiresInSeconds: 60, singleUse: false }] }, revokeDownloadLinks: { verb: 'operate', args: [{ backupId: 'bak_1' }] },
   },
   restores: {
     getPlan: { verb: 'read', args: ['rpl_1'] }, get: { verb: 'read', args: ['rst_1'] }, getMany: { verb: 'read', args: [['rst_1']] }, list: { verb: 'read', args: [{}, {}] },

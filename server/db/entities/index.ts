@@ -2,6 +2,7 @@ import { ApiKeyEntity } from './api-key.entity.js';
 import { AuditCheckpointEntity, AuditEndEntity, AuditEventEntity } from './audit-event.entity.js';
 import { BackupLeaseEntity } from './backup-lease.entity.js';
 import { BackupEntity } from './backup.entity.js';
+import { DownloadLinkEntity } from './download-link.entity.js';
 import { IdempotencyKeyEntity } from './idempotency-key.entity.js';
 import { InspectionEntity, InspectionPartEntity } from './inspection.entity.js';
 import { InstanceEntity } from './instance.entity.js';
@@ -20,6 +21,6 @@ import { SourceSyncEntity } from './source-sync.entity.js';
 import { SyncDelayHoldEntity } from './sync-delay-hold.entity.js';
 
 export const ENTITIES = [
-  ApiKeyEntity, AuditCheckpointEntity, AuditEndEntity, AuditEventEntity, BackupEntity, BackupLeaseEntity, IdempotencyKeyEntity, InspectionEntity, InspectionPartEntity, InstanceEntity, JobEntity, JobEventEntity, NoticeEntity, PolicyEntity,
+  ApiKeyEntity, AuditCheckpointEntity, AuditEndEntity, AuditEventEntity, BackupEntity, BackupLeaseEntity, DownloadLinkEntity, IdempotencyKeyEntity, InspectionEntity, InspectionPartEntity, InstanceEntity, JobEntity, JobEventEntity, NoticeEntity, PolicyEntity,
   ProjectEntity, RestoreDetailEntity, RestoreEntity, RestorePlanEntity, ServiceLockEntity, ServiceSettingEntity, SlotEntity, SourceSyncEntity, SyncDelayHoldEntity,
 ];

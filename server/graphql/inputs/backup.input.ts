@@ -57,4 +57,11 @@ export class DeleteBackupInput {
 export class CreateDownloadLinkInput {
   @Field(() => ID) backupId!: string;
   @Field(() => Int, { defaultValue: 3600 }) expiresInSeconds!: number;
+  @Field(() => Boolean, { defaultValue: false }) singleUse!: boolean;
+}
+
+@InputType()
+export class RevokeDownloadLinksInput {
+  @Field(() => ID) backupId!: string;
+  @Field(() => ID, { nullable: true }) linkId?: string | null;
 }

@@ -5,11 +5,11 @@ import { type BackupRecord, type DownloadLinkRecord, type InstanceRecord, type J
 import { type ConnectionRecord, ListArgs, pageOf, toConnection } from '../connection.js';
 import { type GraphContext } from '../context.js';
 import { ConsistencyEnum, VerificationLevelEnum } from '../enums.js';
-import { BackupFilter, BackupNowInput, CreateDownloadLinkInput, DeleteBackupInput, VerifyBackupInput } from '../inputs/backup.input.js';
+import { BackupFilter, BackupNowInput, CreateDownloadLinkInput, DeleteBackupInput, RevokeDownloadLinksInput, VerifyBackupInput } from '../inputs/backup.input.js';
 import { loadRequired } from '../loaders.js';
 import { type Payload, toJobPayload, toPayload } from '../payload.js';
 import {
-  Backup, BackupConnection, BackupNowPayload, BackupVerification, Coverage, CreateDownloadLinkPayload, DeleteBackupPayload, VerifyBackupPayload,
+  Backup, BackupConnection, BackupNowPayload, BackupVerification, Coverage, CreateDownloadLinkPayload, DeleteBackupPayload, RevokeDownloadLinksPayload, VerifyBackupPayload,
 } from '../types/backup.type.js';
 import { Instance } from '../types/instance.type.js';
 import { Job } from '../types/job.type.js';
@@ -53,6 +53,13 @@ export class BackupResolver {
     @Arg('input', () => CreateDownloadLinkInput) input: CreateDownloadLinkInput, @Ctx() context: GraphContext,
   ): Promise<Payload<{ link: DownloadLinkRecord }>> {
     return toPayload(context, async () => ({ link: await context.services.backups.createDownloadLink(context.caller, input) }));
+  }
+
+  @Mutation(() => RevokeDownloadLinksPayload)
+  revokeDownloadLinks(
+    @Arg('input', () => RevokeDownloadLinksInput) input: RevokeDownloadLinksInput, @Ctx() context: GraphContext,
+  ): Promise<Payload<{ revokedCount: number }>> {
+    return toPayload(context, async () => ({ revokedCount: await context.services.backups.revokeDownloadLinks(context.caller, input) }));
   }
 
   @FieldResolver(() => Instance)

@@ -1,4 +1,4 @@
-import { Field, Int } from 'type-graphql';
+import { Field, ID, Int } from 'type-graphql';
 import {
   type BackupState, type CaptureMethod, type DatabaseCount, type Engine, type Integrity, type KeyType, type SlotRange as SlotRangeRecord,
   type Trigger, type TypeCount, type VerificationLevel, type VerificationResult,
@@ -129,8 +129,10 @@ export class DeleteBackupPayload {
 
 @Plain()
 export class DownloadLink implements DownloadLinkRecord {
+  @Field(() => ID) id!: string;
   @Field(() => String) url!: string;
   @Field(() => DateTime) expiresAt!: Date;
+  @Field(() => Boolean) singleUse!: boolean;
   @Field(() => String) fileName!: string;
   @Field(() => BigIntScalar) sizeBytes!: bigint;
   @Field(() => String) sha256!: string;
@@ -139,5 +141,11 @@ export class DownloadLink implements DownloadLinkRecord {
 @Plain()
 export class CreateDownloadLinkPayload {
   @Field(() => DownloadLink, { nullable: true }) link?: DownloadLinkRecord | null;
+  @Field(() => [UserError]) userErrors!: readonly UserError[];
+}
+
+@Plain()
+export class RevokeDownloadLinksPayload {
+  @Field(() => Int, { nullable: true }) revokedCount?: number | null;
   @Field(() => [UserError]) userErrors!: readonly UserError[];
 }
