@@ -358,7 +358,7 @@ const build = async ({ config, databaseUrl, log, clock: given, keepFirstKey, sea
     ? createHttpServer(probes)
     : await serveApi({
         ...probes, services, downloads: createDownloadService({ db, engine, links, clock, log }),
-        watchAccess: access.watch, introspection: config.introspection, allowedOrigins: config.allowedOrigins,
+        watchAccess: access.watch, introspection: config.introspection, pointsPerMinute: config.pointsPerMinute, allowedOrigins: config.allowedOrigins,
       });
   const { port } = await http.listen(config.port, config.host);
   own.hold(port);

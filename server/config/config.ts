@@ -32,6 +32,8 @@ export interface Config extends ArchiveSettings {
   readonly replication: ReplicationSettings;
   readonly allowedOrigins: readonly string[];
   readonly introspection: boolean;
+  /** What each API key may ask of this process, in points of cost; null: whatever it likes. */
+  readonly pointsPerMinute: number | null;
   /** null: API keys only. */
   readonly oidc: OidcConfig | null;
   readonly sampleRedis: boolean;
@@ -177,6 +179,7 @@ export const readConfig = (env: Readonly<Record<string, string | undefined>> = p
     replication: replicationSettings(settings),
     allowedOrigins: origins(settings),
     introspection: settings.flag('INTROSPECTION', true),
+    pointsPerMinute: settings.integer('RATE_LIMIT_POINTS', 1_000_000, 0, 1_000_000_000) || null,
     oidc: oidcSettings(settings),
     sampleRedis,
     redisServerBin: settings.text('REDIS_SERVER_BIN') ?? null,

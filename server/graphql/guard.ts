@@ -1,22 +1,46 @@
-import { type DocumentNode, GraphQLError, type GraphQLSchema, parse, specifiedRules, validate } from 'graphql';
+import {
+  type DocumentNode, getOperationAST, GraphQLError, type GraphQLSchema, NoSchemaIntrospectionCustomRule, OperationTypeNode, parse, specifiedRules, validate,
+} from 'graphql';
+import { DomainError } from '../domain/errors.js';
 import { type Principal } from '../domain/principal.js';
+import { costOf } from './cost.js';
 import { callerOf, type FindCaller } from './credential.js';
-import { DEFAULT_LIMITS, type DocumentLimits, findExcess } from './limits.js';
+import { DEFAULT_LIMITS, type DocumentLimits, findExcess, refuse } from './limits.js';
+import { type FaultPasses, maskError, type MaskedError } from './mask.js';
+import { createRateLimiter, type RateState } from './rate.js';
+import { checkVariables } from './variables.js';
 
 export interface GuardOptions {
   schema: GraphQLSchema;
   authenticate: FindCaller;
   limits?: Partial<DocumentLimits> | undefined;
+  /** Whether the schema may be asked for; where not, no error tells of it either. Default true. */
+  introspection?: boolean | undefined;
+  /** Of each key, in points of cost. Default null: no limit. */
+  pointsPerMinute?: number | null | undefined;
+  faultPasses?: FaultPasses | undefined;
+}
+
+/** An operation as it came in. */
+export interface Asked {
+  document: DocumentNode;
+  operationName?: string | null | undefined;
+  variables?: unknown;
 }
 
 /** Checks that HTTP and WebSocket share: neither transport decides anything of this itself. */
 export interface Guard {
   /** As `callerOf`. */
   authenticate(credential: string | undefined, from?: string): Promise<Principal>;
-  /** Parses within the limits; answers the errors of a document that is no GraphQL or too big. Does not validate. */
-  parse(source: string): { document: DocumentNode } | { errors: readonly [GraphQLError] };
-  /** Validates a parsed document against the schema; answers what is wrong. */
-  validate(document: DocumentNode): readonly GraphQLError[];
+  /** Parses within the limits and validates; answers the errors of a document that is no GraphQL, too big, or does not fit the schema. */
+  parse(source: string): { document: DocumentNode } | { errors: readonly GraphQLError[] };
+  /**
+   * Weighs a document that has passed and takes its cost from the caller's points; null where nobody is limited.
+   * @throws DomainError LIMIT_EXCEEDED for an operation or variables above the limits, RATE_LIMITED
+   */
+  admit(caller: Principal, asked: Asked): RateState | null;
+  /** An error as callers get to see it. */
+  mask(error: unknown, requestId?: string): MaskedError;
   /** Parser options for a transport that parses by itself after `parse` has passed. */
   readonly maxTokens: number;
 }
@@ -26,9 +50,11 @@ const REMEMBERED = 500;
 /** Longer texts are not remembered, which bounds the memory. */
 const REMEMBERED_LENGTH = 8_192;
 
-export const makeGuard = ({ schema, authenticate, limits: given }: GuardOptions): Guard => {
+export const makeGuard = ({ schema, authenticate, limits: given, introspection = true, pointsPerMinute = null, faultPasses }: GuardOptions): Guard => {
   const limits: DocumentLimits = { ...DEFAULT_LIMITS, ...given };
+  const rules = introspection ? specifiedRules : [...specifiedRules, NoSchemaIntrospectionCustomRule];
   const passed = new Map<string, DocumentNode>();
+  const rate = createRateLimiter(pointsPerMinute);
 
   return {
     maxTokens: limits.maxTokens,
@@ -38,6 +64,7 @@ export const makeGuard = ({ schema, authenticate, limits: given }: GuardOptions)
     parse(source) {
       const known = passed.get(source);
       if (known) return { document: known };
+      if (source.length > limits.maxLength) return { errors: [refuse(`${source.length} characters`, limits.maxLength)] };
       let document: DocumentNode;
       try {
         document = parse(source, { maxTokens: limits.maxTokens });
@@ -45,8 +72,10 @@ export const makeGuard = ({ schema, authenticate, limits: given }: GuardOptions)
         if (error instanceof GraphQLError) return { errors: [error] };
         throw error;
       }
-      const excess = findExcess(document, limits);
-      if (excess) return { errors: [excess] };
+      const tooMuch = findExcess(document, limits);
+      if (tooMuch) return { errors: [tooMuch] };
+      const errors = validate(schema, document, rules, { maxErrors: 20 });
+      if (errors.length > 0) return { errors };
       if (source.length <= REMEMBERED_LENGTH) {
         if (passed.size >= REMEMBERED) passed.clear();
         passed.set(source, document);
@@ -54,6 +83,22 @@ export const makeGuard = ({ schema, authenticate, limits: given }: GuardOptions)
       return { document };
     },
 
-    validate: (document) => validate(schema, document, specifiedRules, { maxErrors: 20 }),
+    admit(caller, { document, operationName, variables }) {
+      checkVariables(variables);
+      const operation = getOperationAST(document, operationName);
+      // Which one is meant is unclear: nothing is executed.
+      if (!operation) return null;
+      const cost = costOf(schema, document, operation, (variables ?? {}) as Record<string, unknown>);
+      // A subscription is asked once and answers again and again.
+      const most = operation.operation === OperationTypeNode.SUBSCRIPTION ? limits.maxEventCost : limits.maxCost;
+      if (cost > most) {
+        throw new DomainError('LIMIT_EXCEEDED', `The operation costs ${cost} points, which is how many values its answer may hold; at most ${most} are allowed.`, {
+          hint: 'Ask for less: fewer fields, shorter pages, fewer levels of lists.',
+        });
+      }
+      return rate.take(caller.keyId, cost);
+    },
+
+    mask: (error, requestId) => maskError(error, requestId, { faultPasses, suggestions: introspection }),
   };
 };

@@ -44,37 +44,49 @@ const MAX_MESSAGE = 1_000;
  * graphql-js quotes the value that it refused, up to a whole input object with a password in it. The caller knows what was sent, and
  * messages end in logs: so the place stays and the value goes.
  */
-const withoutValues = (error: GraphQLError): string => {
+const withoutValues = (error: GraphQLError, suggestions: boolean): string => {
   const inner = error.originalError instanceof GraphQLError ? error.originalError.message : '';
   const variable = /^Variable "\$\w+" got invalid value/.exec(error.message)?.[0].replace('got', 'got an');
   const place = / at "([^"]*)"; $/.exec(error.message.slice(0, error.message.length - inner.length))?.[1];
-  const message = variable === undefined ? error.message : `${variable}${place === undefined ? '' : ` at "${place}"`}. ${inner}`;
+  const whole = variable === undefined ? error.message : `${variable}${place === undefined ? '' : ` at "${place}"`}. ${inner}`;
+  const message = suggestions ? whole : whole.replace(/ Did you mean [^?]*\?/g, '');
   const short = message.length > MAX_MESSAGE ? `${message.slice(0, MAX_MESSAGE)}…` : message;
   return short.replace(/( cannot represent [^:]{0,60}value): [^]*$/, '$1.');
 };
 
 export interface MaskedError extends GraphQLFormattedError {
-  extensions: { code: ErrorCode; hint?: string; retryable?: true; requestId?: string };
+  extensions: { code: ErrorCode; hint?: string; retryable?: true; retryAfterMs?: number; requestId?: string };
 }
 
 /** Whether a fault of the service goes away by itself, such as a connection to the database that was cut. */
 export type FaultPasses = (cause: unknown) => boolean;
 
+export interface Masking {
+  /** Default: none passes. */
+  faultPasses?: FaultPasses | undefined;
+  /** Whether names of the schema are suggested for wrong ones. Default true. */
+  suggestions?: boolean | undefined;
+}
+
 /**
  * What a caller gets to see of an error: message and code of what is meant for callers, "Internal error" for anything else. Builds the
  * answer from nothing, so that stack traces, input values and whatever libraries hang on an error never travel, in no environment.
  */
-export const maskError = (error: unknown, requestId?: string, faultPasses: FaultPasses = () => false): MaskedError => {
+export const maskError = (error: unknown, requestId?: string, { faultPasses, suggestions = true }: Masking = {}): MaskedError => {
   const outer = error instanceof GraphQLError ? error : undefined;
   const cause = rootCause(error);
   const place = { ...(outer?.locations && { locations: outer.locations }), ...(outer?.path && { path: outer.path }) };
   const id = requestId === undefined ? {} : { requestId };
   if (cause instanceof DomainError) {
-    return { message: cause.message, ...place, extensions: { code: cause.code, ...(cause.hint !== undefined && { hint: cause.hint }), ...id } };
+    const { retryAfterMs } = cause.details;
+    return {
+      message: cause.message, ...place,
+      extensions: { code: cause.code, ...(cause.hint !== undefined && { hint: cause.hint }), ...(typeof retryAfterMs === 'number' && { retryAfterMs }), ...id },
+    };
   }
   const code = outer && cause instanceof GraphQLError ? requestFault(cause, outer) : undefined;
-  if (outer && code !== undefined) return { message: withoutValues(outer), ...place, extensions: { code, ...id } };
-  if (faultPasses(cause)) {
+  if (outer && code !== undefined) return { message: withoutValues(outer, suggestions), ...place, extensions: { code, ...id } };
+  if (faultPasses?.(cause)) {
     return { message: 'The service has lost its database for a moment.', ...place, extensions: { code: 'INTERNAL', hint: 'Try again; with the same idempotency key nothing is done twice.', retryable: true, ...id } };
   }
   return { message: 'Internal error', ...place, extensions: { code: 'INTERNAL', ...id } };

@@ -12,6 +12,7 @@ import { BackupInspectionResolver, InspectionResolver } from './resolvers/inspec
 import { InstanceResolver } from './resolvers/instance.resolver.js';
 import { JobResolver } from './resolvers/job.resolver.js';
 import { PolicyResolver } from './resolvers/policy.resolver.js';
+import { RateLimitResolver } from './resolvers/rate-limit.resolver.js';
 import { InstanceRecoveryResolver, RecoveryResolver } from './resolvers/recovery.resolver.js';
 import { RestorePlanResolver, RestoreResolver } from './resolvers/restore.resolver.js';
 import { RetentionResolver } from './resolvers/retention.resolver.js';
@@ -21,7 +22,7 @@ import { assertSameSchema } from './schema-gate.js';
 
 const RESOLVERS: NonEmptyArray<new () => object> = [
   ServiceResolver, InstanceResolver, PolicyResolver, BackupResolver, BackupVerificationResolver, InspectionResolver, BackupInspectionResolver, JobResolver, RestorePlanResolver, RestoreResolver,
-  AccessResolver, ApiKeyResolver, AuditResolver, RetentionResolver, SlotResolver, InstanceSlotsResolver, RecoveryResolver, InstanceRecoveryResolver,
+  AccessResolver, ApiKeyResolver, AuditResolver, RetentionResolver, SlotResolver, InstanceSlotsResolver, RecoveryResolver, InstanceRecoveryResolver, RateLimitResolver,
 ];
 
 /** type-graphql asks for one as soon as there is a subscription; ours bring their own iterators, so it is never used. */

@@ -17,11 +17,15 @@ export interface HttpAppDeps extends ProbeDeps {
   /** Default true. */
   introspection?: boolean | undefined;
   limits?: Partial<DocumentLimits> | undefined;
+  /** Of each key, in points of cost; null: no limit. Default null. */
+  pointsPerMinute?: number | null | undefined;
   /** Origins besides the own host whose pages may open sockets. Default none. */
   allowedOrigins?: readonly string[] | undefined;
-  sockets?: Pick<SocketDeps, 'initTimeoutMs' | 'pingMs' | 'maxFrameBytes' | 'maxOperations'> | undefined;
+  sockets?: Pick<SocketDeps, 'initTimeoutMs' | 'pingMs' | 'maxFrameBytes' | 'maxOperations' | 'maxSockets' | 'maxSocketsOfKey'> | undefined;
   /** Largest request body in bytes. Default 1 MiB. */
   maxBodyBytes?: number | undefined;
+  /** Longest answer to a query or mutation, in characters. Default 1,000,000. */
+  maxAnswerLength?: number | undefined;
   /** A download whose client takes nothing for so long is cut. Default 120,000 ms. */
   downloadIdleMs?: number | undefined;
 }
@@ -34,11 +38,11 @@ export interface HttpApp extends HttpServer {
 /** Everything this service answers on its one port. Builds no services: they come in, so that any number of apps can live in one process. */
 export const createHttpApp = async (deps: HttpAppDeps): Promise<HttpApp> => {
   const { schema, services, log } = deps;
-  const guard = makeGuard({ schema, authenticate: deps.authenticate, limits: deps.limits });
+  const guard = makeGuard({ schema, authenticate: deps.authenticate, limits: deps.limits, introspection: deps.introspection, pointsPerMinute: deps.pointsPerMinute, faultPasses: deps.faultPasses });
   const graphql = await makeGraphqlEndpoint({
-    schema, guard, services, log, faultPasses: deps.faultPasses, introspection: deps.introspection ?? true, maxBodyBytes: deps.maxBodyBytes ?? 1024 * 1024,
+    schema, guard, services, log, introspection: deps.introspection ?? true, maxBodyBytes: deps.maxBodyBytes ?? 1024 * 1024, maxAnswerLength: deps.maxAnswerLength ?? 1_000_000,
   });
-  const sockets = makeSockets({ schema, guard, services, log, watchAccess: deps.watchAccess, faultPasses: deps.faultPasses, path: '/graphql', allowedOrigins: deps.allowedOrigins ?? [], ...deps.sockets });
+  const sockets = makeSockets({ schema, guard, services, log, watchAccess: deps.watchAccess, path: '/graphql', allowedOrigins: deps.allowedOrigins ?? [], ...deps.sockets });
   const http = createHttpServer(deps, {
     mount(app) {
       app.all('/downloads/:token', makeDownloads(deps.downloads, log, deps.downloadIdleMs));

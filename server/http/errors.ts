@@ -37,7 +37,7 @@ export const errorHandler = (log: EdgeLog, faultPasses?: FaultPasses) => (error:
     sendError(res, fault.status, code, message);
     return;
   }
-  const { message, extensions } = maskError(error, undefined, faultPasses);
+  const { message, extensions } = maskError(error, undefined, { faultPasses });
   const status = HTTP_STATUS[extensions.code] ?? (extensions.code === 'BAD_INPUT' ? 400 : extensions.retryable ? 503 : 500);
   if (status === 401) res.setHeader('www-authenticate', 'Bearer');
   sendError(res, status, extensions.code, message, extensions.hint);

@@ -6,7 +6,8 @@ import { type ErrorCode } from '../domain/errors.js';
 import { type Principal } from '../domain/principal.js';
 import { type GraphContext, makeContext } from '../graphql/context.js';
 import { type Guard } from '../graphql/guard.js';
-import { type EdgeLog, type FaultPasses, HTTP_STATUS, logFaults, maskError } from '../graphql/mask.js';
+import { type EdgeLog, HTTP_STATUS, logFaults } from '../graphql/mask.js';
+import { type RateState } from '../graphql/rate.js';
 import { type Services } from '../services/api.js';
 import { requestIdOf } from './errors.js';
 
@@ -15,10 +16,11 @@ export interface GraphqlEndpointDeps {
   guard: Guard;
   services: Services;
   log: EdgeLog;
-  faultPasses?: FaultPasses | undefined;
   introspection: boolean;
   /** Largest request body in bytes. */
   maxBodyBytes: number;
+  /** Longest answer, in characters of its JSON. */
+  maxAnswerLength: number;
 }
 
 /** Errors reach Apollo's `formatError` without the request; here they get its id, go to the log, and choose the status. */
@@ -42,7 +44,21 @@ const errorPlugin = (log: EdgeLog): ApolloServerPlugin<GraphContext> => ({
   },
 });
 
-const textOf = (req: Request): unknown => (req.method === 'GET' ? req.query['query'] : (req.body as { query?: unknown } | undefined)?.query);
+/** GET carries variables as JSON; what is none of it, Apollo refuses. */
+const parsed = (text: unknown): unknown => {
+  if (typeof text !== 'string') return undefined;
+  try {
+    return JSON.parse(text) as unknown;
+  } catch {
+    return undefined;
+  }
+};
+
+/** The operation that a request asks for; Apollo reads the same anew. */
+const askedIn = (req: Request): { query?: unknown; operationName?: unknown; variables?: unknown } =>
+  req.method === 'GET' ? { ...req.query, variables: parsed(req.query['variables']) } : ((req.body ?? {}) as Record<string, unknown>);
+
+const TOO_LONG = JSON.stringify({ errors: [{ message: 'The answer is longer than this service gives.', extensions: { code: 'LIMIT_EXCEEDED', hint: 'Ask for less: fewer fields, shorter pages.' } }] });
 
 const setPrincipal = (res: Response, principal: Principal): void => {
   res.locals['principal'] = principal;
@@ -52,7 +68,7 @@ const setPrincipal = (res: Response, principal: Principal): void => {
  * `/graphql` over HTTP. Order: the key, then the body, then the document's limits, then Apollo. Nobody without a key makes this service
  * read a body or parse a document.
  */
-export const makeGraphqlEndpoint = async ({ schema, guard, services, log, faultPasses, introspection, maxBodyBytes }: GraphqlEndpointDeps): Promise<{
+export const makeGraphqlEndpoint = async ({ schema, guard, services, log, introspection, maxBodyBytes, maxAnswerLength }: GraphqlEndpointDeps): Promise<{
   handlers: RequestHandler[];
   stop(): Promise<void>;
 }> => {
@@ -67,7 +83,11 @@ export const makeGraphqlEndpoint = async ({ schema, guard, services, log, faultP
     persistedQueries: false,
     cache: 'bounded',
     parseOptions: { maxTokens: guard.maxTokens },
-    formatError: (_formatted, error) => maskError(error, undefined, faultPasses),
+    formatError: (_formatted, error) => guard.mask(error),
+    stringifyResult: (answer) => {
+      const text = JSON.stringify(answer);
+      return text.length > maxAnswerLength ? TOO_LONG : text;
+    },
     plugins: [errorPlugin(log)],
     logger: {
       debug: () => undefined,
@@ -83,18 +103,28 @@ export const makeGraphqlEndpoint = async ({ schema, guard, services, log, faultP
     next();
   };
 
+  const refuse = (res: Response, errors: readonly unknown[]): void => {
+    const masked = errors.map((error) => guard.mask(error, requestIdOf(res)));
+    const [{ code, retryAfterMs } = { code: 'INTERNAL' as const }] = masked.map(({ extensions }) => extensions);
+    if (retryAfterMs !== undefined) res.setHeader('retry-after', Math.ceil(retryAfterMs / 1000));
+    res.status(HTTP_STATUS[code] ?? 400).json({ errors: masked });
+  };
+
   const limit = (req: Request, res: Response, next: NextFunction): void => {
-    const text = textOf(req);
-    const checked = typeof text === 'string' ? guard.parse(text) : undefined;
-    if (checked && 'errors' in checked) {
-      res.status(400).json({ errors: checked.errors.map((error) => maskError(error, requestIdOf(res))) });
-      return;
+    const { query, operationName, variables } = askedIn(req);
+    if (typeof query !== 'string') return next();
+    const checked = guard.parse(query);
+    if ('errors' in checked) return refuse(res, checked.errors);
+    try {
+      res.locals['rate'] = guard.admit(res.locals['principal'] as Principal, { document: checked.document, operationName: typeof operationName === 'string' ? operationName : undefined, variables });
+    } catch (error) {
+      return refuse(res, [error]);
     }
     next();
   };
 
   const answer = expressMiddleware(apollo, {
-    context: async ({ res }) => makeContext(services, res.locals['principal'] as Principal, requestIdOf(res)),
+    context: async ({ res }) => makeContext(services, res.locals['principal'] as Principal, requestIdOf(res), (res.locals['rate'] ?? null) as RateState | null),
   });
 
   return {

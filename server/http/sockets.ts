@@ -7,12 +7,11 @@ import { type WebSocket, WebSocketServer } from 'ws';
 import { DomainError } from '../domain/errors.js';
 import { makeContext } from '../graphql/context.js';
 import { type Guard } from '../graphql/guard.js';
-import { type EdgeLog, type FaultPasses, logFaults, maskError } from '../graphql/mask.js';
+import { type EdgeLog, logFaults } from '../graphql/mask.js';
 import { type Services } from '../services/api.js';
 import { type WatchAccess } from './ports.js';
 
 export interface SocketDeps {
-  faultPasses?: FaultPasses | undefined;
   schema: GraphQLSchema;
   guard: Guard;
   services: Services;
@@ -27,8 +26,12 @@ export interface SocketDeps {
   pingMs?: number | undefined;
   /** Largest frame in bytes. Default 64 KiB. */
   maxFrameBytes?: number | undefined;
-  /** Subscriptions at once on one socket. Default 64. */
+  /** Subscriptions at once on one socket; one that was refused as often is closed. Default 64. */
   maxOperations?: number | undefined;
+  /** Sockets at once, of all keys. Default 2,000. */
+  maxSockets?: number | undefined;
+  /** Sockets at once of one key. Default 100. */
+  maxSocketsOfKey?: number | undefined;
 }
 
 /** Close codes after which a client may come again. graphql-ws clients give up for good at 4401, 4500 and 1011, so these are never sent. */
@@ -43,7 +46,11 @@ interface Extra {
   from: string | undefined;
   /** Of the caller who opened the socket, from its acknowledgement on. */
   access?: ReturnType<WatchAccess>;
+  /** Whose it is, once it has said so and been let in. */
+  keyId?: string;
   gone?: true;
+  /** Subscriptions that there was no room for. */
+  refused: number;
   close(code: number, reason: string): void;
 }
 
@@ -73,13 +80,14 @@ const refuseUpgrade = (socket: Duplex, status: number): void => {
  * checked anew, as it is for every event. `stop` closes all sockets with 1012, so that clients come back by themselves.
  */
 export const makeSockets = (deps: SocketDeps): { attach(server: Server): void; count(): number; stop(graceMs: number): Promise<void> } => {
-  const { schema, guard, services, log, watchAccess, maxOperations = 64, pingMs = 12_000 } = deps;
+  const { schema, guard, services, log, watchAccess, maxOperations = 64, maxSockets = 2_000, maxSocketsOfKey = 100, pingMs = 12_000 } = deps;
   const wss = new WebSocketServer({ noServer: true, maxPayload: deps.maxFrameBytes ?? 64 * 1024, perMessageDeflate: false, handleProtocols });
   let stopping = false;
+  const socketsOf = new Map<string, number>();
 
   const masked = (errors: readonly GraphQLError[], requestId: string): readonly GraphQLFormattedError[] => {
     logFaults(log, errors, requestId, { transport: 'websocket' });
-    return errors.map((error) => maskError(error, requestId, deps.faultPasses));
+    return errors.map((error) => guard.mask(error, requestId));
   };
 
   const asGraphQLError = (error: unknown): GraphQLError => new GraphQLError('', { originalError: error instanceof Error ? error : new Error(String(error)) });
@@ -91,7 +99,15 @@ export const makeSockets = (deps: SocketDeps): { attach(server: Server): void; c
       try {
         const caller = await guard.authenticate(credentialOf(connectionParams), extra.from);
         // A client may have left meanwhile: then nobody would end it.
-        if (!extra.gone) extra.access = watchAccess(caller, () => shutOut(extra));
+        if (extra.gone) return true;
+        const others = socketsOf.get(caller.keyId) ?? 0;
+        if (others >= maxSocketsOfKey) {
+          extra.close(TRY_LATER, 'Too many sockets of this key');
+          return true;
+        }
+        extra.keyId = caller.keyId;
+        socketsOf.set(caller.keyId, others + 1);
+        extra.access = watchAccess(caller, () => shutOut(extra));
         return true;
       } catch (error) {
         if (error instanceof DomainError && error.code === 'UNAUTHENTICATED') return false;
@@ -103,6 +119,8 @@ export const makeSockets = (deps: SocketDeps): { attach(server: Server): void; c
       const requestId = randomUUID();
       try {
         if (Object.keys(ctx.subscriptions).length > maxOperations) {
+          ctx.extra.refused += 1;
+          if (ctx.extra.refused > maxOperations) ctx.extra.close(TRY_LATER, 'Too many subscriptions');
           throw new DomainError('LIMIT_EXCEEDED', `A socket carries at most ${maxOperations} subscriptions at once.`);
         }
         const caller = await guard.authenticate(credentialOf(ctx.connectionParams), ctx.extra.from);
@@ -112,11 +130,10 @@ export const makeSockets = (deps: SocketDeps): { attach(server: Server): void; c
         if (operation?.operation !== OperationTypeNode.SUBSCRIPTION) {
           throw new DomainError('BAD_INPUT', 'The WebSocket carries subscriptions only.', { hint: 'Send queries and mutations by HTTP POST.' });
         }
-        const errors = guard.validate(parsed.document);
-        if (errors.length > 0) return errors;
+        const rate = guard.admit(caller, { document: parsed.document, operationName: payload.operationName, variables: payload.variables });
         return {
           schema, document: parsed.document, operationName: payload.operationName, variableValues: payload.variables,
-          contextValue: makeContext(services, caller, requestId),
+          contextValue: makeContext(services, caller, requestId, rate),
         };
       } catch (error) {
         return [asGraphQLError(error)];
@@ -131,6 +148,12 @@ export const makeSockets = (deps: SocketDeps): { attach(server: Server): void; c
     },
   });
 
+  const leave = (keyId: string): void => {
+    const left = (socketsOf.get(keyId) ?? 1) - 1;
+    if (left > 0) socketsOf.set(keyId, left);
+    else socketsOf.delete(keyId);
+  };
+
   const serve = (socket: WebSocket, req: IncomingMessage): void => {
     const socketId = randomUUID();
     let alive = true;
@@ -139,7 +162,7 @@ export const makeSockets = (deps: SocketDeps): { attach(server: Server): void; c
       logFaults(log, [error], socketId, { transport: 'websocket' });
       close(TRY_LATER, 'Try again later');
     };
-    const extra: Extra = { socketId, from: req.socket.remoteAddress, close };
+    const extra: Extra = { socketId, from: req.socket.remoteAddress, refused: 0, close };
     const closed = graphql.opened({
       protocol: socket.protocol,
       send: (data) => new Promise<void>((resolve, reject) => {
@@ -171,6 +194,7 @@ export const makeSockets = (deps: SocketDeps): { attach(server: Server): void; c
       clearInterval(ping);
       extra.gone = true;
       extra.access?.end();
+      if (extra.keyId !== undefined) leave(extra.keyId);
       closed(code, String(reason)).catch(fail);
     });
   };
@@ -178,7 +202,7 @@ export const makeSockets = (deps: SocketDeps): { attach(server: Server): void; c
   const onUpgrade = (req: IncomingMessage, socket: Duplex, head: Buffer): void => {
     socket.on('error', () => socket.destroy());
     const path = (req.url ?? '').split('?')[0];
-    if (stopping) refuseUpgrade(socket, 503);
+    if (stopping || wss.clients.size >= maxSockets) refuseUpgrade(socket, 503);
     else if (path !== deps.path) refuseUpgrade(socket, 404);
     else if (!originAllowed(req, deps.allowedOrigins)) refuseUpgrade(socket, 403);
     else wss.handleUpgrade(req, socket, head, serve);

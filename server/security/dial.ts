@@ -5,10 +5,11 @@ import { domainToASCII } from 'node:url';
 import { addressOf } from '../domain/address.js';
 import { abortReason, DomainError } from '../domain/errors.js';
 import { type Dial, type ReusedReading, type TlsOptions } from '../engine/ports.js';
+import { addressBytes } from './ip.js';
 
 /** Decides which addresses may be dialled. */
 export interface ConnectPolicy {
-  /** @param address numeric, in any spelling */
+  /** @param address numeric; mapped IPv4 arrives as plain IPv4 */
   allows(address: string, port: number): boolean;
 }
 
@@ -53,7 +54,11 @@ const resolve = async (to: Target, resolveName: ResolveName): Promise<readonly s
     throw connectFailed(to, `the name could not be resolved (${code})`, HINTS[code] ?? 'Check the host name.', error);
   });
   if (found.length === 0) throw connectFailed(to, 'the name has no address', 'Check the host name.');
-  return found;
+  // IPv4 in IPv6's clothes is IPv4, which is what the kernel dials.
+  return found.map((address) => {
+    const bytes = addressBytes(address);
+    return bytes?.length === 4 ? bytes.join('.') : address;
+  });
 };
 
 /** Waits for `ready` on a fresh socket; destroys it when it fails or when `signal` fires first. */

@@ -289,5 +289,5 @@ export interface OpenArchive {
 }
 
 export interface Ids {
-  make(kind: 'instance' | 'policy' | 'slot' | 'backup' | 'restorePlan' | 'restore' | 'job' | 'project' | 'apiKey'): string;
+  make(kind: 'instance' | 'policy' | 'slot' | 'backup' | 'restorePlan' | 'restore' | 'job' | 'project' | 'apiKey' | 'downloadLink'): string;
 }

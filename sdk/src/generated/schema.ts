@@ -2,4 +2,4 @@
 /** Version of this package. */
 export const SDK_VERSION = '0.1.0';
 /** SHA-256 of the schema files this package was generated from, in the order of their names. */
-export const SCHEMA_SHA256 = '7c7b76f6cb63db91cfd022727242e4fb459a4f1de7c8db4fbeb73c3a8753c521';
+export const SCHEMA_SHA256 = 'f28b58ce4092355e4749038c79f32d995c2278576d2516087947fc290de6b03f';

@@ -107,6 +107,7 @@ export const openRestoreListener = async (options: ListenerOptions): Promise<Res
   let refused = 0;
   let wrongProofs = 0;
   let failedTls = 0;
+  let expected = false;
   let link: Socket | undefined;
   let waiting: { proof: LinkProof; done: (peer: ProvenPeer) => void; fail: (error: DomainError) => void } | undefined;
 
@@ -178,6 +179,8 @@ export const openRestoreListener = async (options: ListenerOptions): Promise<Res
       return refused;
     },
     expect: async (proof, { ms, signal }) => {
+      if (expected) throw new DomainError('INTERNAL', 'A restore listener expects one peer, once.');
+      expected = true;
       const arrival = new Promise<ProvenPeer>((done, fail) => {
         waiting = { proof, done, fail };
       });

@@ -31,6 +31,7 @@ export class ServiceResolver {
       case 'auditEvent': return services.audit.get(caller, id);
       case 'apiKey': return services.apiKeys.get(caller, id);
       case 'notice':
+      case 'downloadLink':
       case undefined: return null;
     }
   }

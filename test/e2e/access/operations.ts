@@ -34,6 +34,7 @@ export const ROWS: Readonly<Record<'query' | 'mutation' | 'subscription', Readon
     projects: { verb: 'observe', about: 'own' },
     apiKeys: { verb: 'administer', about: 'own' },
     auditEvents: { verb: 'administer', about: 'own' },
+    rateLimit: { verb: 'read', about: 'own' },
   },
   mutation: {
     registerInstance: { verb: 'extend', about: 'own', args: () => ({ input: { name: 'x', host: '127.0.0.1', port: 1 } }) },
@@ -47,6 +48,7 @@ export const ROWS: Readonly<Record<'query' | 'mutation' | 'subscription', Readon
     inspectBackup: { verb: 'operate', about: 'object', args: ({ backupId }) => ({ input: { backupId } }) },
     deleteBackup: { verb: 'operate', about: 'object', args: ({ backupId }) => ({ input: { backupId, force: true } }) },
     createDownloadLink: { verb: 'operate', about: 'object', args: ({ backupId }) => ({ input: { backupId } }) },
+    revokeDownloadLinks: { verb: 'operate', about: 'object', args: ({ backupId }) => ({ input: { backupId } }) },
     createRestorePlan: { verb: 'operate', about: 'object', args: ({ backupId, instanceId }) => ({ input: { backupId, instanceId } }) },
     restoreBackup: { verb: 'operate', about: 'object', args: ({ planId }) => ({ input: { planId, confirmation: 'x' } }) },
     createProject: { verb: 'govern', about: 'own', args: () => ({ input: { name: randomUUID() } }) },

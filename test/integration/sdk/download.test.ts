@@ -16,7 +16,7 @@ let links = 0;
 const ranges: (string | undefined)[] = [];
 
 const freshLink = (): Record<string, unknown> =>
-  ({ url: '/downloads/signed', expiresAt: '2026-03-01T03:00:00.000Z', fileName: 'cache.rdb', sizeBytes: String(file.length), sha256: digest });
+  ({ id: 'lnk_1', url: '/downloads/signed', singleUse: false, expiresAt: '2026-03-01T03:00:00.000Z', fileName: 'cache.rdb', sizeBytes: String(file.length), sha256: digest });
 
 const connect = (options: Partial<ClientOptions> = {}): Client =>
   createClient({ url: service.url, token: TOKEN, retry: { baseMs: 1, maxMs: 5 }, ...options });

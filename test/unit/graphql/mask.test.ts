@@ -33,7 +33,7 @@ describe('masking', () => {
 
 it('tells of a fault that passes that the call may be repeated, and nothing else about it', () => {
   const lost = new Error('Connection terminated unexpectedly at 10.0.0.1');
-  const masked = maskError(new GraphQLError('x', { originalError: lost }), 'r1', (cause) => cause === lost);
+  const masked = maskError(new GraphQLError('x', { originalError: lost }), 'r1', { faultPasses: (cause) => cause === lost });
   expect(masked).toMatchObject({ extensions: { code: 'INTERNAL', retryable: true, requestId: 'r1' } });
   expect(JSON.stringify(masked)).not.toContain('10.0.0.1');
   expect(maskError(lost, 'r1')).toEqual({ message: 'Internal error', extensions: { code: 'INTERNAL', requestId: 'r1' } });

@@ -1,4 +1,4 @@
-import { createCipheriv } from 'node:crypto';
+import { createCipheriv, randomBytes } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { DomainError } from '../../../server/domain/errors.js';
 import { masterKeysFromText } from '../../../server/security/master-key.js';
@@ -52,14 +52,37 @@ describe('the vault', () => {
     expect(codeOf(() => vault.open(place, Buffer.concat([sealed, Buffer.alloc(1)])))).toBe('CORRUPT');
   });
 
+  /** As releases before sealed, and as somebody might who knew the keys but wanted to be believed without the whole tag. */
+  const direct = (plain: string, tag: number): { sealed: Buffer; bare: Buffer } => {
+    const head = Buffer.concat([Buffer.from([1]), Buffer.from(master.id, 'ascii')]);
+    const nonce = randomBytes(12);
+    const cipher = createCipheriv('aes-256-gcm', master.derive('vault v1'), nonce, { authTagLength: tag });
+    cipher.setAAD(Buffer.concat([head, Buffer.from(JSON.stringify(['prj_1', 'instances', 'secrets', 'ins_1']))]));
+    const body = Buffer.concat([cipher.update(plain), cipher.final()]);
+    return { sealed: Buffer.concat([head, nonce, body, cipher.getAuthTag()]), bare: Buffer.concat([head, nonce, cipher.getAuthTag()]) };
+  };
+
+  it('opens what releases before sealed, at its place only', () => {
+    const { sealed } = direct('geheim', 16);
+    expect(vault.open(place, sealed)).toBe('geheim');
+    expect(codeOf(() => vault.open({ ...place, rowId: 'ins_2' }, sealed))).toBe('CORRUPT');
+  });
+
   it('refuses a tag of four bytes, which somebody could find by trying', () => {
-    const head = vault.seal(place, 'geheim').subarray(0, 21);
-    const cipher = createCipheriv('aes-256-gcm', master.derive('vault v1'), head.subarray(9, 21), { authTagLength: 4 });
-    cipher.setAAD(Buffer.concat([head.subarray(0, 9), Buffer.from(JSON.stringify(['prj_1', 'instances', 'secrets', 'ins_1']))]));
     // Long enough to pass for a whole one: its last 16 bytes are taken for the tag.
-    const body = Buffer.concat([cipher.update('a rather long secret text'), cipher.final()]);
-    expect(codeOf(() => vault.open(place, Buffer.concat([head, body, cipher.getAuthTag()])))).toBe('CORRUPT');
-    expect(codeOf(() => vault.open(place, Buffer.concat([head, cipher.getAuthTag()])))).toBe('UNSUPPORTED_FORMAT');
+    const { sealed, bare } = direct('a rather long secret text', 4);
+    expect(codeOf(() => vault.open(place, sealed))).toBe('CORRUPT');
+    expect(codeOf(() => vault.open(place, bare))).toBe('UNSUPPORTED_FORMAT');
+    // Of the boxes of today: four bytes of the secret's tag, or of its key's, and the rest cut off.
+    const whole = vault.seal(place, 'a rather long secret text');
+    for (const cut of [whole.subarray(0, -12), Buffer.concat([whole.subarray(0, 57), whole.subarray(69)])]) expect(codeOf(() => vault.open(place, cut))).toBe('CORRUPT');
+  });
+
+  it('has a key for each secret, which opens no other', () => {
+    const [one, two] = [vault.seal(place, 'geheim'), vault.seal(place, 'anders')];
+    const head = 9 + 60;
+    expect(codeOf(() => vault.open(place, Buffer.concat([one.subarray(0, head), two.subarray(head)])))).toBe('CORRUPT');
+    expect(vault.open(place, Buffer.concat([two.subarray(0, head), two.subarray(head)]))).toBe('anders');
   });
 
   it('says which key is needed when it has another one, and tells neither key nor secret', () => {

@@ -63,6 +63,7 @@ describe('the restore listener', () => {
     expect([wrong.received(), unknown.received(), second.received(), right.closed()]).toEqual(['+PONG\r\n', '', '', false]);
     expect([...refusals].sort()).toEqual(['NOT_EXPECTED', 'NOT_EXPECTED', 'WRONG_PROOF', 'WRONG_PROOF']);
     expect(listener.refused).toBe(4);
+    await expect(listener.expect(PROOF, options())).rejects.toMatchObject({ code: 'INTERNAL' });
     await listener.close();
     await waitFor(right.closed);
   });
