@@ -95,7 +95,7 @@ const move = async (slot: number, from: number, to: number, between: () => Promi
   for (const at of [to, from, ...[0, 1, 2].filter((node) => node !== to && node !== from)]) await clients[at]!.call('CLUSTER', 'SETSLOT', String(slot), 'NODE', ids[to]!);
 };
 
-it.each(['REPLACE', 'SKIP'] as const)('follows slots that move in the middle, by MOVED and by ASK, under %s', async (onConflict) => {
+it.each([['REPLACE', 'payloads'], ['SKIP', 'payloads'], ['SKIP', 'commands']] as const)('follows slots that move in the middle, by MOVED and by ASK, under %s, with %s', async (onConflict, by) => {
   const builder = manyKeys();
   // Keys of one slot all along, large ones and such that are made by commands among them.
   const tagged: string[] = [];
@@ -135,7 +135,7 @@ it.each(['REPLACE', 'SKIP'] as const)('follows slots that move in the middle, by
     },
   });
   try {
-    const { report, failure } = await pipelineInto(nodes[0]!, source, { onConflict, ttl: 'KEEP' });
+    const { report, failure } = await pipelineInto(nodes[0]!, source, { onConflict, ttl: 'KEEP', commandsOnly: by === 'commands' });
     expect(failure).toBeUndefined();
     await closed;
     expect(asked).toBeGreaterThan(20);

@@ -41,15 +41,15 @@ const complete = async (): Promise<void> => expect(await keyCounts(target)).toEq
 const halfWay = (act: () => Promise<void> | void) => lentSource(rdb, { before: { byte: rdb.bytes.length / 2, act } });
 
 describe('a connection that is lost', () => {
-  it.each(['REPLACE', 'SKIP', 'FAIL'] as const)('is opened again, and nothing is missing or taken for a conflict under %s', async (onConflict) => {
+  it.each([['REPLACE', 'payloads'], ['SKIP', 'payloads'], ['FAIL', 'payloads'], ['SKIP', 'commands']] as const)('is opened again, and nothing is missing or taken for a conflict under %s, with %s', async (onConflict, by) => {
     // Held, so that commands and answers are on their way when it is cut.
     const act = async (): Promise<void> => {
       proxy.hold();
-      await waitFor(async () => Number((await target.cli('INFO', 'commandstats')).match(/cmdstat_restore:calls=(\d+)/)?.[1] ?? 0) > 0);
+      await waitFor(async () => new RegExp(`cmdstat_${by === 'commands' ? 'renamenx' : 'restore'}:calls=[1-9]`).test(await target.cli('INFO', 'commandstats')));
       proxy.cut();
       setTimeout(() => proxy.mend(), 100);
     };
-    const { report, failure } = await pipelineInto(target, halfWay(act), { ...through(), onConflict });
+    const { report, failure } = await pipelineInto(target, halfWay(act), { ...through(), onConflict, commandsOnly: by === 'commands' });
     expect(failure).toBeUndefined();
     expect(report).toMatchObject({ dataNow: 'NEW', restored: BigInt(KEYS), skipped: 0n, failed: 0n, reconnects: 1 });
     await complete();

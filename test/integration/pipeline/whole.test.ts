@@ -174,6 +174,13 @@ describe('expiries', () => {
     }
   });
 
+  it('of a later key of the same name take along the earlier one', async () => {
+    const two = rdbOf(new RdbBuilder(10).select(0).string('one', 'v').string('other', 'v').select(1).expireMs(at(-5)).string('one', 'v').build());
+    const { report } = await pipelineInto(target, lentSource(two), { databaseMap: [{ from: 1, to: 0 }], takenAt });
+    expect(report).toMatchObject({ restored: 2n, expired: 1n });
+    expect(await left()).toEqual({ other: -1 });
+  });
+
   it('are shifted by the age of the backup', async () => {
     const before = Date.now();
     const { report } = await pipelineInto(target, lentSource(made), { ttl: 'SHIFT', takenAt });

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { addressOf } from '../../../domain/address.js';
 import { abortReason, DomainError } from '../../../domain/errors.js';
 import { Changes } from '../../changes.js';
@@ -55,10 +56,14 @@ export class Router implements PipelineShared {
   private astray = 0;
   private readonly first: NodePipeline;
   private readonly windowBytes: number;
+  /** The signal, for as many as wait for their slots at once. */
+  private readonly patience: AbortSignal;
 
   private constructor(private readonly options: RouterOptions) {
     this.windowBytes = options.windowBytes ?? WINDOW_BYTES;
     this.first = new NodePipeline(options.endpoint, this);
+    this.patience = AbortSignal.any([options.signal]);
+    setMaxListeners(0, this.patience);
   }
 
   get dial(): Dial {
@@ -222,7 +227,7 @@ export class Router implements PipelineShared {
   ): Promise<void> {
     let node = from;
     const free = redirect === null ? 0 : 2;
-    if (again.tries > free) await pause(pauseBefore(again.tries - free), this.signal);
+    if (again.tries > free) await pause(pauseBefore(again.tries - free), this.patience);
     if (redirect !== null) {
       node = await this.node(redirect.host, redirect.port);
       if (redirect.kind === 'MOVED' && this.slots !== null) this.slots[redirect.slot] = node;
