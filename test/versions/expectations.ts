@@ -86,6 +86,9 @@ export const expectedOfCommon = (source: Server, target: Server): Expected | 'RE
   return itself !== 'LOADS' && since72(target) ? 'REWRITTEN' : itself;
 };
 
+/** Notes on slots, which nodes of clusters write: Redis 7.4, Valkey 8.0. */
+export const knowsSlotNotes = ({ engine, version }: Server): boolean => compareVersions(version, engine === 'VALKEY' ? '8.0.0' : '7.4.0') >= 0;
+
 /** Streams have been stored in three ways. */
 const streamLayout = (server: Server): number => {
   if (since72(server)) return 3;

@@ -6,7 +6,7 @@ import { redisBinary, redisVersions } from '../kit/redis-binary.js';
 import { startRedis, type RedisServer } from '../kit/redis.js';
 import { eventually } from '../kit/wait.js';
 import { addShortLived, expectExpiries, expiriesOf, makeDifferent, shortLivedGone } from './contents.js';
-import { expected, expectedOfCommon, expiresFields, isKnown } from './expectations.js';
+import { expected, expectedOfCommon, expiresFields, isKnown, knowsSlotNotes } from './expectations.js';
 import { PairTable } from './outcomes.js';
 import { FOLLOWS, startFrom } from './servers.js';
 
@@ -107,6 +107,33 @@ describe.each(versions)('%s', (from) => {
     }
     table.set(from, to, rewritten ? 'rewritten' : 'as it is');
   });
+});
+
+const SLOT_INFO = 244;
+
+it.each(versions)('notes on slots, as a cluster node of %s writes them, are in no way where they are known', async (from) => {
+  const source = await startRedis({ version: from, cluster: true });
+  try {
+    await source.cli('HSET', 'key', 'field', 'value');
+    const rdb = await takeRdb(source);
+    if (!rdb.facts.summary.opcodes.includes(SLOT_INFO)) {
+      expect(rdb.facts.summary.keys).toBe(1n);
+      return;
+    }
+    for (const to of versions) {
+      const target = has(targets, to);
+      await makeDifferent(target);
+      if (!knowsSlotNotes(target)) {
+        const found = await inspect(target, rdb);
+        await expectRefused(target, rdb, found.blockers[0]?.code ?? '', /notes on slots|servers before 7\.2/);
+        continue;
+      }
+      expect((await restore(target, rdb)).failure, to).toBeUndefined();
+      expect(await target.cli('HGET', 'key', 'field'), to).toBe('value');
+    }
+  } finally {
+    await source.stop();
+  }
 });
 
 const withTimedFields = versions.filter((name) => binaries.some((binary) => binary.name === name && expiresFields(binary)));
