@@ -86,8 +86,8 @@ export const expectedOfCommon = (source: Server, target: Server): Expected | 'RE
   return itself !== 'LOADS' && since72(target) ? 'REWRITTEN' : itself;
 };
 
-/** Notes on slots, which nodes of clusters write: Redis 7.4, Valkey 8.0. */
-export const knowsSlotNotes = ({ engine, version }: Server): boolean => compareVersions(version, engine === 'VALKEY' ? '8.0.0' : '7.4.0') >= 0;
+/** Notes on slots as nodes of Redis clusters write them: Redis 7.4, Valkey 9.1 (rdb.h; 8.1 does not have the opcode). */
+export const knowsSlotNotes = ({ engine, version }: Server): boolean => compareVersions(version, engine === 'VALKEY' ? '9.1.0' : '7.4.0') >= 0;
 
 /** Streams have been stored in three ways. */
 const streamLayout = (server: Server): number => {

@@ -66,8 +66,8 @@ export const TYPE_SINCE_VALKEY: Readonly<Record<number, Since>> = {
 
 export const OPCODE_SINCE_REDIS: Readonly<Record<number, Since>> = {
   243: sinceRedis('8.6', null),
-  // Valkey 8 writes slot notes in cluster mode under RDB 11, which neither Redis 7.2 nor Valkey 7.2 knows.
-  244: sinceRedis('7.4', '8.0'),
+  // Valkey writes its notes on slots as AUX fields. Those of Redis end a Valkey 8.0 and 8.1; 9.1 passes over them (both measured).
+  244: sinceRedis('7.4', '9.1'),
   245: sinceRedis('7.0'),
   247: sinceRedis('5.0'), 248: sinceRedis('5.0'), 249: sinceRedis('5.0'),
   250: sinceRedis('3.2'), 251: sinceRedis('3.2'),

@@ -48,6 +48,7 @@ describe('a whole file goes under the last header that both families share', () 
     ['it holds hashes whose fields expire', valkey9({ rdbTypes: [22] }), redis('8.0.2')],
     ['it holds what code 31 stands for', redis8({ rdbTypes: [31] }), valkey('8.1.1')],
     ['it holds notes on slots', redis8({ opcodes: [244, 254] }), redis('7.2.5')],
+    ['it holds notes on slots', redis8({ opcodes: [244, 254] }), valkey('8.1.1')],
     ['it holds notes that only its own engine knows', valkey9({ opcodes: [243, 254] }), valkey('8.1.1')],
     ['it holds data of modules (vectorset)', redis8({ rdbTypes: [7], modules: ['vectorset'] }), valkey('9.1.2')],
     ['what follows byte 90 is not known here', redis8({ unknown: { kind: 'TYPE', code: 27, offset: 90n } }), valkey('9.1.2')],
@@ -60,7 +61,7 @@ describe('a whole file goes under the last header that both families share', () 
   });
 
   it('slots and their like where the target knows them', () => {
-    expect(into(redis8({ opcodes: [244, 254] }), valkey('8.1.1'))).toBe('REDIS 11');
+    expect(into(redis8({ opcodes: [244, 254] }), valkey('9.1.2'))).toBe('REDIS 11');
     expect(into(valkey9({ functionApi: 'SERVER' }), valkey('8.1.1'))).toBe('REDIS 11');
   });
 });

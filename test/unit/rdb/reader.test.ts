@@ -71,7 +71,7 @@ describe('what a summary says', () => {
     expect(read(sample('RDB 12 of Redis 8.0'))).toMatchObject({ rdbTypes: [22, 23, 24, 25], hasHashFieldTtl: true, keys: 4n, unknown: null });
     expect(read(sample('RDB 80 of Valkey 9'))).toMatchObject({ magic: 'VALKEY', version: 80, rdbTypes: [0, 22], hasHashFieldTtl: true, keys: 2n, opcodes: [243, 250, 254] });
     expect(read(sample('RDB 13 of Redis 8.6'))).toMatchObject({ version: 13, keys: 1n, opcodes: [243, 250, 254], integrity: 'STRUCTURE_AND_CHECKSUM' });
-    expect(read(sample('RDB 11 of Valkey 8 in a cluster'))).toMatchObject({ hasHashFieldTtl: false, opcodes: [244, 250, 254], rdbTypes: [20, 21] });
+    expect(read(sample('RDB 11 of Valkey 8 in a cluster'))).toMatchObject({ hasHashFieldTtl: false, opcodes: [250, 254], rdbTypes: [20, 21], aux: { 'slot-info': '7,100000,70' } });
   });
 
   it('says which checks were possible', () => {

@@ -52,7 +52,7 @@ export const SAMPLES: Readonly<Record<string, () => Buffer>> = {
     .stream('st', { layout: 2, nodes: 1, groups: [{ name: 'g', pending: 3, consumers: [{ name: 'c', pending: 3 }] }] })
     .stream('empty', { layout: 2, nodes: 0 }).build(),
   'RDB 11 of Valkey 8 in a cluster': () => new RdbBuilder(11)
-    .aux('redis-ver', '7.2.4').aux('valkey-ver', '8.0.1').select(0).slotInfo(7, 100_000, 70).value(20, 's', stringBytes(listpack(1)))
+    .aux('redis-ver', '7.2.4').aux('valkey-ver', '8.0.1').select(0).aux('slot-info', '7,100000,70').value(20, 's', stringBytes(listpack(1)))
     .stream('st', { layout: 3, groups: [{ name: 'g', pending: 1, consumers: [{ name: 'c', pending: 1 }] }] }).build(),
   'RDB 12 of Redis 8.0': () => new RdbBuilder(12)
     .aux('redis-ver', '8.0.2').select(0).slotInfo(1, 2, 3).redisTtlHash('h24', soon, [['f', 'v', 1], ['g', 'w', 0], ['h', 'x', 70_000]])

@@ -61,11 +61,11 @@ describe('who loads a file', () => {
   it('looks at the types and opcodes, not at the header alone', () => {
     expect(on({ version: 11, rdbTypes: [24] }, 'VALKEY', '9.1.0')).toBe('UNSUPPORTED_FORMAT');
     expect(on({ version: 9, rdbTypes: [16] }, 'REDIS', '6.2.14')).toBe('VERSION_TOO_OLD');
-    expect(on({ version: 11, opcodes: [244] }, 'VALKEY', '7.2.9')).toBe('VERSION_TOO_OLD');
+    expect(on({ version: 11, opcodes: [244] }, 'VALKEY', '8.1.1')).toBe('VERSION_TOO_OLD');
     expect(on({ version: 11, opcodes: [244] }, 'REDIS', '7.2.9')).toBe('VERSION_TOO_OLD');
-    expect(on({ version: 11, opcodes: [244] }, 'VALKEY', '8.0.1')).toBe('OK');
-    expect(loadsOn(facts({ opcodes: [244] }), { engine: 'VALKEY', version: '8.1.0' })).toEqual([
-      { engine: 'VALKEY', minVersion: '8.0', maxVersion: null }, { engine: 'REDIS', minVersion: '7.4', maxVersion: null },
+    expect(on({ version: 11, opcodes: [244] }, 'VALKEY', '9.1.2')).toBe('OK');
+    expect(loadsOn(facts({ opcodes: [244] }), { engine: 'REDIS', version: '8.0.2' })).toEqual([
+      { engine: 'REDIS', minVersion: '7.4', maxVersion: null }, { engine: 'VALKEY', minVersion: '9.1', maxVersion: null },
     ]);
   });
 
