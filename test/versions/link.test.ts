@@ -17,6 +17,9 @@ import { FOLLOWS, startFrom } from './servers.js';
 const binaries = await Promise.all(redisVersions().map(async (name) => ({ name, ...(await redisBinary(name)) })));
 const versions = binaries.filter(isKnown).map(({ name }) => name);
 const table = new PairTable(versions);
+const SLOT_INFO = 244;
+const IDLE = 248;
+const FREQ = 249;
 
 interface Source {
   server: RedisServer;
@@ -46,12 +49,14 @@ const removeTimedFields = async (server: RedisServer): Promise<void> => {
 beforeAll(async () => {
   for (const version of versions) {
     targets.set(version, await startRedis({ version }));
-    const server = await startRedis({ version });
+    // Notes on how often keys were used are in the files, too.
+    const server = await startRedis({ version, config: { 'maxmemory-policy': 'allkeys-lfu' } });
     try {
       await seedEncodings(server);
       await removeTimedFields(server);
       await addShortLived(server, { fields: false });
       const rdb = await takeRdb(server);
+      expect(rdb.facts.summary.opcodes).toContain(FREQ);
       await shortLivedGone(server);
       sources.set(version, { server, rdb, digest: await ownDigest(server, { expiry: false }), expiries: await expiriesOf(server) });
     } catch (error) {
@@ -109,17 +114,16 @@ describe.each(versions)('%s', (from) => {
   });
 });
 
-const SLOT_INFO = 244;
-
 /** Redis 7.4 in records of their own, Valkey 8.0 in AUX fields. */
 const writeSlots = versions.filter((name) => binaries.some((binary) => binary.name === name && compareVersions(binary.version, binary.engine === 'VALKEY' ? '8.0.0' : '7.4.0') >= 0));
 
 it.each(writeSlots)('notes on slots, as a cluster node of %s writes them, are in no way where they are known', async (from) => {
-  const source = await startRedis({ version: from, cluster: true });
+  const source = await startRedis({ version: from, cluster: true, config: { 'maxmemory-policy': 'allkeys-lru' } });
   try {
     await source.cli('HSET', 'key', 'field', 'value');
     const rdb = await takeRdb(source);
     const { aux, opcodes } = rdb.facts.summary;
+    expect(opcodes).toContain(IDLE);
     const slots = opcodes.includes(SLOT_INFO);
     expect(slots).toBe(aux['slot-info'] === undefined);
     for (const to of versions) {
