@@ -52,6 +52,8 @@ export interface RestoreDeps {
   safetyBackup?: ((signal: AbortSignal, onProgress: OnProgress) => Promise<{ replicationOffset: bigint | null }>) | undefined;
   /** Rejects when this work is no longer ours (the lease is lost). Awaited right before everything that changes the target. */
   assertOwned(): Promise<void>;
+  /** Told of the first few who came to the listener and were turned away. */
+  onPeerRefused?: ((reason: RefusalReason, address: string) => void) | undefined;
 }
 
 /** Refused connections that are told and logged one by one; the report has the number of all. */
@@ -334,6 +336,7 @@ class RestoreRun {
 
   private refused(reason: RefusalReason, address: string): void {
     if ((this.listener?.refused ?? 0) > MAX_REFUSAL_NOTICES) return;
+    this.deps.onPeerRefused?.(reason, address);
     this.deps.log.warn('a connection to a restore listener was refused', { target: this.target.address, peer: address, reason });
     this.onProgress({ kind: 'notice', code: 'LINK_PEER_REFUSED', message: `A connection to the restore listener from ${address} was refused: ${reason}.` });
   }

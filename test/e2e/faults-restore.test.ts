@@ -1,4 +1,5 @@
 import { readFile, unlink, writeFile } from 'node:fs/promises';
+import { connect } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Backup, type Instance } from '@snapback/sdk';
@@ -63,18 +64,26 @@ describe('a restore that something goes wrong with', () => {
     await expectNextOneToSucceed(target, instance);
   });
 
-  it('the target is killed while it loads: it is read back which data came up', async () => {
+  it('the target is killed while it loads, and a stranger comes to the listener: it is read back which data came up, and noted who was turned away', async () => {
     const { target, instance } = await makeTarget('killed while loading');
     await loadSlowly(target, 500);
     const { restore, job } = await startRestore(service, backup.id, instance);
     await firstEvent(service, job, ({ job: { phase } }) => phase === 'LOADING');
     await waitFor(() => isLoading(target));
+    // The listener is the target's master, and keeps its port; whoever else comes gets not a byte.
+    const stranger = connect(Number((await infoOf(target))['master_port']), '127.0.0.1');
+    const heard: Buffer[] = [];
+    stranger.on('data', (bytes: Buffer) => heard.push(bytes)).on('error', () => undefined).write('PING\r\n');
+    await waitFor(() => stranger.closed);
+    expect(heard).toEqual([]);
     // The received file is its dump.rdb by then, and what it starts from.
     await target.restart({ signal: 'SIGKILL', config: { 'key-load-delay': '0' } });
     await expectFailedJob(service, job, 'CONNECT_FAILED');
     expect(await service.sdk.restores.get(restore)).toMatchObject({ dataNow: 'NEW', report: { promoted: true } });
     expect(await digest(target)).toBe(wanted);
     expect((await infoOf(target))['role']).toBe('master');
+    const noted = await service.sdk.audit.list({ actions: ['RESTORE_PEER_REFUSED'] }).toArray({ limit: 10 });
+    expect(noted).toMatchObject([{ outcome: 'REFUSED', code: 'FORBIDDEN', credential: null, address: '127.0.0.1', objectId: restore.id, details: [{ name: 'reason', value: 'NOT_EXPECTED' }] }]);
   });
 
   const damage = async ({ id }: Backup): Promise<void> => {

@@ -83,6 +83,8 @@ export type AuditAction =
   | 'RESTORE_PLANNED'
   /** A restore was confirmed and begun. */
   | 'RESTORE_STARTED'
+  /** Somebody other than the target came to the listener of a restore and was turned away; the first few of each restore. */
+  | 'RESTORE_PEER_REFUSED'
   /** A job was asked to stop. */
   | 'JOB_CANCELLED'
   /** Somebody came with a key of the project: noted only when it was refused, because the key has expired or was revoked. */

@@ -2,4 +2,4 @@
 /** Version of this package. */
 export const SDK_VERSION = '0.1.0';
 /** SHA-256 of the schema files this package was generated from, in the order of their names. */
-export const SCHEMA_SHA256 = 'f28b58ce4092355e4749038c79f32d995c2278576d2516087947fc290de6b03f';
+export const SCHEMA_SHA256 = '30d30c0161e1abf95d8251ce30851d63af2e7bb3d76b0f0ec612180ffb6e55af';

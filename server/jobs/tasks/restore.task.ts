@@ -6,6 +6,7 @@ import { archiveSource } from '../../engine/target/archive-source.js';
 import { type LinkPlace } from '../../engine/target/check.js';
 import { type RdbSource } from '../../engine/target/source.js';
 import { archiveOf } from '../../services/archive-ref.js';
+import { appendAudit } from '../../services/audit-chain.js';
 import { coverageOf } from '../../services/backup-start.js';
 import { noteDamage, readNotingDamage } from '../../services/damage.js';
 import { openEndpoint } from '../../services/endpoint.js';
@@ -148,6 +149,13 @@ export const createRestoreTask = (deps: RestoreTaskDeps): Task => {
     }
   };
 
+  /** Whoever comes to a restore's listener and is not its target. What cannot be noted stands in the job's notices and in the log all the same. */
+  const noteStranger = ({ id, projectId, instanceId }: RestoreRecord, reason: string, address: string): void => {
+    db.transaction((tx) => appendAudit(tx, {
+      projectId, actor: { credential: null, keyId: null, name: null, from: address }, action: 'RESTORE_PEER_REFUSED', outcome: 'REFUSED', code: 'FORBIDDEN', objectId: id, instanceId, details: { reason }, at: clock.now(),
+    })).catch((error: unknown) => log.warn('A stranger at a restore listener could not be noted.', { restoreId: id, error: String(error) }));
+  };
+
   const byLink = async (context: TaskContext, { restore, plan, met, source, signal }: Way): Promise<Finish> => {
     const report = await runRestore(
       {
@@ -157,6 +165,7 @@ export const createRestoreTask = (deps: RestoreTaskDeps): Task => {
       {
         dial, log, clock, source, recorder: recorder(context, restore.id), assertOwned: () => context.assertOwned(),
         safetyBackup: plan.safetyBackup ? safetyBackup(context, met, restore) : undefined,
+        onPeerRefused: (reason, address) => noteStranger(restore, reason, address),
       },
       signal, context.onProgress,
     );
