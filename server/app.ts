@@ -8,28 +8,22 @@ import { startDatabaseClock } from './db/database-clock.js';
 import { openDataSource } from './db/data-source.js';
 import { migrate } from './db/migrate.js';
 import { EVENTS_CHANNEL } from './db/repositories/job-event.repository.js';
-import { addressOf } from './domain/address.js';
-import { type EngineGate, engineGate } from './domain/capability.js';
+import { engineGate } from './domain/capability.js';
 import { makeId } from './domain/ids.js';
-import { canCompress, openArchive, SealingThreads, readManifest, type KeyRing } from './engine/archive/archive.js';
-import { openControl } from './engine/control.js';
+import { canCompress, SealingThreads } from './engine/archive/archive.js';
 import { dialAgents } from './engine/dial-agents.js';
 import { type Clock, type Dial } from './engine/ports.js';
-import { probe } from './engine/probe/probe.js';
-import { proveReplica } from './engine/source/replica.js';
 import { type Store } from './engine/store/store.js';
-import { LOSS_NAMES } from './engine/rdb/losses.js';
-import { rdbFactsOf } from './engine/target/archive-source.js';
-import { inspectTarget, type LinkPlace } from './engine/target/check.js';
+import { type LinkPlace } from './engine/target/check.js';
+import { createEnginePort } from './engine-port.js';
 import { createEventFeed } from './events/feed.js';
-import { createEventHub, type EventHub } from './events/hub.js';
+import { createEventHub } from './events/hub.js';
 import { stateTopic, topicsOf } from './events/topics.js';
 import { type FindCaller } from './graphql/credential.js';
 import { type HttpAppDeps } from './http/app.js';
-import { type ObserveRequest, type ReadinessCheck } from './http/ports.js';
+import { type ObserveRequest } from './http/ports.js';
 import { createHttpServer, type HttpServer } from './http/server.js';
 import { AgendaClock } from './jobs/agenda-clock.js';
-import { type WorkClock } from './jobs/clock.js';
 import { createLastingQueue } from './jobs/lasting-queue.js';
 import { createOutbox, type Outbox } from './jobs/outbox.js';
 import { createWaker, everyStep, forgetOld, startCollecting, together, wakeWaiting } from './jobs/reconcile.js';
@@ -69,7 +63,7 @@ import { createInstanceService } from './services/instance.service.js';
 import { createJobService } from './services/job.service.js';
 import { createPolicyService } from './services/policy.service.js';
 import { createProjectService } from './services/project.service.js';
-import { type Database, type EnginePort, type Ids } from './services/ports.js';
+import { type Database, type Ids } from './services/ports.js';
 import { createRecoveryWatch } from './services/recovery-watch.js';
 import { createRecoveryService } from './services/recovery.service.js';
 import { createRestoreService } from './services/restore.service.js';
@@ -79,6 +73,7 @@ import { scheduleTime } from './services/schedule-time.js';
 import { createServiceService } from './services/service.service.js';
 import { createSlotService } from './services/slot.service.js';
 import { createSlotPlanner } from './services/slots.js';
+import { createReadiness } from './readiness.js';
 import { openStoreAt } from './store-place.js';
 import { type Logger } from './telemetry/logger.js';
 import { createMetrics } from './telemetry/metrics.js';
@@ -86,8 +81,6 @@ import { VERSION } from './version.js';
 
 /** Interrupted jobs get so long to put things in order, before they are handed over as they stand. */
 const GRACE_MS = 5_000;
-/** Whoever asks whether this process is ready waits no longer than this for any part of it. */
-const READY_WITHIN_MS = 3_000;
 
 export interface AppOptions {
   config: Config;
@@ -148,32 +141,6 @@ const linkPlace = async ({ replication: { advertiseHost, ports, peerCidrs, tls }
   return { advertisedHost: advertiseHost ?? undefined, ports: ports ?? undefined, peerRanges: peerCidrs, tls: certificate, holdPort: (port) => own.hold(port) };
 };
 
-const createEnginePort = (deps: { dial: ReturnType<typeof createDial>; log: Logger; store: Store; keys: KeyRing; link: LinkPlace; gate: EngineGate }): EnginePort => ({
-  probe: (endpoint) => probe(endpoint, deps),
-  async proveReplica(endpoint, replica, master) {
-    await proveReplica({ ...endpoint, ...replica }, { ...master, address: addressOf(endpoint) }, deps, { allows: (engine, version) => !deps.gate.isOff(engine, version) });
-  },
-  async inspectTarget(endpoint, { backupId, known }, options) {
-    const manifest = await readManifest(deps.store, backupId, { keys: deps.keys, known });
-    const control = await openControl(endpoint, deps);
-    try {
-      return await inspectTarget(control, rdbFactsOf(manifest), { ...options, link: deps.link });
-    } finally {
-      control.close();
-    }
-  },
-  lossNames: LOSS_NAMES,
-  async storeHealth() {
-    const { kind, location } = deps.store;
-    const { writable, freeBytes } = await deps.store.check();
-    return { kind, location, writable, freeBytes };
-  },
-  async openArchive({ backupId, known }) {
-    const archive = await openArchive(deps.store, backupId, { keys: deps.keys, known });
-    return { read: (range, signal) => archive.read({ ...range, signal }), close: () => archive.close() };
-  },
-});
-
 /** What tells the operator's webhook; null where there is none. */
 const createTeller = ({ webhook: { url, secret } }: Config, deps: { db: Database; dial: Dial; clock: Clock; log: Logger }): Outbox | null => {
   if (url === null || secret === null) return null;
@@ -190,40 +157,6 @@ const callerFinder = ({ oidc }: Config, { db, dial, clock, log, onRefused }: { d
   if (oidc === null) return byKey;
   const byToken = createTokenAuthenticator({ settings: oidc, projects: db.read.projects, fetchJson: createFetchJson({ agents: dialAgents(dial, { keepAlive: false }) }), now, log });
   return (credential, from) => (isToken(credential) ? byToken(credential) : byKey(credential, from));
-};
-
-interface Watched {
-  query(sql: string): Promise<unknown>;
-  store: Store;
-  hub: EventHub;
-  queue: WorkClock;
-  upkeep: Upkeep;
-}
-
-/** What an answer says that does not come. */
-const inTime = <T>(work: Promise<T>, late: T): Promise<T> => {
-  let timer: NodeJS.Timeout | undefined;
-  const lateness = new Promise<T>((resolve) => {
-    timer = setTimeout(() => resolve(late), READY_WITHIN_MS);
-  });
-  return Promise.race([work, lateness]).finally(() => clearTimeout(timer));
-};
-
-const createReadiness = ({ query, store, hub, queue, upkeep }: Watched) => async (): Promise<ReadinessCheck[]> => {
-  const [database, writable, clock] = await Promise.all([
-    inTime(query('SELECT 1').then(() => true, () => false), false),
-    inTime(store.check().then((health) => health.writable, () => false), false),
-    queue.reachable(READY_WITHIN_MS),
-  ]);
-  const stands = database ? await inTime(upkeep.status().then(({ stoppedBecause }) => stoppedBecause, (error: unknown) => String(error)), null) : null;
-  const check = (name: string, ok: boolean, reason: string): ReadinessCheck => ({ name, ok, reason: ok ? undefined : reason });
-  return [
-    check('database', database, 'The database does not answer.'),
-    check('store', writable, 'The store takes no data.'),
-    check('events', hub.listening, 'Events are polled for: the listening connection is down.'),
-    check('clock', clock, 'The store of the clock does not answer: new jobs and planned runs wait.'),
-    { ...check('upkeep', stands === null, stands ?? ''), blocking: false },
-  ];
 };
 
 /** Loaded only where it is served: GraphQL is a third of what a start takes. */
