@@ -9,7 +9,7 @@ import { guardProcess, makeTempDir, releaseProcess, removeTempDir } from '../kit
 import { startProxy, type Proxy } from '../kit/proxy.js';
 import { startRedis, type RedisServer } from '../kit/redis.js';
 import { eventually, waitFor } from '../kit/wait.js';
-import { populate, saveSlowly } from './scene.js';
+import { populate, saveSlowly } from '../e2e/scene.js';
 
 const quiet = (): void => undefined;
 

@@ -4,8 +4,8 @@ import { type Client, type Instance } from '@snapback/sdk';
 import { blocksOnSignal, clockOffBy, firstKeyOf, type NodeProcess } from '../kit/node-process.js';
 import { type RedisServer, startRedis } from '../kit/redis.js';
 import { waitFor } from '../kit/wait.js';
-import { type NodesScene, slowServer, startNodesScene } from './nodes-scene.js';
-import { populate } from './scene.js';
+import { type NodesScene, slowServer, startNodesScene } from '../e2e/nodes-scene.js';
+import { populate } from '../e2e/scene.js';
 
 const MINUTES = 60_000;
 const LEASE_MS = 3_000;

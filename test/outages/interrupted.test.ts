@@ -1,11 +1,11 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Client } from 'pg';
 import { type Instance } from '@snapback/sdk';
-import { digest } from '../../kit/digest.js';
-import { startRedis, type RedisServer } from '../../kit/redis.js';
-import { startService, type TestService } from '../../kit/service.js';
-import { eventually, waitFor } from '../../kit/wait.js';
-import { archivesOf, backUp, caught, firstEvent, flows, infoOf, loadSlowly, populate, register, saveSlowly, startRestore, storedFiles } from '../../e2e/scene.js';
+import { digest } from '../kit/digest.js';
+import { startRedis, type RedisServer } from '../kit/redis.js';
+import { startService, type TestService } from '../kit/service.js';
+import { eventually, waitFor } from '../kit/wait.js';
+import { archivesOf, backUp, caught, firstEvent, flows, infoOf, loadSlowly, populate, register, saveSlowly, startRestore, storedFiles } from '../e2e/scene.js';
 
 describe('work that is cut off', () => {
   let service: TestService;

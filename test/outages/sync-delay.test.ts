@@ -4,8 +4,8 @@ import { firstKeyOf } from '../kit/node-process.js';
 import { startRedis, type RedisServer, type RedisServerOptions } from '../kit/redis.js';
 import { startService, type TestService } from '../kit/service.js';
 import { waitFor } from '../kit/wait.js';
-import { type NodesScene, startNodesScene } from './nodes-scene.js';
-import { backUp, caught, infoOf, populate, refusal, register, startRestore } from './scene.js';
+import { type NodesScene, startNodesScene } from '../e2e/nodes-scene.js';
+import { backUp, caught, infoOf, populate, refusal, register, startRestore } from '../e2e/scene.js';
 
 const DELAY = 'repl-diskless-sync-delay';
 const servers: RedisServer[] = [];

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { firstKeyOf, spawnNode } from '../kit/node-process.js';
 import { type RedisServer } from '../kit/redis.js';
 import { waitFor } from '../kit/wait.js';
-import { type NodesScene, slowServer, startNodesScene } from './nodes-scene.js';
+import { type NodesScene, slowServer, startNodesScene } from '../e2e/nodes-scene.js';
 
 describe('five processes on one empty database', { timeout: 90_000 }, () => {
   let scene: NodesScene;
