@@ -11,13 +11,14 @@ import { EVENTS_CHANNEL } from './db/repositories/job-event.repository.js';
 import { engineGate } from './domain/capability.js';
 import { makeId } from './domain/ids.js';
 import { canCompress, SealingThreads } from './engine/archive/archive.js';
+import { openControl } from './engine/control.js';
 import { dialAgents } from './engine/dial-agents.js';
 import { type Clock, type Dial } from './engine/ports.js';
 import { type Store } from './engine/store/store.js';
 import { type LinkPlace } from './engine/target/check.js';
 import { createEnginePort } from './engine-port.js';
 import { createEventFeed } from './events/feed.js';
-import { createEventHub } from './events/hub.js';
+import { createEventHub, type EventHubOptions } from './events/hub.js';
 import { stateTopic, topicsOf } from './events/topics.js';
 import { type FindCaller } from './graphql/credential.js';
 import { type HttpAppDeps } from './http/app.js';
@@ -141,6 +142,14 @@ const linkPlace = async ({ replication: { advertiseHost, ports, peerCidrs, tls }
   return { advertisedHost: advertiseHost ?? undefined, ports: ports ?? undefined, peerRanges: peerCidrs, tls: certificate, holdPort: (port) => own.hold(port) };
 };
 
+/** How this node reaches the Redis server that carries announcements besides PostgreSQL; undefined where there is none. */
+const brokerOf = ({ events: { redis } }: Config, deps: { dial: Dial; log: Logger }): EventHubOptions['broker'] => {
+  if (redis === null) return undefined;
+  const { host, port, tls, username, password } = redis;
+  if (password !== null) deps.log.hide(password);
+  return { open: (onMessage) => openControl({ host, port, username: username ?? undefined, password: password ?? undefined, tls: tls ? {} : undefined }, deps, { onMessage }) };
+};
+
 /** What tells the operator's webhook; null where there is none. */
 const createTeller = ({ webhook: { url, secret } }: Config, deps: { db: Database; dial: Dial; clock: Clock; log: Logger }): Outbox | null => {
   if (url === null || secret === null) return null;
@@ -186,15 +195,16 @@ const build = async ({ config, databaseUrl, log, clock: given, keepFirstKey, sea
     idleInTransactionMs: Math.min(10_000, Math.round(config.lease.lifeMs / 3)),
   });
   started.push(close);
-  const db = createDatabase(source, topicsOf, { notices: config.webhook.url !== null });
+  const own = new OwnPorts();
+  for (const port of [...portsOnThisMachine(databaseUrl, 5432), ...portsOnThisMachine(config.mongodbUrl ?? '', 27_017)]) own.hold(port);
+  const dial = createDial(createConnectPolicy(config.connect, own));
+  const hub = createEventHub({ url: databaseUrl, channel: EVENTS_CHANNEL, log, broker: brokerOf(config, { dial, log }) });
+  const db = createDatabase(source, topicsOf, { notices: config.webhook.url !== null, onCommitted: (topics) => hub.announce(topics) });
   const databaseClock = await startDatabaseClock(() => db.read.now(), log);
   started.push(() => Promise.resolve(databaseClock.stop()));
   const clock = given ?? databaseClock;
 
   const keys = await openMasterKeys(config, db, log);
-  const own = new OwnPorts();
-  for (const port of [...portsOnThisMachine(databaseUrl, 5432), ...portsOnThisMachine(config.mongodbUrl ?? '', 27_017)]) own.hold(port);
-  const dial = createDial(createConnectPolicy(config.connect, own));
   const store = await openStore(config, db, { dial, log });
   started.push(() => store.close());
   const threads = sealingThread && new SealingThreads(sealingThread);
@@ -203,10 +213,9 @@ const build = async ({ config, databaseUrl, log, clock: given, keepFirstKey, sea
   const spillDirectory = join(config.dataDir, 'spill');
   await mkdir(spillDirectory, { recursive: true, mode: 0o700 });
 
-  const hub = createEventHub({ url: databaseUrl, channel: EVENTS_CHANNEL, log });
   await hub.start();
   started.push(() => hub.stop());
-  const feed = createEventFeed(db.read.events, hub, (error) => db.isTransient(error));
+  const feed = createEventFeed({ events: db.read.events, jobs: db.read.jobs, hub, clock, mayPass: (error) => db.isTransient(error) });
 
   const worker = `${hostname()}-${process.pid}-${randomUUID().slice(0, 8)}`;
   const agenda = await AgendaClock.open({ databaseUrl, mongoUrl: config.mongodbUrl ?? undefined, name: worker, concurrency: config.concurrentJobs, tickEveryMs: config.netMs, log });
@@ -292,6 +301,7 @@ const build = async ({ config, databaseUrl, log, clock: given, keepFirstKey, sea
     : await serveApi({
         ...probes, services, downloads: createDownloadService({ db, engine, links, clock, log }),
         watchAccess: access.watch, introspection: config.introspection, pointsPerMinute: config.pointsPerMinute, allowedOrigins: config.allowedOrigins,
+        sockets: { maxSockets: config.events.maxSockets, maxSocketsOfKey: config.events.maxSocketsOfKey },
       });
   const { port } = await http.listen(config.port, config.host);
   own.hold(port);

@@ -36,7 +36,8 @@ export const createReadiness = ({ query, store, hub, queue, upkeep }: Watched) =
   return [
     check('database', database, 'The database does not answer.'),
     check('store', writable, 'The store takes no data.'),
-    check('events', hub.listening, 'Events are polled for: the listening connection is down.'),
+    check('events', hub.listening, 'Events are polled for: the connections that announce them are down.'),
+    ...(hub.brokered === null ? [] : [{ ...check('events-redis', hub.brokered, 'The Redis server that announces events cannot be used: PostgreSQL alone does.'), blocking: false }]),
     check('clock', clock, 'The store of the clock does not answer: new jobs and planned runs wait.'),
     { ...check('upkeep', stands === null, stands ?? ''), blocking: false },
   ];

@@ -1,6 +1,7 @@
 import { resolve } from 'node:path';
 import { archiveSettings, type ArchiveSettings } from './archives.js';
 import { connectSettings, type ConnectSettings } from './connect.js';
+import { eventSettings, type EventSettings } from './events.js';
 import { hostName } from './host.js';
 import { oidcSettings, type OidcConfig } from './oidc.js';
 import { SettingsReader } from './reader.js';
@@ -31,6 +32,7 @@ export interface Config extends ArchiveSettings {
   readonly connect: ConnectSettings;
   readonly replication: ReplicationSettings;
   readonly allowedOrigins: readonly string[];
+  readonly events: EventSettings;
   readonly introspection: boolean;
   /** What each API key may ask of this process, in points of cost; null: whatever it likes. */
   readonly pointsPerMinute: number | null;
@@ -178,6 +180,7 @@ export const readConfig = (env: Readonly<Record<string, string | undefined>> = p
     connect: connectSettings(settings, databaseUrl === null || sampleRedis),
     replication: replicationSettings(settings),
     allowedOrigins: origins(settings),
+    events: eventSettings(settings),
     introspection: settings.flag('INTROSPECTION', true),
     pointsPerMinute: settings.integer('RATE_LIMIT_POINTS', 1_000_000, 0, 1_000_000_000) || null,
     oidc: oidcSettings(settings),

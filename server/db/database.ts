@@ -28,16 +28,21 @@ export type TopicsOf = (job: JobRecord, event: JobEventDraft) => readonly string
 export interface DatabaseOptions {
   /** Whether notices are kept for somebody who is told of them. Default true. */
   notices?: boolean;
+  /** Told of what was announced, once it is committed. Must neither wait nor fail. */
+  onCommitted?(topics: readonly string[]): void;
 }
 
-const createRepositories = (manager: EntityManager, topicsOf: TopicsOf, { notices: told = true }: DatabaseOptions): Repositories => {
+/** @param announced what is announced at the commit, as it is written */
+const createRepositories = (manager: EntityManager, topicsOf: TopicsOf, { notices: told = true }: DatabaseOptions, announced: (topics: readonly string[]) => void): Repositories => {
   const events = createJobEventRepository(manager);
   const notices = createNoticeRepository(manager, told);
   // Every change of a job's state passes here, whoever makes it: a failure that nobody is told of cannot be written.
   const append: AppendEvent = async (job, event) => {
     const notice = event.kind === 'STATE' ? noticeOfJob(job, event.at) : null;
     if (notice) await notices.append(notice);
-    await events.append(job, event, topicsOf(job, event));
+    const topics = topicsOf(job, event);
+    await events.append(job, event, topics);
+    announced(topics);
   };
   return {
     async now() {
@@ -49,7 +54,7 @@ const createRepositories = (manager: EntityManager, topicsOf: TopicsOf, { notice
     locks: createLockRepository(manager),
     upkeep: createUpkeepRepository(manager),
     projects: createProjectRepository(manager),
-    apiKeys: createApiKeyRepository(manager),
+    apiKeys: createApiKeyRepository(manager, announced),
     audit: createAuditRepository(manager),
     instances: createInstanceRepository(manager),
     policies: createPolicyRepository(manager),
@@ -73,14 +78,17 @@ const createRepositories = (manager: EntityManager, topicsOf: TopicsOf, { notice
 };
 
 export const createDatabase = (source: DataSource, topicsOf: TopicsOf, options: DatabaseOptions = {}): Database => ({
-  read: createRepositories(source.manager, topicsOf, options),
+  read: createRepositories(source.manager, topicsOf, options, (topics) => options.onCommitted?.(topics)),
   async transaction(work) {
     const runner = source.createQueryRunner();
     try {
       await runner.connect().catch((cause: unknown) => {
         throw new DatabaseAway('No connection to the database could be had.', { cause });
       });
-      return await runner.manager.transaction((manager) => work(createRepositories(manager, topicsOf, options)));
+      const topics = new Set<string>();
+      const result = await runner.manager.transaction((manager) => work(createRepositories(manager, topicsOf, options, (more) => more.forEach((topic) => topics.add(topic)))));
+      if (topics.size > 0) options.onCommitted?.([...topics]);
+      return result;
     } finally {
       await runner.release();
     }

@@ -42,6 +42,8 @@ export interface ControlOptions {
   signal?: AbortSignal | undefined;
   /** For name, connect, TLS and AUTH together, and again for every command. Default 5,000 ms. */
   timeoutMs?: number | undefined;
+  /** What is published on the channels that were subscribed to by SUBSCRIBE. */
+  onMessage?: ((text: string) => void) | undefined;
 }
 
 export interface ControlDeps {
@@ -133,6 +135,8 @@ export const openControl = async (endpoint: Endpoint, deps: ControlDeps, options
     // The call that was waiting is rejected with the same error; what arrives unasked for is kept for whoever reads the log.
     deps.log.debug('control connection error', { address, error: error.name });
   });
+  const { onMessage } = options;
+  if (onMessage) client.on('message', (_channel: string, text: string) => onMessage(text));
   socket.on('data', (chunk: Buffer) => {
     unanswered += chunk.length;
     if (unanswered > MAX_REPLY_BYTES) socket.destroy();

@@ -1,118 +1,73 @@
 import { feedCursor, parseFeedCursor } from '../domain/cursor.js';
-import { type EventFeed, type JobEventRepository, type JobEventRow } from '../services/ports.js';
-import { type JobEventRecord } from '../services/records.js';
+import { DomainError } from '../domain/errors.js';
+import { reaches } from '../domain/principal.js';
+import { type Clock } from '../engine/ports.js';
+import { type EventFeed, type JobEventRepository, type JobRepository, type Scope } from '../services/ports.js';
+import { type JobFilter } from '../services/records.js';
 import { type EventHub } from './hub.js';
+import { createJoint } from './joint.js';
+import { type MayPass } from './patience.js';
+import { place, type Placed } from './placed.js';
+import { BATCH, Subscription } from './subscription.js';
+import { createTail } from './tail.js';
 
-const BATCH = 200;
-/** Readers look this often even when nothing is announced: an announcement may be lost, an event never is. */
-const POLL_MS = 2_000;
+export interface FeedDeps {
+  events: Pick<JobEventRepository, 'ofJob' | 'ofProject' | 'lastPosition' | 'since' | 'newestPosition' | 'forgottenTo'>;
+  jobs: Pick<JobRepository, 'get'>;
+  hub: Pick<EventHub, 'onEvent'>;
+  clock: Clock;
+  /** Whether a fault of the database's passes by itself, so that reading is tried again. */
+  mayPass: MayPass;
+}
 
-const toRecord = ({ position, ...event }: JobEventRow): JobEventRecord => ({ cursor: feedCursor(position), ...event });
+/** Who is shown the same; what else a caller is makes no difference to what it reads. */
+const keyOf = ({ projectId, instanceIds }: Scope, ...more: readonly unknown[]): string => JSON.stringify([projectId, instanceIds ?? null, ...more]);
 
-/** A database that is away is asked again this often, and for this long, before a reader is told. */
-const AGAIN_MS = 500;
-const PATIENCE_MS = 30_000;
+/** The conditions of `JobEventRepository.ofProject`, for an event that is at hand. */
+const passes = ({ record: { job } }: Placed, scope: Scope, { instanceIds, kinds, states }: JobFilter): boolean =>
+  job.projectId === scope.projectId
+  && (scope.instanceIds == null || (job.instanceId !== null && reaches(scope, job.instanceId)))
+  && (instanceIds == null || (job.instanceId !== null && instanceIds.includes(job.instanceId)))
+  && (kinds == null || kinds.includes(job.kind))
+  && (states == null || states.includes(job.state));
 
-/** Progress that a later event of the same job in the batch supersedes is left out; nothing else ever is. */
-const withoutStaleProgress = (batch: readonly JobEventRow[]): JobEventRow[] => {
-  const newest = new Map(batch.map((event) => [event.job.id, event.sequence]));
-  return batch.filter((event) => event.kind !== 'PROGRESS' || newest.get(event.job.id) === event.sequence);
-};
+export const createEventFeed = ({ events, jobs, hub, clock, mayPass }: FeedDeps): EventFeed => {
+  const tail = createTail(events, hub, mayPass);
+  const jointly = createJoint();
 
-/**
- * Repeats `read` whenever the topic is announced, and gives out what it finds. `return()` ends a wait at once: a generator by itself
- * would let it wait for the next event.
- */
-const follow = (hub: EventHub, topic: string, read: () => Promise<JobEventRow[]>, mayPass: (error: unknown) => boolean): AsyncIterableIterator<JobEventRecord> => {
-  let over = false;
-  let announced = true;
-  let failingSince: number | undefined;
-  let resume: (() => void) | undefined;
-  const forget = hub.onEvent(topic, () => {
-    announced = true;
-    resume?.();
-  });
-  /** The next rows; null when the database is away for a moment. */
-  const look = async (): Promise<JobEventRow[] | null> => {
-    try {
-      const rows = await read();
-      failingSince = undefined;
-      return rows;
-    } catch (error) {
-      failingSince ??= performance.now();
-      if (!mayPass(error) || performance.now() - failingSince > PATIENCE_MS) throw error;
-      return null;
-    }
-  };
-  const announcement = (ms: number): Promise<void> =>
-    new Promise((resolve) => {
-      const done = (): void => {
-        clearTimeout(timer);
-        resume = undefined;
-        resolve();
-      };
-      const timer = setTimeout(done, ms);
-      resume = done;
-    });
-  const events = (async function* () {
-    try {
-      while (!over) {
-        if (!announced) await announcement(POLL_MS);
-        if (over) return;
-        announced = false;
-        const batch = await look();
-        if (batch === null) {
-          await announcement(AGAIN_MS);
-          announced = true;
-          continue;
-        }
-        if (batch.length === BATCH) announced = true;
-        for (const event of withoutStaleProgress(batch)) {
-          if (over) return;
-          yield toRecord(event);
-        }
-      }
-    } finally {
-      forget();
-    }
-  })();
-  const end = (): void => {
-    over = true;
-    resume?.();
-    forget();
-  };
   return {
-    [Symbol.asyncIterator]() {
-      return this;
-    },
-    next: () => events.next(),
-    return: () => {
-      end();
-      return events.return(undefined);
-    },
-    throw: (error: unknown) => {
-      end();
-      return events.throw(error);
+    standing: (scope, jobId) => jointly(keyOf(scope, 'standing', jobId), async () => {
+      // The position first: an event that comes in between is then given twice in the feed, not skipped.
+      const position = await events.lastPosition(scope, jobId);
+      const job = await jobs.get(scope, jobId);
+      if (!job) return null;
+      const hasEvents = position !== '0';
+      return {
+        snapshot: { cursor: feedCursor(hasEvents ? position : await events.forgottenTo()), sequence: job.sequence, kind: 'SNAPSHOT', at: clock.now(), job, notice: null },
+        hasEvents,
+      };
+    }),
+    job: (scope, jobId, afterSequence) => new Subscription<number>({
+      after: afterSequence,
+      placeOf: ({ record }) => record.sequence,
+      wants: (event) => passes(event, scope, {}),
+      read: (after) => jointly(keyOf(scope, 'job', jobId, after), async () => (await events.ofJob(scope, jobId, after, BATCH)).map(place)),
+      follow: (taker) => tail.follow(scope.projectId, jobId, taker),
+    }, mayPass),
+    async project(scope, filter, cursor) {
+      const from = cursor === null
+        ? await jointly(keyOf(scope, 'last'), () => events.lastPosition(scope))
+        : parseFeedCursor(cursor, 'after');
+      if (cursor !== null && BigInt(from) < BigInt(await jointly('forgotten', () => events.forgottenTo()))) {
+        throw new DomainError('BAD_INPUT', '"after" is older than what is kept: events have come and gone since.', { hint: 'Read how the jobs stand, and follow the feed from now on.', field: ['after'] });
+      }
+      return new Subscription<bigint>({
+        after: BigInt(from),
+        placeOf: ({ position }) => position,
+        wants: (event) => passes(event, scope, filter),
+        read: (after) => jointly(keyOf(scope, 'project', filter.instanceIds, filter.kinds, filter.states, String(after)), async () => (await events.ofProject(scope, filter, String(after), BATCH)).map(place)),
+        follow: (taker) => tail.follow(scope.projectId, scope.projectId, taker),
+      }, mayPass);
     },
   };
 };
-
-/** @param mayPass whether a fault of the database's passes by itself, so that reading is tried again */
-export const createEventFeed = (rows: JobEventRepository, hub: EventHub, mayPass: (error: unknown) => boolean): EventFeed => ({
-  job(scope, jobId, afterSequence) {
-    let after = afterSequence;
-    return follow(hub, jobId, async () => {
-      const batch = await rows.ofJob(scope, jobId, after, BATCH);
-      after = batch.at(-1)?.sequence ?? after;
-      return batch;
-    }, mayPass);
-  },
-  async project(scope, filter, cursor) {
-    let after = cursor === null ? await rows.lastPosition(scope) : parseFeedCursor(cursor, 'after');
-    return follow(hub, scope.projectId, async () => {
-      const batch = await rows.ofProject(scope, filter, after, BATCH);
-      after = batch.at(-1)?.position ?? after;
-      return batch;
-    }, mayPass);
-  },
-});

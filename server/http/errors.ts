@@ -1,10 +1,19 @@
 import { type NextFunction, type Request, type Response } from 'express';
 import { DomainError, type ErrorCode } from '../domain/errors.js';
+import { type Guard } from '../graphql/guard.js';
 import { type EdgeLog, type FaultPasses, HTTP_STATUS, logFaults, maskError } from '../graphql/mask.js';
 
 /** Every answer that is an error has the shape of a GraphQL error, whatever the path, so that clients have one thing to read. */
 export const sendError = (res: Response, status: number, code: ErrorCode, message: string, hint?: string): void => {
   res.status(status).json({ errors: [{ message, extensions: { code, ...(hint !== undefined && { hint }), requestId: requestIdOf(res) } }] });
+};
+
+/** What is wrong with a GraphQL request as a whole: the first error says the status. */
+export const sendErrors = (res: Response, guard: Pick<Guard, 'mask'>, errors: readonly unknown[]): void => {
+  const masked = errors.map((error) => guard.mask(error, requestIdOf(res)));
+  const [{ code, retryAfterMs } = { code: 'INTERNAL' as const }] = masked.map(({ extensions }) => extensions);
+  if (retryAfterMs !== undefined) res.setHeader('retry-after', Math.ceil(retryAfterMs / 1000));
+  res.status(HTTP_STATUS[code] ?? 400).json({ errors: masked });
 };
 
 export const requestIdOf = (res: Response): string => String(res.getHeader('x-request-id') ?? '');

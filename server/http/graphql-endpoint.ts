@@ -9,7 +9,7 @@ import { type Guard } from '../graphql/guard.js';
 import { type EdgeLog, HTTP_STATUS, logFaults } from '../graphql/mask.js';
 import { type RateState } from '../graphql/rate.js';
 import { type Services } from '../services/api.js';
-import { requestIdOf } from './errors.js';
+import { requestIdOf, sendErrors } from './errors.js';
 
 export interface GraphqlEndpointDeps {
   schema: GraphQLSchema;
@@ -103,22 +103,15 @@ export const makeGraphqlEndpoint = async ({ schema, guard, services, log, intros
     next();
   };
 
-  const refuse = (res: Response, errors: readonly unknown[]): void => {
-    const masked = errors.map((error) => guard.mask(error, requestIdOf(res)));
-    const [{ code, retryAfterMs } = { code: 'INTERNAL' as const }] = masked.map(({ extensions }) => extensions);
-    if (retryAfterMs !== undefined) res.setHeader('retry-after', Math.ceil(retryAfterMs / 1000));
-    res.status(HTTP_STATUS[code] ?? 400).json({ errors: masked });
-  };
-
   const limit = (req: Request, res: Response, next: NextFunction): void => {
     const { query, operationName, variables } = askedIn(req);
     if (typeof query !== 'string') return next();
     const checked = guard.parse(query);
-    if ('errors' in checked) return refuse(res, checked.errors);
+    if ('errors' in checked) return sendErrors(res, guard, checked.errors);
     try {
       res.locals['rate'] = guard.admit(res.locals['principal'] as Principal, { document: checked.document, operationName: typeof operationName === 'string' ? operationName : undefined, variables });
     } catch (error) {
-      return refuse(res, [error]);
+      return sendErrors(res, guard, [error]);
     }
     next();
   };

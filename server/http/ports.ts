@@ -44,7 +44,7 @@ export type ObserveRequest = (request: { route: string; method: string; status: 
  * @param onLost called at most once, within seconds, when its credential has been revoked, has expired, or grants something else
  */
 export type WatchAccess = (caller: Principal, onLost: () => void) => {
-  /** Whether it is still what it was; known to a second. */
-  holds(): Promise<boolean>;
+  /** Whether it is still what it was; known to a second, and mostly at once. */
+  holds(): boolean | Promise<boolean>;
   end(): void;
 };

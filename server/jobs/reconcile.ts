@@ -6,6 +6,8 @@ import { retryWaitMs, wakeRefused } from './runner.js';
 const BATCH = 200;
 /** Of what is only kept for a time, at most so many rows go in one pass. */
 const FORGET = 10_000;
+/** Of job events: as many are looked at, whether they are old or not. */
+const FORGET_EVENTS = 1_000;
 
 export interface ReconcileDeps {
   db: Database;
@@ -86,11 +88,12 @@ export const wakeWaiting = async ({ db, log, queue, limited }: Pick<ReconcileDep
   }
 };
 
-/** Removes what is over: idempotency keys past their time, leases whose readers died, notices that are long delivered, and old attempts at synchronisations. */
+/** Removes what is over: idempotency keys past their time, leases whose readers died, job events and notices that are a month old, and old attempts at synchronisations. */
 export const forgetOld = async ({ db }: Pick<ReconcileDeps, 'db'>): Promise<void> => {
   await db.read.idempotency.forgetOld(FORGET);
   await db.read.leases.forgetOld(FORGET);
   await db.read.links.forgetOld(FORGET);
+  await db.read.events.forgetOld(FORGET_EVENTS);
   await db.read.notices.forgetOld(FORGET);
   await db.read.syncs.forgetOld(FORGET);
   await db.read.restoreDetails.forgetOld(FORGET);

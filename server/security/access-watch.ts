@@ -18,8 +18,8 @@ export interface AccessWatchDeps {
 }
 
 export interface WatchedAccess {
-  /** Whether its rights are still what they were; known to a second. */
-  holds(): Promise<boolean>;
+  /** Whether its rights are still what they were; known to a second, and mostly at once. */
+  holds(): boolean | Promise<boolean>;
   end(): void;
 }
 
@@ -68,15 +68,15 @@ export const createAccessWatch = ({ keys, now, onKeyEvent, onTrouble, everyMs = 
     watch(caller, onLost) {
       const watcher: Watcher = { caller, onLost };
       watchers.add(watcher);
+      const stands = (): boolean => {
+        if (expired(caller)) lose(watcher);
+        return watchers.has(watcher);
+      };
       timer ??= setInterval(() => void look(), everyMs);
       // The look that is under way may have been asked before the change.
       const forget = onKeyEvent(caller.keyId, () => void (looking ?? Promise.resolve()).then(look));
       return {
-        async holds() {
-          if (performance.now() - lookedAt > freshMs) await look();
-          if (expired(caller)) lose(watcher);
-          return watchers.has(watcher);
-        },
+        holds: () => (performance.now() - lookedAt > freshMs ? look().then(stands) : stands()),
         end() {
           forget();
           watchers.delete(watcher);

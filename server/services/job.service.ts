@@ -3,7 +3,7 @@ import { authorise } from '../domain/principal.js';
 import { type Clock } from '../engine/ports.js';
 import { type JobApi } from './api.js';
 import { noted } from './audit.js';
-import { feedCursor, parseFeedCursor } from '../domain/cursor.js';
+import { parseFeedCursor } from '../domain/cursor.js';
 import { checkFilter, lookUp, shownId } from './lookup.js';
 import { inOrder } from './order.js';
 import { pageQuery, toPage } from './pagination.js';
@@ -67,13 +67,13 @@ export const createJobService = ({ db, feed, clock, queue }: { db: Database; fee
   async progress(caller, { jobId, afterSequence }) {
     authorise(caller, 'read');
     if (afterSequence != null && afterSequence < 0) throw new DomainError('BAD_INPUT', '"afterSequence" must not be negative.', { field: ['afterSequence'] });
-    // The position first: an event that comes in between is then given twice in the feed, not skipped.
-    const position = (await lookUp('job', jobId, (id) => db.read.events.lastPosition(caller, id))) ?? '0';
-    const job = await lookUp('job', jobId, (id) => db.read.jobs.get(caller, id));
-    if (!job) throw missing(jobId);
-    const resumed = afterSequence != null && afterSequence < job.sequence;
-    const events = feed.job(caller, jobId, resumed ? afterSequence : job.sequence);
-    return untilEnd(events, resumed ? null : { cursor: feedCursor(position), sequence: job.sequence, kind: 'SNAPSHOT', at: clock.now(), job, notice: null });
+    const standing = await lookUp('job', jobId, (id) => feed.standing(caller, id));
+    if (!standing) throw missing(jobId);
+    const { snapshot, hasEvents } = standing;
+    const { job } = snapshot;
+    // Of a job that ended longer ago than events are kept, only how it ended can be told.
+    const resumed = afterSequence != null && afterSequence < job.sequence && (hasEvents || job.state !== 'COMPLETED');
+    return untilEnd(feed.job(caller, jobId, resumed ? afterSequence : job.sequence), resumed ? null : snapshot);
   },
 
   async events(caller, { filter, after }) {

@@ -30,7 +30,7 @@ const OWN_PARTS: Readonly<Record<string, RegExp>> = {
   // With the fetch that it is given.
   'security/oidc.ts': /^jose createRemoteJWKSet$/,
   'engine/store/s3-client.ts': /^@aws-sdk\/client-s3 /,
-  'events/hub.ts': /^pg Client$/,
+  'events/listener.ts': /^pg Client$/,
 };
 const OWN_FOLDERS: Readonly<Record<string, RegExp>> = { embedded: /^(node:(net|child_process)|ioredis|pg) /, db: /^(pg|typeorm) /, jobs: /^(pg|mongodb|agenda|@agendajs\/[a-z-]+) / };
 

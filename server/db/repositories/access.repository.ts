@@ -20,7 +20,8 @@ export const createProjectRepository = (manager: EntityManager): ProjectReposito
 
 const toRecord = ({ secretHash: _hash, ...key }: ApiKeyEntity): ApiKeyRecord => key;
 
-export const createApiKeyRepository = (manager: EntityManager): ApiKeyRepository => {
+/** @param announced told of what is announced at the commit */
+export const createApiKeyRepository = (manager: EntityManager, announced: (topics: readonly string[]) => void): ApiKeyRepository => {
   const filtered = ({ projectId }: Scope, { validAt }: ApiKeyFilter): SelectQueryBuilder<ApiKeyEntity> => {
     const query = manager.createQueryBuilder(ApiKeyEntity, 'k').where('k.projectId = :projectId', { projectId });
     return validAt ? query.andWhere('k.revokedAt IS NULL AND (k.expiresAt IS NULL OR k.expiresAt > :validAt)', { validAt }) : query;
@@ -47,8 +48,10 @@ export const createApiKeyRepository = (manager: EntityManager): ApiKeyRepository
       const [rows]: [unknown[], number] = await manager.query(
         'UPDATE api_keys SET revoked_at = $3 WHERE project_id = $1 AND id = $2 AND revoked_at IS NULL RETURNING id', [projectId, id, at],
       );
-      if (rows.length > 0) await manager.query(`SELECT pg_notify('${EVENTS_CHANNEL}', $1)`, [id]);
-      return rows.length > 0;
+      if (rows.length === 0) return false;
+      await manager.query(`SELECT pg_notify('${EVENTS_CHANNEL}', $1)`, [id]);
+      announced([id]);
+      return true;
     },
     async lockLasting() {
       const rows: { id: string }[] = await manager.query(

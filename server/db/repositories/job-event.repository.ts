@@ -13,6 +13,10 @@ const FEED_LOCK = 5_277_632_002;
 /** Events from before 0.2 have no notices in their jobs. */
 const toRow = ({ position, sequence, kind, at, job, notice }: JobEventEntity): JobEventRow => ({ position, sequence, kind, at, job: { ...job, notices: job.notices ?? [] }, notice });
 
+const KEPT = "interval '30 days'";
+/** The setting that says up to where events were removed for their age. */
+const FORGOTTEN = 'job-events-forgotten-to';
+
 export const createJobEventRepository = (manager: EntityManager): JobEventRepository => {
   const select = (): SelectQueryBuilder<JobEventEntity> => manager.createQueryBuilder(JobEventEntity, 'e');
   return {
@@ -51,6 +55,28 @@ export const createJobEventRepository = (manager: EntityManager): JobEventReposi
         jobId === undefined ? [projectId] : [projectId, jobId, instancesOf(scope)],
       );
       return row?.position ?? '0';
+    },
+    async since(projectIds, afterPosition, limit) {
+      const events = await select().where('e.projectId = ANY(:projectIds) AND e.position > :afterPosition', { projectIds, afterPosition }).orderBy('e.position').limit(limit).getMany();
+      return events.map(toRow);
+    },
+    async newestPosition() {
+      const [row]: { position: string | null }[] = await manager.query('SELECT max(position) AS position FROM job_events');
+      return row?.position ?? '0';
+    },
+    async forgetOld(limit) {
+      // Positions are as old as the events: whether there is anything to remove, the first of them say.
+      await manager.query(
+        `WITH first AS (SELECT position, at FROM job_events ORDER BY position LIMIT $1),
+              gone AS (DELETE FROM job_events WHERE position IN (SELECT position FROM first WHERE at < clock_timestamp() - ${KEPT}) RETURNING position)
+         INSERT INTO service_settings (name, value) SELECT '${FORGOTTEN}', max(position)::text FROM gone HAVING count(*) > 0
+         ON CONFLICT (name) DO UPDATE SET value = greatest(service_settings.value::bigint, excluded.value::bigint)::text`,
+        [limit],
+      );
+    },
+    async forgottenTo() {
+      const [row]: { value: string }[] = await manager.query('SELECT value FROM service_settings WHERE name = $1', [FORGOTTEN]);
+      return row?.value ?? '0';
     },
   };
 };

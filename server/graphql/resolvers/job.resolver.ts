@@ -4,7 +4,6 @@ import { type BackupRecord, type InstanceRecord, type JobEventRecord, type JobRe
 import { type ConnectionRecord, ListArgs, pageOf, toConnection } from '../connection.js';
 import { type GraphContext } from '../context.js';
 import { CancelJobInput, JobFilter } from '../inputs/job.input.js';
-import { clearLoaders } from '../loaders.js';
 import { type Payload, toPayload } from '../payload.js';
 import { Backup } from '../types/backup.type.js';
 import { Instance } from '../types/instance.type.js';
@@ -54,16 +53,16 @@ export class JobResolver {
   @Subscription(() => JobEvent, {
     subscribe: ({ args, context }: Subscribing<JobProgressArgs>) => context.services.jobs.progress(context.caller, args),
   })
-  jobProgress(@Root() event: JobEventRecord, @Args(() => JobProgressArgs) _args: JobProgressArgs, @Ctx() context: GraphContext): JobEventRecord {
-    return fresh(event, context);
+  jobProgress(@Root() event: JobEventRecord, @Args(() => JobProgressArgs) _args: JobProgressArgs): JobEventRecord {
+    return event;
   }
 
   @Subscription(() => JobEvent, {
     subscribe: ({ args, context }: Subscribing<JobEventsArgs>) =>
       context.services.jobs.events(context.caller, { filter: args.filter ?? {}, after: args.after }),
   })
-  jobEvents(@Root() event: JobEventRecord, @Args(() => JobEventsArgs) _args: JobEventsArgs, @Ctx() context: GraphContext): JobEventRecord {
-    return fresh(event, context);
+  jobEvents(@Root() event: JobEventRecord, @Args(() => JobEventsArgs) _args: JobEventsArgs): JobEventRecord {
+    return event;
   }
 
   @FieldResolver(() => Instance, { nullable: true })
@@ -81,9 +80,3 @@ export class JobResolver {
     return job.restoreId === null ? null : loaders.restores.load(job.restoreId);
   }
 }
-
-/** All events of a subscription share one context; what hangs on a job must be read anew for each. */
-const fresh = (event: JobEventRecord, { loaders }: GraphContext): JobEventRecord => {
-  clearLoaders(loaders);
-  return event;
-};

@@ -72,6 +72,14 @@ export interface JobEventRepository {
   ofProject(scope: Scope, filter: JobFilter, afterPosition: string, limit: number): Promise<JobEventRow[]>;
   /** Of the project's newest event, or of a job's; `0` when there is none. */
   lastPosition(scope: Scope, jobId?: string): Promise<string>;
+  /** What is newer than a position in the feeds of these projects, for the reader of a node: whom to show it, that one judges. */
+  since(projectIds: readonly string[], afterPosition: string, limit: number): Promise<JobEventRow[]>;
+  /** Of the newest event of all projects; `0` when there is none. */
+  newestPosition(): Promise<string>;
+  /** Removes events that are older than 30 days, and notes how far. */
+  forgetOld(limit: number): Promise<void>;
+  /** Up to where events may have been removed for their age; `0` when none was. */
+  forgottenTo(): Promise<string>;
 }
 
 /** A job as the run that owns it sees it. */
@@ -130,9 +138,23 @@ export interface WorkQueue {
   schedulePolicy(policyId: string, at: Date | null): Promise<void>;
 }
 
-/** Reads job events since a position and waits for more. */
+/**
+ * Job events since a place, and then as they come; nothing twice and nothing missing but progress, of which the newest of a job is given, at most four
+ * times a second. Whoever reads the same at the same time is given the same objects. A reader that takes nothing for too long gets TOO_SLOW.
+ */
 export interface EventFeed {
+  /** How a job stands, as a SNAPSHOT; null when there is none in the scope. */
+  standing(scope: Scope, jobId: string): Promise<Standing | null>;
   job(scope: Scope, jobId: string, afterSequence: number): AsyncIterableIterator<JobEventRecord>;
-  /** @param cursor null: from now on */
+  /**
+   * @param cursor null: from now on
+   * @throws DomainError BAD_INPUT for a cursor that is older than what is kept
+   */
   project(scope: Scope, filter: JobFilter, cursor: string | null): Promise<AsyncIterableIterator<JobEventRecord>>;
+}
+
+export interface Standing {
+  snapshot: JobEventRecord;
+  /** Whether events of it are kept; those of jobs that ended long ago are not. */
+  hasEvents: boolean;
 }

@@ -3,8 +3,8 @@ import { afterEach, describe, expect, it } from 'vitest';
 import WebSocket from 'ws';
 import { DomainError } from '../../../server/domain/errors.js';
 import { authorise } from '../../../server/domain/principal.js';
-import { type JobEventRecord } from '../../../server/services/records.js';
 import { ADMIN_KEY, type Edge, fakeServices, startEdge } from './edge.js';
+import { feed } from './feed.js';
 import { event, instance, job } from './records.js';
 
 let edge: Edge | undefined;
@@ -14,43 +14,6 @@ afterEach(async () => {
   await edge?.stop();
   edge = undefined;
 });
-
-/** A feed by hand: `push` gives an event, `ended` says that the reader has let go. */
-const feed = () => {
-  const queue: (JobEventRecord | Error)[] = [];
-  const state = { ended: false, finished: false };
-  let wake: () => void = () => undefined;
-  const iterator: AsyncIterableIterator<JobEventRecord> = {
-    [Symbol.asyncIterator]: () => iterator,
-    async next() {
-      for (;;) {
-        const value = queue.shift();
-        if (value instanceof Error) throw value;
-        if (value) return { value, done: false };
-        if (state.ended || state.finished) return { value: undefined, done: true };
-        await new Promise<void>((resolve) => {
-          wake = resolve;
-        });
-      }
-    },
-    async return() {
-      state.ended = true;
-      wake();
-      return { value: undefined, done: true };
-    },
-  };
-  return {
-    iterator, state,
-    push: (...values: (JobEventRecord | Error)[]) => {
-      queue.push(...values);
-      wake();
-    },
-    finish: () => {
-      state.finished = true;
-      wake();
-    },
-  };
-};
 
 const PROGRESS = 'subscription ($id: ID!, $after: Int) { jobProgress(jobId: $id, afterSequence: $after) { sequence kind job { id state sequence instance { name } } } }';
 

@@ -2,10 +2,12 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createEventFeed } from '../../../server/events/feed.js';
 import { type JobEventRecord } from '../../../server/services/records.js';
 import { waitFor } from '../../kit/wait.js';
-import { gate, newId, type Rig, startRig } from './rig.js';
+import { clock, gate, newId, type Rig, startRig } from './rig.js';
 
-const WRITERS = 20;
-const WRITES = 15;
+const WRITERS = 50;
+const WRITES = 3;
+/** Longest pause of a writer before its commit, with the feed's lock and without. */
+const LATE_MS = 3;
 
 describe('the feed', () => {
   let rig: Rig;
@@ -14,10 +16,11 @@ describe('the feed', () => {
   });
   afterAll(() => rig?.stop());
 
-  const feed = () => createEventFeed(rig.db.read.events, rig.hub, (error) => rig.db.isTransient(error));
+  const feed = () => rig.feed;
+  const late = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, Math.random() * LATE_MS));
   const notice = (jobId: string, code: string) => rig.db.transaction((tx) => tx.jobs.change(jobId, {}, {}, { kind: 'NOTICE', at: new Date(), notice: { code, message: 'm' } }));
 
-  it('gives every event of twenty writers once, in order, to a reader that always begins anew at its last cursor', async () => {
+  it('gives every event of fifty writers that commit late once, in order, to a reader that always begins anew at its last cursor', async () => {
     const caller = { ...rig.caller, projectId: newId('project') };
     const jobs = await Promise.all(Array.from({ length: WRITERS }, () => rig.insertJob({ projectId: caller.projectId, kind: 'DELETE', serverRunId: null })));
     const seen: JobEventRecord[] = [];
@@ -36,7 +39,14 @@ describe('the feed', () => {
       }
     })();
     await Promise.all(jobs.map(async ({ id }) => {
-      for (let i = 0; i < WRITES; i += 1) await notice(id, `N${i}`);
+      for (let i = 0; i < WRITES; i += 1) {
+        await rig.db.transaction(async (tx) => {
+          await tx.now();
+          await late();
+          await tx.jobs.change(id, {}, {}, { kind: 'NOTICE', at: new Date(), notice: { code: `N${i}`, message: 'm' } });
+          await late();
+        });
+      }
     }));
     await reading;
     for (const { id } of jobs) {
@@ -78,11 +88,12 @@ describe('the feed', () => {
     const wrong = await rig.source.query('SELECT nothing FROM nowhere').then(() => undefined, (error: unknown) => error);
     const away = await rig.source.query('SELECT pg_terminate_backend(pg_backend_pid())').then(() => undefined, (error: unknown) => error);
     const faults = [away, away];
-    const rows = (list: unknown[]) => ({ ...rig.db.read.events, ofJob: (...given: Parameters<typeof rig.db.read.events.ofJob>) => {
+    const failing = (list: unknown[]) => ({ ...rig.db.read.events, ofJob: (...given: Parameters<typeof rig.db.read.events.ofJob>) => {
       const fault = list.shift();
       return fault === undefined ? rig.db.read.events.ofJob(...given) : Promise.reject(fault as Error);
     } });
-    const read = (list: unknown[]) => createEventFeed(rows(list), rig.hub, (error) => rig.db.isTransient(error)).job(rig.caller, job.id, 0);
+    const read = (list: unknown[]) =>
+      createEventFeed({ events: failing(list), jobs: rig.db.read.jobs, hub: rig.hub, clock, mayPass: (error) => rig.db.isTransient(error) }).job(rig.caller, job.id, 0);
     const events = read(faults);
     expect((await events.next()).value).toMatchObject({ sequence: 1 });
     expect(faults).toEqual([]);

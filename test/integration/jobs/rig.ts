@@ -8,11 +8,12 @@ import { type Phase } from '../../../server/domain/job.js';
 import { makeId, type IdKind } from '../../../server/domain/ids.js';
 import { type Principal } from '../../../server/domain/principal.js';
 import { type Clock, type Log } from '../../../server/engine/ports.js';
+import { createEventFeed } from '../../../server/events/feed.js';
 import { createEventHub, type EventHub } from '../../../server/events/hub.js';
 import { stateTopic, topicsOf } from '../../../server/events/topics.js';
 import { createRunner, type Runner, type RunnerDeps } from '../../../server/jobs/runner.js';
 import { type Task, type TaskContext } from '../../../server/jobs/task.js';
-import { type Database, type NewJob } from '../../../server/services/ports.js';
+import { type Database, type EventFeed, type NewJob } from '../../../server/services/ports.js';
 import { type JobRecord } from '../../../server/services/records.js';
 import { createTestDatabase } from '../../kit/postgres.js';
 import { waitFor } from '../../kit/wait.js';
@@ -34,6 +35,7 @@ export interface Rig {
   source: DataSource;
   db: Database;
   hub: EventHub;
+  feed: EventFeed;
   caller: Principal;
   /** What was logged. */
   logged: string[];
@@ -67,6 +69,7 @@ export const startRig = async (): Promise<Rig> => {
   await db.read.projects.insert({ id: projectId, name: projectId, createdAt: new Date() });
   const rig: Rig = {
     url: database.url, source, db, hub, logged, log,
+    feed: createEventFeed({ events: db.read.events, jobs: db.read.jobs, hub, clock, mayPass: (error) => db.isTransient(error) }),
     caller: { credential: 'API_KEY', keyId: newId('apiKey'), name: 'rig', projectId, role: 'ADMIN', serviceWide: false, instanceIds: null, expiresAt: null },
     async insertJob(job = {}) {
       const inserted = await db.transaction((tx) =>

@@ -2,7 +2,6 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { DomainError } from '../../../server/domain/errors.js';
 import { createWaker, startCollecting } from '../../../server/jobs/reconcile.js';
 import { type TaskContext } from '../../../server/jobs/task.js';
-import { createEventFeed } from '../../../server/events/feed.js';
 import { createJobService } from '../../../server/services/job.service.js';
 import { waitFor } from '../../kit/wait.js';
 import { clock, expectWholeHistory, gate, type Rig, startRig, taskOf } from './rig.js';
@@ -18,7 +17,7 @@ describe('running jobs', () => {
   afterAll(() => rig?.stop());
 
   const cancel = (jobId: string) =>
-    createJobService({ db: rig.db, feed: createEventFeed(rig.db.read.events, rig.hub, () => false), clock, queue: { enqueueJob: () => Promise.resolve(), schedulePolicy: () => Promise.resolve() } }).cancel(rig.caller, { jobId });
+    createJobService({ db: rig.db, feed: rig.feed, clock, queue: { enqueueJob: () => Promise.resolve(), schedulePolicy: () => Promise.resolve() } }).cancel(rig.caller, { jobId });
 
   it('ten workers that are told of one job: one runs it', async () => {
     const job = await rig.insertJob();

@@ -3,7 +3,6 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { DomainError, retryAtOf } from '../../../server/domain/errors.js';
 import { type SyncLimits } from '../../../server/domain/source-sync.js';
 import { type SyncAttempt } from '../../../server/engine/ports.js';
-import { createEventFeed } from '../../../server/events/feed.js';
 import { createWaker } from '../../../server/jobs/reconcile.js';
 import { type TaskContext } from '../../../server/jobs/task.js';
 import { createJobService } from '../../../server/services/job.service.js';
@@ -141,7 +140,7 @@ describe('a job that waits', () => {
     await rig.runner(inTheWay(3_600_000)).runJob(job.id);
     const told: string[] = [];
     const jobs = createJobService({
-      db: rig.db, feed: createEventFeed(rig.db.read.events, rig.hub, () => false), clock, queue: { enqueueJob: (id) => Promise.resolve(void told.push(id)), schedulePolicy: () => Promise.resolve() },
+      db: rig.db, feed: rig.feed, clock, queue: { enqueueJob: (id) => Promise.resolve(void told.push(id)), schedulePolicy: () => Promise.resolve() },
     });
     expect(await jobs.cancel(rig.caller, { jobId: job.id })).toMatchObject({ state: 'QUEUED' });
     expect(told).toEqual([job.id]);

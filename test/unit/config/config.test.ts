@@ -22,6 +22,7 @@ const WRONG: Readonly<Record<string, string>> = {
   CONNECT_ALLOW: 'localhost', CONNECT_DENY: '10.0.0.0/33',
   ALLOWED_ORIGINS: 'https://example.com/', INTROSPECTION: 'perhaps', RATE_LIMIT_POINTS: '-1', SAMPLE_REDIS: '2',
   LOG_LEVEL: 'loud', LOG_FORMAT: 'xml', LEASE_SECONDS: '0.5', LEASE_RENEW_SECONDS: '0.0001', LEASE_COLLECT_SECONDS: 'often', CONCURRENT_JOBS_TOTAL: '0', ROLE: 'boss', CATCH_UP_MINUTES: '1.5', NET_SECONDS: '61', DRAIN_SECONDS: '-1', MAX_BACKUP_GIB: 'all', MAX_BACKUP_MINUTES: '', SOURCE_IDLE_SECONDS: '1e9', SCAN_KEYS_PER_SECOND: '0', SOURCE_SYNCS: '0', SOURCE_FAILED_SYNCS: 'none', SOURCE_SYNC_MINUTES: '1441',
+  EVENTS_REDIS_URL: 'redis://canary-21:canary-21@host/1', MAX_SOCKETS: '0', MAX_SOCKETS_OF_KEY: 'many',
   WEBHOOK_URL: 'ftp://canary-5.example', WEBHOOK_SECRET: 'canary-6',
   STORE_TIMEOUT_SECONDS: '0', STORE_WRITE_MIB_PER_SECOND: '0', STORE_READ_MIB_PER_SECOND: 'fast', COMPRESSION: 'gzip',
   S3_ACCESS_KEY_ID: 'canary 7', S3_SECRET_ACCESS_KEY: 'canary 8', S3_SESSION_TOKEN: 'canary 9',
@@ -119,6 +120,14 @@ describe('the configuration', () => {
     expect(mistakesOf({ REPLICATION_TLS_CERT: 'a' })).toEqual([expect.stringMatching(/^REPLICATION_TLS_KEY must be set/)]);
     expect(mistakesOf({ REPLICATION_TLS_KEY: 'a' })).toEqual([expect.stringMatching(/^REPLICATION_TLS_CERT must be set/)]);
     expect(mistakesOf({ REPLICATION_TLS_CA: 'a' })).toEqual([expect.stringMatching(/^REPLICATION_TLS_CA is of no use/)]);
+  });
+
+  it('takes a Redis server for announcements', () => {
+    expect(readConfig({ EVENTS_REDIS_URL: 'rediss://us%20er:p%40ss@[::1]:7000/' }).events.redis).toEqual({ host: '::1', port: 7000, tls: true, username: 'us er', password: 'p@ss' });
+    expect(readConfig({ EVENTS_REDIS_URL: 'redis://redis.internal' }).events.redis).toEqual({ host: 'redis.internal', port: 6379, tls: false, username: null, password: null });
+    for (const refused of ['redis://:canary@host/2', 'http://canary', 'canary:6379', 'redis://:can%ary@host', 'redis://:canary@host?db=1']) {
+      expect(mistakesOf({ EVENTS_REDIS_URL: refused }), refused).toEqual([expect.stringMatching(/^EVENTS_REDIS_URL (?!.*canary)/)]);
+    }
   });
 
   it('wants a webhook with a secret or none at all', () => {

@@ -1,0 +1,194 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { feedCursor } from '../../../server/domain/cursor.js';
+import { type DomainError } from '../../../server/domain/errors.js';
+import { createEventFeed } from '../../../server/events/feed.js';
+import { type EventFeed, type JobEventRepository, type JobEventRow } from '../../../server/services/ports.js';
+import { type JobEventRecord, type JobFilter, type JobRecord } from '../../../server/services/records.js';
+import { waitFor } from '../../kit/wait.js';
+import { clock, newId, type Rig, startRig } from './rig.js';
+
+type Events = AsyncIterator<JobEventRecord>;
+
+const next = async (events: Events): Promise<JobEventRecord> => (await events.next()).value as JobEventRecord;
+const codes = (events: readonly JobEventRecord[]): unknown[] => events.map(({ kind, notice, sequence }) => notice?.code ?? `${kind} ${sequence}`);
+
+describe('a node that reads for many', () => {
+  let rig: Rig;
+  let job: JobRecord;
+  /** What was read of the log, by method. */
+  let reads: string[];
+  let feed: EventFeed;
+  beforeAll(async () => {
+    rig = await startRig();
+  });
+  afterAll(() => rig?.stop());
+  beforeEach(async () => {
+    job = await rig.insertJob({ projectId: newId('project'), instanceId: newId('instance') });
+    reads = [];
+    feed = createEventFeed({ events: counted(rig.db.read.events), jobs: rig.db.read.jobs, hub: rig.hub, clock, mayPass: () => false });
+  });
+
+  const counted = (events: JobEventRepository): JobEventRepository =>
+    Object.fromEntries(Object.entries(events).map(([name, method]) => [name, (...given: unknown[]) => {
+      reads.push(name);
+      return (method as (...of: unknown[]) => unknown)(...given);
+    }])) as unknown as JobEventRepository;
+  const scope = (instanceIds: string[] | null = null) => ({ ...rig.caller, projectId: job.projectId, instanceIds });
+  const notice = (code: string, id = job.id) => rig.db.transaction((tx) => tx.jobs.change(id, {}, {}, { kind: 'NOTICE', at: new Date(), notice: { code, message: 'm' } }));
+
+  it('reads once, and gives all of them the same objects', async () => {
+    const followers: Events[] = Array.from({ length: 200 }, () => feed.job(scope(), job.id, 1));
+    const all = await feed.project(scope(), {}, feedCursor('0'));
+    await next(all);
+    const firsts = followers.map((events) => next(events));
+    const first = next(all);
+    await waitFor(() => reads.includes('ofJob'));
+    await notice('A');
+    const [given] = await Promise.all(firsts);
+    for (const event of await Promise.all(firsts)) expect(event).toBe(given);
+    expect(await first).toBe(given);
+    expect(given).toMatchObject({ sequence: 2, notice: { code: 'A' }, job: { id: job.id } });
+    // The log was read for all who came together, and not again for any.
+    expect(reads.filter((name) => name === 'ofJob').length).toBeLessThanOrEqual(2);
+    await Promise.all([...followers, all].map((events) => events.return?.()));
+    const before = reads.length;
+    await notice('B');
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(reads).toHaveLength(before);
+  });
+
+  it('lets whoever comes with an older place catch up by itself, and go on with the others: nothing twice, nothing missing', async () => {
+    const [before, after] = [15, 30];
+    for (let at = 0; at < before; at += 1) await notice(`${at}`);
+    const reading = Array.from({ length: 20 }, async (_, index) => {
+      const from = index % 11;
+      const got: number[] = [];
+      // Comes while it is written.
+      const events = feed.job(scope(), job.id, from);
+      while (got.at(-1) !== after + 1) got.push((await next(events)).sequence);
+      await events.return?.();
+      return { from, got };
+    });
+    for (let at = before; at < after; at += 1) await notice(`${at}`);
+    for (const { from, got } of await Promise.all(reading)) expect(got).toEqual(Array.from({ length: after + 1 - from }, (_, at) => from + 1 + at));
+  });
+
+  it('shows everybody what its rights and its filter let through, and no more', async () => {
+    const other = await rig.insertJob({ projectId: job.projectId, instanceId: newId('instance'), kind: 'DELETE', serverRunId: null });
+    const [from, mine, theirs] = [feedCursor('0'), [job.instanceId ?? ''], [other.instanceId ?? '']];
+    const open = (instanceIds: string[] | null, filter: JobFilter = {}) => feed.project(scope(instanceIds), filter, from);
+    const readers = await Promise.all([open(null), open(mine), open(theirs), open([]), open(null, { kinds: ['DELETE'] }), open(null, { instanceIds: mine }), open(mine, { instanceIds: theirs }), open(null, { states: ['COMPLETED'] })]);
+    const got = readers.map(() => [] as string[]);
+    const reading = readers.map(async (events, at) => {
+      for (let event = await events.next(); event.done !== true; event = await events.next()) got[at]?.push(event.value.job.id === job.id ? 'mine' : 'theirs');
+    });
+    // Both come live.
+    await waitFor(() => reads.filter((name) => name === 'ofProject').length >= readers.length && (got[0]?.length ?? 0) >= 2);
+    await Promise.all([notice('A'), notice('B', other.id)]);
+    await waitFor(() => (got[0]?.length ?? 0) >= 4 && (got[1]?.length ?? 0) >= 2 && (got[2]?.length ?? 0) >= 2 && (got[4]?.length ?? 0) >= 2);
+    await Promise.all(readers.map((events) => events.return?.()));
+    await Promise.all(reading);
+    expect(got.map((one) => [...new Set(one)].sort().join())).toEqual(['mine,theirs', 'mine', 'theirs', '', 'theirs', 'mine', '', '']);
+    expect(got.map((one) => one.length)).toEqual([4, 2, 2, 0, 2, 2, 0, 0]);
+  });
+
+  /** A feed whose log is what the test says, without a database. */
+  const scripted = () => {
+    const rows: JobEventRow[] = [];
+    let wake: () => void = () => undefined;
+    const made = createEventFeed({
+      events: {
+        ofJob: async (_scope, jobId, after, limit) => rows.filter((row) => row.job.id === jobId && row.sequence > after).slice(0, limit),
+        ofProject: async (_scope, _filter, after, limit) => rows.filter(({ position }) => BigInt(position) > BigInt(after)).slice(0, limit),
+        // As a database would, it answers in a later turn.
+        since: (_projects, after, limit) => new Promise((resolve) => setImmediate(() => resolve(rows.filter(({ position }) => BigInt(position) > BigInt(after)).slice(0, limit)))),
+        lastPosition: async () => rows.at(-1)?.position ?? '0', newestPosition: async () => rows.at(-1)?.position ?? '0', forgottenTo: async () => '5',
+      },
+      jobs: { get: async () => null }, hub: { onEvent: (_topic, listener) => {
+        wake = listener;
+        return () => undefined;
+      } }, clock, mayPass: () => false,
+    });
+    const append = (kind: JobEventRow['kind'], of = job): void => {
+      rows.push({ position: String(rows.length + 10), sequence: rows.length + 10, kind, at: new Date(), job: of, notice: null });
+    };
+    return { feed: made, append, wake: () => wake() };
+  };
+
+  it('gives the newest progress four times a second at most, whatever has a place of its own at once, and cursors that never go back', async () => {
+    const { feed: of, append, wake } = scripted();
+    const other = { ...job, id: newId('job') };
+    const events = await of.project(scope(), {}, feedCursor('9'));
+    const began = performance.now();
+    const got: { kind: string; cursor: string; ms: number }[] = [];
+    const reading = (async () => {
+      for (let event = await events.next(); event.done !== true; event = await events.next()) got.push({ kind: event.value.kind, cursor: event.value.cursor, ms: performance.now() - began });
+    })();
+    const timer = setInterval(() => {
+      append('PROGRESS', job);
+      append('PROGRESS', other);
+      wake();
+    }, 20);
+    await waitFor(() => got.filter(({ kind }) => kind === 'PROGRESS').length >= 4);
+    append('STATE', job);
+    append('NOTICE', other);
+    wake();
+    await waitFor(() => got.some(({ kind }) => kind === 'NOTICE'));
+    expect(performance.now() - began).toBeLessThan(900);
+    await waitFor(() => got.filter(({ kind }) => kind === 'PROGRESS').length >= 8);
+    clearInterval(timer);
+    await events.return?.();
+    await reading;
+    const times = got.filter(({ kind }) => kind === 'PROGRESS').map(({ ms }) => ms);
+    for (let at = 4; at < times.length; at += 1) expect((times[at] ?? 0) - (times[at - 4] ?? 0)).toBeGreaterThan(990);
+    const places = got.map(({ cursor }) => Number(JSON.parse(Buffer.from(cursor, 'base64url').toString())[1]));
+    expect(places).toEqual([...places].sort((a, b) => a - b));
+  });
+
+  it('gives up a reader that takes nothing, and holds up nobody for it', async () => {
+    const { feed: of, append, wake } = scripted();
+    const [stuck, quick] = [of.job(scope(), job.id, 0), of.job(scope(), job.id, 0)];
+    append('STATE');
+    expect([await next(stuck), await next(quick)].map(({ sequence }) => sequence)).toEqual([10, 10]);
+    let got = 0;
+    const reading = (async () => {
+      for (let event = await quick.next(); event.done !== true; event = await quick.next()) got += 1;
+    })();
+    // Both have found the end of the log.
+    const second = next(stuck);
+    append('STATE');
+    wake();
+    expect((await second).sequence).toBe(11);
+    for (let at = 0; at < 1_200; at += 1) append('STATE');
+    wake();
+    await waitFor(() => got >= 1_201);
+    await expect(stuck.next()).rejects.toMatchObject({ code: 'TOO_SLOW', retryable: true } satisfies Partial<DomainError>);
+    expect((await stuck.next()).done).toBe(true);
+    await quick.return?.();
+    await reading;
+    // It comes again, and has everything from where it was.
+    const again = of.job(scope(), job.id, 11);
+    const rest: number[] = [];
+    for (let at = 0; at < 1_200; at += 1) rest.push((await next(again)).sequence);
+    expect(rest).toEqual(Array.from({ length: 1_200 }, (_, at) => 12 + at));
+    await again.return?.();
+  });
+
+  it('refuses a cursor behind which events have been removed for their age, and tells of a job that ended before', async () => {
+    const { feed: of } = scripted();
+    await expect(of.project(scope(), {}, feedCursor('4'))).rejects.toMatchObject({ code: 'BAD_INPUT', field: ['after'] });
+    await (await of.project(scope(), {}, feedCursor('5'))).return?.();
+
+    await rig.db.transaction((tx) => tx.jobs.change(job.id, {}, { state: 'COMPLETED', conclusion: 'SUCCEEDED', completedAt: new Date() }, { kind: 'STATE', at: new Date() }));
+    const young = await rig.insertJob({ projectId: job.projectId });
+    await rig.sql(`UPDATE job_events SET at = at - interval '31 days' WHERE job_id = $1`, [job.id]);
+    await rig.db.read.events.forgetOld(1_000);
+    expect(codes([(await feed.standing(scope(), job.id))?.snapshot as JobEventRecord])).toEqual(['SNAPSHOT 2']);
+    expect(await feed.standing(scope(), job.id)).toMatchObject({ hasEvents: false, snapshot: { job: { state: 'COMPLETED' } } });
+    expect(await feed.standing(scope(), young.id)).toMatchObject({ hasEvents: true });
+    await expect(feed.project(scope(), {}, feedCursor('0'))).rejects.toMatchObject({ code: 'BAD_INPUT' });
+    const since = await feed.project(scope(), {}, (await feed.standing(scope(), job.id))?.snapshot.cursor ?? '');
+    expect((await next(since)).job.id).toBe(young.id);
+    await since.return?.();
+  });
+});
