@@ -1,16 +1,22 @@
-import { type Connection } from './connection.js';
-import {
-  CreateApiKeyDocument, CreateProjectDocument, ListApiKeysDocument, ListAuditEventsDocument, ListProjectsDocument, RevokeApiKeyDocument,
-  type ApiKeyFilter, type ApiKeyFragment, type AuditEventFilter, type AuditEventFragment, type CreateApiKeyInput, type CreateProjectInput, type ProjectFragment,
+import type { Connection } from './connection.js';
+import { CreateApiKeyDocument, CreateProjectDocument, ListApiKeysDocument, ListProjectsDocument, RevokeApiKeyDocument } from './generated/access.documents.js';
+import { ListAuditEventsDocument } from './generated/audit.documents.js';
+import type {
+  ApiKeyFilter, ApiKeyFragment, AuditEventFilter, AuditEventFragment, CreateApiKeyInput, CreateProjectInput, ProjectFragment,
 } from './generated/operations.js';
 import { createList, splitListInput, type List, type ListOptions } from './list.js';
-import { type CallOptions } from './options.js';
+import type { CallOptions } from './options.js';
+import type { Loaded } from './nouns.js';
+import type { Tries } from './outcome.js';
 import { fulfilled, idOf, type Ref } from './payload.js';
 
-/** Tenants, for service-wide keys. */
-export interface Projects {
-  list(input?: ListOptions, options?: CallOptions): List<ProjectFragment>;
+export interface ProjectMutations {
   create(input: CreateProjectInput, options?: CallOptions): Promise<ProjectFragment>;
+}
+
+/** Tenants, for service-wide keys. */
+export interface Projects extends ProjectMutations, Tries<ProjectMutations> {
+  list(input?: ListOptions, options?: CallOptions): List<ProjectFragment>;
 }
 
 export interface ApiKeyAndToken {
@@ -19,14 +25,17 @@ export interface ApiKeyAndToken {
   token: string;
 }
 
-/** Who is let in, for administrators. */
-export interface ApiKeys {
-  /** Revoked and expired ones too, unless `validOnly`. */
-  list(filter?: ApiKeyFilter & ListOptions, options?: CallOptions): List<ApiKeyFragment>;
+export interface ApiKeyMutations {
   /** Not repeated after a fault: a key whose answer was lost stands in the list, and nobody has it. Revoke it, and make another. */
   create(input: CreateApiKeyInput, options?: CallOptions): Promise<ApiKeyAndToken>;
   /** One that was revoked already is given as it is. */
   revoke(apiKey: Ref, options?: CallOptions): Promise<ApiKeyFragment>;
+}
+
+/** Who is let in, for administrators. */
+export interface ApiKeys extends ApiKeyMutations, Tries<ApiKeyMutations> {
+  /** Revoked and expired ones too, unless `validOnly`. */
+  list(filter?: ApiKeyFilter & ListOptions, options?: CallOptions): List<ApiKeyFragment>;
 }
 
 /** Who did what, for administrators. */
@@ -41,12 +50,12 @@ export const createAudit = (connection: Connection): Audit => ({
   },
 });
 
-export const createProjects = (connection: Connection): Projects => ({
+export const createProjects = (connection: Connection): Loaded<Projects> => ({
   list: (input = {}, options) => createList('ListProjects', input, async (page) => (await connection.execute(ListProjectsDocument, page, options)).projects),
   create: async (input, options) => fulfilled('createProject', (await connection.execute(CreateProjectDocument, { input }, options)).createProject).project,
 });
 
-export const createApiKeys = (connection: Connection): ApiKeys => ({
+export const createApiKeys = (connection: Connection): Loaded<ApiKeys> => ({
   list: (input = {}, options) => {
     const { filter, list } = splitListInput<ApiKeyFilter>(input);
     return createList('ListApiKeys', list, async (page) => (await connection.execute(ListApiKeysDocument, { filter, ...page }, options)).apiKeys);

@@ -1,15 +1,19 @@
-import { randomKey, type Connection } from './connection.js';
-import { type DownloadOptions, type DownloadSummary } from './download.js';
+import type { Connection } from './connection.js';
+import type { DownloadOptions, DownloadSummary } from './download.js';
 import {
   BackupNowDocument, CreateDownloadLinkDocument, DeleteBackupDocument, GetBackupDocument, GetInspectionDocument, InspectBackupDocument, ListBackupsDocument,
   ListInspectedKeysDocument, RetentionPreviewDocument, RevokeDownloadLinksDocument, VerifyBackupDocument,
-  type BackupFilter, type BackupFragment, type BackupNowInput, type CreateDownloadLinkMutation, type DeleteBackupInput, type InspectBackupInput, type InspectedKeyFragment,
-  type InspectionFragment, type JobEventFragment, type JobFragment, type RetentionPreviewQuery, type VerifyBackupInput,
+} from './generated/backup.documents.js';
+import type {
+  BackupFilter, BackupFragment, BackupNowInput, CreateDownloadLinkMutation, DeleteBackupInput, InspectBackupInput, InspectedKeyFragment,
+  InspectionFragment, JobEventFragment, JobFragment, RetentionPreviewQuery, VerifyBackupInput,
 } from './generated/operations.js';
-import { type Jobs, type WaitOptions, type WatchOptions } from './jobs.js';
+import type { Jobs, WaitOptions, WatchOptions } from './jobs.js';
 import { createList, splitListInput, type ConnectionPage, type List, type ListOptions } from './list.js';
-import { type CallOptions, type KeyedCallOptions } from './options.js';
-import { found, fulfilled, idOf, type Ref } from './payload.js';
+import type { Loaded } from './nouns.js';
+import type { CallOptions, KeyedCallOptions } from './options.js';
+import type { Tries } from './outcome.js';
+import { found, fulfilled, idOf, keyed, type Ref } from './payload.js';
 import { follow } from './stream.js';
 
 /** A signed, expiring address of one backup's RDB file. Whoever has it can download; treat it as a secret. */
@@ -26,15 +30,9 @@ export interface BackupAndJob {
   job: JobFragment;
 }
 
-export interface Backups {
+export interface BackupMutations {
   /** Begins a backup and returns at once; follow it with `watch` or `wait`. */
   create(input: BackupNowInput, options?: KeyedCallOptions): Promise<BackupAndJob>;
-  /** Deleted backups are left out unless `states` asks for them. */
-  list(filter?: BackupFilter & ListOptions, options?: CallOptions): List<BackupFragment>;
-  /** What the next pass of retention does with each backup, and why, as things stand now. */
-  retentionPreview(filter?: { instanceId?: string } & ListOptions, options?: CallOptions): List<RetentionVerdict>;
-  /** A backup, or null when there is none. */
-  get(backup: BackupRef, options?: CallOptions): Promise<BackupFragment | null>;
   /**
    * Begins a verification of a backup (CONTENT unless `level` says otherwise) and returns at once. Given to `wait`, the answer gives the backup once it
    * was found good, and throws JobFailedError with the code BACKUP_DAMAGED when it was not.
@@ -45,6 +43,21 @@ export interface Backups {
    * `keys` have the result.
    */
   inspect(backup: BackupRef | InspectBackupInput, options?: KeyedCallOptions): Promise<BackupAndJob>;
+  /** The newest good backup of a protected instance needs `force`. */
+  delete(backup: BackupRef | DeleteBackupInput, options?: KeyedCallOptions): Promise<BackupAndJob>;
+  /** A link for other programs, or for a browser to follow. With `singleUse` it serves one GET, whatever comes of that. */
+  link(backup: BackupRef, options?: CallOptions & { expiresInSeconds?: number; singleUse?: boolean }): Promise<DownloadLink>;
+  /** Revokes the backup's links, or one of them, and answers with how many that were. Downloads that have begun go on. */
+  revokeLinks(backup: BackupRef, options?: CallOptions & { linkId?: string }): Promise<number>;
+}
+
+export interface Backups extends BackupMutations, Tries<BackupMutations> {
+  /** Deleted backups are left out unless `states` asks for them. */
+  list(filter?: BackupFilter & ListOptions, options?: CallOptions): List<BackupFragment>;
+  /** What the next pass of retention does with each backup, and why, as things stand now. */
+  retentionPreview(filter?: { instanceId?: string } & ListOptions, options?: CallOptions): List<RetentionVerdict>;
+  /** A backup, or null when there is none. */
+  get(backup: BackupRef, options?: CallOptions): Promise<BackupFragment | null>;
   /**
    * What is in a backup: `totals` always, all else from the newest inspection that succeeded, and null before there is one. Null when there is no such backup,
    * or it is not complete.
@@ -52,16 +65,10 @@ export interface Backups {
   inspection(backup: BackupRef, options?: CallOptions): Promise<InspectionFragment | null>;
   /** The keys that the newest inspection lists, the first 10,000 it selected, in the order of the RDB file; none when there was no inspection. */
   keys(backup: BackupRef, list?: Omit<ListOptions, 'order'>, options?: CallOptions): List<InspectedKeyFragment>;
-  /** The newest good backup of a protected instance needs `force`. */
-  delete(backup: BackupRef | DeleteBackupInput, options?: KeyedCallOptions): Promise<BackupAndJob>;
   /** The events of the job that takes the backup, or of the one that `verify`, `inspect` or `delete` began; see `jobs.watch`. */
   watch(backup: BackupRef, options?: WatchOptions): AsyncIterableIterator<JobEventFragment>;
   /** The backup after its job (the one that takes it, or the one that `verify`, `inspect` or `delete` began). Throws JobFailedError when that did not succeed. */
   wait(backup: BackupRef, options?: WaitOptions): Promise<BackupFragment>;
-  /** A link for other programs, or for a browser to follow. With `singleUse` it serves one GET, whatever comes of that. */
-  link(backup: BackupRef, options?: CallOptions & { expiresInSeconds?: number; singleUse?: boolean }): Promise<DownloadLink>;
-  /** Revokes the backup's links, or one of them, and answers with how many that were. Downloads that have begun go on. */
-  revokeLinks(backup: BackupRef, options?: CallOptions & { linkId?: string }): Promise<number>;
   /**
    * The backup's RDB file. Taken up again by Range where it was cut; its SHA-256 is compared at the end, and a file that differs ends
    * in an error instead of its end. Memory use does not depend on the file's size.
@@ -74,7 +81,7 @@ const NO_KEYS: ConnectionPage<InspectedKeyFragment> = { nodes: [], pageInfo: { h
 
 const backupId = (ref: BackupRef): string => (typeof ref === 'object' && 'backup' in ref ? ref.backup.id : idOf(ref));
 
-export const createBackups = (connection: Connection, jobs: Jobs): Backups => {
+export const createBackups = (connection: Connection, jobs: Jobs): Loaded<Backups> => {
   const get: Backups['get'] = async (backup, options) =>
     (await connection.execute(GetBackupDocument, { id: backupId(backup) }, options)).backup;
 
@@ -92,17 +99,14 @@ export const createBackups = (connection: Connection, jobs: Jobs): Backups => {
 
   const download = async (backup: BackupRef, { to, ...options }: DownloadOptions & { to?: WritableStream<Uint8Array> | undefined } = {}) => {
     const { openDownload } = await import('./download.js');
-    const { stream, summary } = await openDownload(connection, () => link(backup, { signal: options.signal, timeoutMs: options.timeoutMs }), options);
+    const { stream, summary } = await openDownload(connection, () => link(backup, options), options);
     if (to === undefined) return stream;
     await stream.pipeTo(to);
     return summary();
   };
 
   return {
-    create: async (input, options = {}) => {
-      const idempotencyKey = options.idempotencyKey ?? input.idempotencyKey ?? randomKey();
-      return fulfilled('backupNow', (await connection.execute(BackupNowDocument, { input }, { ...options, idempotencyKey })).backupNow);
-    },
+    create: async (input, options) => fulfilled('backupNow', (await connection.execute(BackupNowDocument, { input }, keyed(options, input))).backupNow),
     list: (input = {}, options) => {
       const { filter, list } = splitListInput<BackupFilter>(input);
       return createList('ListBackups', list, async (page) => (await connection.execute(ListBackupsDocument, { filter, ...page }, options)).backups);
@@ -112,36 +116,33 @@ export const createBackups = (connection: Connection, jobs: Jobs): Backups => {
       return createList('RetentionPreview', list, async (page) => (await connection.execute(RetentionPreviewDocument, { ...filter, ...page }, options)).retentionPreview);
     },
     get,
-    verify: async (backup, options = {}) => {
+    verify: async (backup, options) => {
       const input: VerifyBackupInput = typeof backup === 'object' && 'backupId' in backup ? backup : { backupId: backupId(backup) };
-      const idempotencyKey = options.idempotencyKey ?? input.idempotencyKey ?? randomKey();
-      return fulfilled('verifyBackup', (await connection.execute(VerifyBackupDocument, { input }, { ...options, idempotencyKey })).verifyBackup);
+      return fulfilled('verifyBackup', (await connection.execute(VerifyBackupDocument, { input }, keyed(options, input))).verifyBackup);
     },
-    inspect: async (backup, options = {}) => {
+    inspect: async (backup, options) => {
       const input: InspectBackupInput = typeof backup === 'object' && 'backupId' in backup ? backup : { backupId: backupId(backup) };
-      const idempotencyKey = options.idempotencyKey ?? input.idempotencyKey ?? randomKey();
-      return fulfilled('inspectBackup', (await connection.execute(InspectBackupDocument, { input }, { ...options, idempotencyKey })).inspectBackup);
+      return fulfilled('inspectBackup', (await connection.execute(InspectBackupDocument, { input }, keyed(options, input))).inspectBackup);
     },
     inspection: async (backup, options) => (await connection.execute(GetInspectionDocument, { id: backupId(backup) }, options)).backup?.inspection ?? null,
     keys: (backup, list = {}, options) =>
       createList('ListInspectedKeys', list, async ({ first, after }) =>
         (await connection.execute(ListInspectedKeysDocument, { id: backupId(backup), first, after }, options)).backup?.inspection?.keys ?? NO_KEYS),
-    delete: async (backup, options = {}) => {
+    delete: async (backup, options) => {
       const input: DeleteBackupInput = typeof backup === 'object' && 'backupId' in backup ? backup : { backupId: backupId(backup) };
-      const idempotencyKey = options.idempotencyKey ?? input.idempotencyKey ?? randomKey();
-      return fulfilled('deleteBackup', (await connection.execute(DeleteBackupDocument, { input }, { ...options, idempotencyKey })).deleteBackup);
+      return fulfilled('deleteBackup', (await connection.execute(DeleteBackupDocument, { input }, keyed(options, input))).deleteBackup);
     },
     watch: (backup, options = {}) =>
-      follow(`Watching ${backupId(backup)}`, options.signal, async function* (signal) {
-        const jobId = found(await jobOf(backup, { signal }), `job of backup ${backupId(backup)}`);
+      follow(`Watching ${backupId(backup)}`, options, async function* (signal) {
+        const jobId = found(await jobOf(backup, { ...options, signal, timeoutMs: undefined }), `job of backup ${backupId(backup)}`);
         yield* jobs.watch(jobId, { ...options, signal });
       }),
     wait: async (backup, options = {}) => {
       const id = backupId(backup);
-      const { signal } = options;
-      const jobId = await jobOf(backup, { signal });
+      const { signal, retry, headers } = options;
+      const jobId = await jobOf(backup, { signal, retry, headers });
       if (jobId !== null) await jobs.wait(jobId, options);
-      return found(await get(id, { signal }), `backup ${id}`);
+      return found(await get(id, { signal, retry, headers }), `backup ${id}`);
     },
     link,
     revokeLinks: async (backup, { linkId, ...options } = {}) => {

@@ -1,15 +1,14 @@
-import { createApiKeys, createAudit, createProjects, type ApiKeys, type Audit, type Projects } from './access.js';
-import { createBackups, type Backups } from './backups.js';
-import { createConnection } from './connection.js';
-import { type TypedDocument } from './document.js';
-import { ServiceInfoDocument, ViewerDocument, type ServiceInfoQuery, type ViewerQuery } from './generated/operations.js';
-import { createInstances, type Instances } from './instances.js';
-import { createJobs, type Jobs } from './jobs.js';
-import { type CallOptions, type ClientOptions, type KeyedCallOptions } from './options.js';
-import { createPolicies, type Policies } from './policies.js';
-import { createRestores, type Restores } from './restores.js';
-import { follow } from './stream.js';
-import { openSubscription } from './subscription.js';
+import type { ApiKeys, Audit, Projects } from './access.js';
+import type { Backups } from './backups.js';
+import type { Connection } from './connection.js';
+import type { TypedDocument } from './document.js';
+import type { Instances } from './instances.js';
+import type { Jobs } from './jobs.js';
+import { lazyNoun, lazyStream, once } from './nouns.js';
+import type { CallOptions, ClientOptions, KeyedCallOptions } from './options.js';
+import type { Policies } from './policies.js';
+import type { Restores } from './restores.js';
+import type { Service, Viewer } from './service.js';
 
 export interface Client {
   readonly instances: Instances;
@@ -20,43 +19,71 @@ export interface Client {
   readonly projects: Projects;
   readonly apiKeys: ApiKeys;
   readonly audit: Audit;
-  readonly service: {
-    /** What the service is and allows. */
-    info(options?: CallOptions): Promise<ServiceInfoQuery['service']>;
-  };
+  readonly service: Service;
   /** Who is calling, and with what rights. */
-  viewer(options?: CallOptions): Promise<ViewerQuery['viewer']>;
+  viewer(options?: CallOptions): Promise<Viewer>;
   /**
    * Sends an own query or mutation. A mutation is repeated after a fault only when its variables hold `input.idempotencyKey`, which
    * `options.idempotencyKey` sets.
    */
   execute<Result, Variables = Record<string, unknown>>(document: TypedDocument<Result, Variables>, variables: Variables, options?: KeyedCallOptions): Promise<Result>;
   /** Follows an own subscription. It is not resumed after a cut, since only its author knows how: it throws with kind `network` then. */
-  subscribe<Event, Variables = Record<string, unknown>>(document: TypedDocument<Event, Variables>, variables: Variables, options?: { signal?: AbortSignal }): AsyncIterableIterator<Event>;
+  subscribe<Event, Variables = Record<string, unknown>>(document: TypedDocument<Event, Variables>, variables: Variables, options?: { signal?: AbortSignal; timeoutMs?: number }): AsyncIterableIterator<Event>;
   /** Ends every `watch`, `wait` and `events` with kind `aborted`, and closes the socket. Calls under way are not touched. */
   close(): void;
 }
 
-/** Makes a client. Connects to nothing before the first call. Throws a TypeError for options that cannot work. */
+const baseUrl = (url: string): URL => {
+  const base = new URL(url.endsWith('/') ? url : `${url}/`);
+  if (base.protocol !== 'http:' && base.protocol !== 'https:') throw new TypeError('url: must begin with http:// or https://.');
+  if (base.username !== '' || base.password !== '') throw new TypeError('url: must not hold a user name or password; give the API key as token.');
+  return base;
+};
+
+/**
+ * Makes a client. Connects to nothing, and loads the code behind no noun, before the first call. Throws a TypeError for options that cannot
+ * work.
+ */
 export const createClient = (options: ClientOptions): Client => {
-  const connection = createConnection(options);
-  const jobs = createJobs(connection);
+  const base = baseUrl(options.url);
+  let used = false;
+  const load = once(async () => (await import('./connection.js')).createConnection(base, options));
+  const connection = (): Promise<Connection> => {
+    used = true;
+    return load();
+  };
+  /** A noun from its module and the connection, both loaded at once. */
+  const make = async <Module, Noun>(loading: Promise<Module>, create: (module: Module, connection: Connection) => Noun): Promise<Noun> => {
+    const [module, open] = await Promise.all([loading, connection()]);
+    return create(module, open);
+  };
+  const jobs = lazyNoun<Jobs>(() => make(import('./jobs.js'), ({ createJobs }, open) => createJobs(open)), {
+    get: 'call', list: 'list', cancel: 'mutation', watch: 'stream', wait: 'call', events: 'stream',
+  });
+  const service = lazyNoun<Service>(() => make(import('./service.js'), ({ createService }, open) => createService(open)), { info: 'call', viewer: 'call' });
   return {
-    instances: createInstances(connection),
-    policies: createPolicies(connection),
-    backups: createBackups(connection, jobs),
-    restores: createRestores(connection, jobs),
+    instances: lazyNoun<Instances>(() => make(import('./instances.js'), ({ createInstances }, open) => createInstances(open)), {
+      register: 'mutation', list: 'list', get: 'call', update: 'mutation', remove: 'mutation', probe: 'mutation', slots: 'list', recovery: 'call',
+    }),
+    policies: lazyNoun<Policies>(() => make(import('./policies.js'), ({ createPolicies }, open) => createPolicies(open)), { get: 'call', set: 'mutation' }),
+    backups: lazyNoun<Backups>(() => make(import('./backups.js'), ({ createBackups }, open) => createBackups(open, jobs)), {
+      create: 'mutation', list: 'list', retentionPreview: 'list', get: 'call', verify: 'mutation', inspect: 'mutation', inspection: 'call', keys: 'list',
+      delete: 'mutation', watch: 'stream', wait: 'call', link: 'mutation', revokeLinks: 'mutation', download: 'call',
+    }),
+    restores: lazyNoun<Restores>(() => make(import('./restores.js'), ({ createRestores }, open) => createRestores(open, jobs)), {
+      plan: 'mutation', getPlan: 'call', run: 'mutation', list: 'list', get: 'call', watch: 'stream', wait: 'call',
+    }),
     jobs,
-    projects: createProjects(connection),
-    apiKeys: createApiKeys(connection),
-    audit: createAudit(connection),
-    service: { info: async (call) => (await connection.execute(ServiceInfoDocument, {}, call)).service },
-    viewer: async (call) => (await connection.execute(ViewerDocument, {}, call)).viewer,
-    execute: connection.execute,
-    subscribe: (document, variables, { signal: outer } = {}) => {
-      const what = 'The subscription';
-      return follow(what, outer, (signal) => openSubscription(connection, document, variables, { what, signal }));
+    projects: lazyNoun<Projects>(() => make(import('./access.js'), ({ createProjects }, open) => createProjects(open)), { list: 'list', create: 'mutation' }),
+    apiKeys: lazyNoun<ApiKeys>(() => make(import('./access.js'), ({ createApiKeys }, open) => createApiKeys(open)), { list: 'list', create: 'mutation', revoke: 'mutation' }),
+    audit: lazyNoun<Audit>(() => make(import('./access.js'), ({ createAudit }, open) => createAudit(open)), { list: 'list' }),
+    service,
+    viewer: service.viewer,
+    execute: async (document, variables, call) => (await connection()).execute(document, variables, call),
+    subscribe: (document, variables, follow) =>
+      lazyStream(() => make(import('./subscription.js'), ({ subscribe }, open) => subscribe(open, document, variables, follow))),
+    close: () => {
+      if (used) void load().then((open) => { open.close(); }, () => undefined); // What could not be loaded has nothing open.
     },
-    close: connection.close,
   };
 };

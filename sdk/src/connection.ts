@@ -1,15 +1,23 @@
+import { emitter, type Emit } from './client-events.js';
 import { operationHead, type TypedDocument } from './document.js';
 import { SnapbackError } from './errors.js';
+import { SDK_VERSION } from './generated/schema.js';
 import { graphqlError, isTransientStatus, type GraphqlErrorBody } from './graphql-errors.js';
-import { type CallOptions, type ClientOptions, type KeyedCallOptions } from './options.js';
-import { type Socket } from './socket.js';
-import { backoffMs, parseRetryAfter, pause, retryPolicy, startDeadline } from './timing.js';
+import type { CallOptions, ClientOptions, KeyedCallOptions } from './options.js';
+import type { Socket } from './socket.js';
+import { backoffMs, parseRetryAfter, pause, retryPolicy, startDeadline, unlessAborted } from './timing.js';
+import { createTokenSource, type TokenSource } from './token.js';
 
 /** What the nouns are built on: one service, one token, one shared socket that is opened when it is first needed. */
 export interface Connection {
   readonly options: ClientOptions;
   readonly timeoutMs: number;
-  fetch: typeof fetch;
+  readonly fetch: typeof fetch;
+  readonly tokens: TokenSource;
+  readonly emit: Emit;
+  readonly endpoint: URL;
+  /** A POST with everything that goes with every request to the service itself. Throws a TypeError for headers that cannot be. */
+  request(body: string, token: string, options: { accept: string; headers?: Readonly<Record<string, string>> | undefined }): RequestInit;
   /** Sends a query or mutation; see `ClientOptions.retry` for when it is sent again. */
   execute<Result, Variables>(document: TypedDocument<Result, Variables>, variables: Variables, options?: KeyedCallOptions): Promise<Result>;
   /** The address of something on the service, such as a download link that came as a path. */
@@ -20,27 +28,14 @@ export interface Connection {
   close(): void;
 }
 
-const baseUrl = (url: string): URL => {
-  const base = new URL(url.endsWith('/') ? url : `${url}/`);
-  if (base.protocol !== 'http:' && base.protocol !== 'https:') throw new TypeError('url: must begin with http:// or https://.');
-  if (base.username !== '' || base.password !== '') throw new TypeError('url: must not hold a user name or password; give the API key as token.');
-  return base;
-};
-
 /** Built here, and not by fetch, whose error for an illegal header quotes its value. */
-const buildHeaders = (entries: Readonly<Record<string, string>>): Headers => {
+export const buildHeaders = (entries: Readonly<Record<string, string>>): Headers => {
   const headers = new Headers();
   for (const [name, value] of Object.entries(entries)) {
     if (!/^[\t\x20-\x7e\x80-\xff]*$/.test(value)) throw new TypeError(`The value of the header "${name}" holds characters that a header cannot hold.`);
     headers.set(name, value);
   }
   return headers;
-};
-
-const readToken = async (token: ClientOptions['token']): Promise<string> => {
-  const value = typeof token === 'function' ? await token() : token;
-  if (!/^[\x21-\x7e]+$/.test(value)) throw new TypeError('token: must be a non-empty text of printable ASCII characters, without spaces.');
-  return value;
 };
 
 const withIdempotencyKey = (variables: unknown, key: string | undefined): unknown => {
@@ -54,7 +49,8 @@ const carriesIdempotencyKey = (variables: unknown): boolean => {
   return typeof input?.idempotencyKey === 'string';
 };
 
-const isTransient = (error: SnapbackError): boolean =>
+/** Whether the same request may be answered otherwise when it is sent again. */
+export const isTransient = (error: SnapbackError): boolean =>
   error.kind === 'network' || error.kind === 'timeout' || error.code === 'RATE_LIMITED' || isTransientStatus(error.status);
 
 const parseBody = (text: string): { data?: unknown; errors?: GraphqlErrorBody[] } | undefined => {
@@ -66,9 +62,12 @@ const parseBody = (text: string): { data?: unknown; errors?: GraphqlErrorBody[] 
   }
 };
 
-const readAnswer = async (what: string, response: Response): Promise<unknown> => {
+const requestIdOf = (response: Response): string | undefined => response.headers.get('x-request-id') ?? undefined;
+
+/** What an answer brought, or the error that it is; also for answers that are no GraphQL at all. */
+export const readAnswer = async (what: string, response: Response): Promise<unknown> => {
   const { status } = response;
-  const requestId = response.headers.get('x-request-id') ?? undefined;
+  const requestId = requestIdOf(response);
   const retryAfterMs = parseRetryAfter(response.headers.get('retry-after'));
   const body = parseBody(await response.text());
   if (Array.isArray(body?.errors) && body.errors.length > 0) throw graphqlError(what, body.errors, { status, requestId, retryAfterMs });
@@ -79,38 +78,62 @@ const readAnswer = async (what: string, response: Response): Promise<unknown> =>
   });
 };
 
-export const createConnection = (options: ClientOptions): Connection => {
-  const base = baseUrl(options.url);
+/** @param base the service's address, ending in a slash */
+export const createConnection = (base: URL, options: ClientOptions): Connection => {
   const endpoint = new URL('graphql', base);
   const timeoutMs = options.timeoutMs ?? 30_000;
-  const send: typeof fetch = options.fetch ?? ((...args) => globalThis.fetch(...args));
+  const fetchOnce: typeof fetch = options.fetch ?? ((...args) => globalThis.fetch(...args));
+  const emit = emitter(options.onEvent);
+  const tokens = createTokenSource(options.token, () => {
+    emit({ type: 'token' });
+  });
   let socket: Promise<Socket> | undefined;
 
-  const attempt = async (what: string, body: string, call: CallOptions): Promise<unknown> => {
-    const token = await readToken(options.token);
-    const headers = buildHeaders({
-      ...options.headers,
-      ...call.headers,
-      'content-type': 'application/json',
-      accept: 'application/graphql-response+json, application/json',
-      authorization: `Bearer ${token}`,
-    });
+  const request: Connection['request'] = (body, token, { accept, headers }) => ({
+    method: 'POST',
+    headers: buildHeaders({
+      ...options.headers, ...headers, 'content-type': 'application/json', accept, authorization: `Bearer ${token}`, 'x-snapback-sdk': SDK_VERSION,
+    }),
+    body,
+  });
+
+  /** One request, at most `timeoutMs` long with the wait for the token. What the token function throws is thrown as it is. */
+  const attempt = async (what: string, body: string, call: CallOptions, count: number, used: { token?: string }): Promise<unknown> => {
+    const begun = Date.now();
     const deadline = startDeadline(what, call.timeoutMs ?? timeoutMs, call.signal);
+    const unreached = (cause: unknown): SnapbackError =>
+      deadline.explain(cause, () => new SnapbackError('network', 'NETWORK', `${what} did not get through to ${base.host}.`, { cause, retryable: true }));
+    let response: Response | undefined;
+    let failure: SnapbackError | undefined;
     try {
-      return await readAnswer(what, await send(endpoint, { method: 'POST', headers, body, signal: deadline.signal }));
+      used.token = await unlessAborted(tokens.get(), deadline.signal, unreached);
+      const init = request(body, used.token, { accept: 'application/graphql-response+json, application/json', headers: call.headers });
+      try {
+        response = await fetchOnce(endpoint, { ...init, signal: deadline.signal });
+        return await readAnswer(what, response);
+      } catch (error) {
+        throw error instanceof SnapbackError ? error : unreached(error);
+      }
     } catch (error) {
-      if (error instanceof SnapbackError) throw error;
-      throw deadline.explain(error, (cause) =>
-        new SnapbackError('network', 'NETWORK', `${what} did not get through to ${base.host}.`, { cause, retryable: true }));
+      if (error instanceof SnapbackError) failure = error;
+      throw error;
     } finally {
       deadline.dispose();
+      emit({
+        type: 'request', operation: what, attempt: count, durationMs: Date.now() - begun,
+        ...(response && { status: response.status, requestId: requestIdOf(response) }), ...(failure && { error: failure }),
+      });
     }
   };
 
   return {
     options,
     timeoutMs,
-    fetch: send,
+    endpoint,
+    fetch: fetchOnce,
+    request,
+    tokens,
+    emit,
     execute: async <Result, Variables>(document: TypedDocument<Result, Variables>, variables: Variables, call: KeyedCallOptions = {}): Promise<Result> => {
       const query = document.toString();
       const { kind, name } = operationHead(query);
@@ -120,14 +143,25 @@ export const createConnection = (options: ClientOptions): Connection => {
       const body = JSON.stringify({ query, variables: sent, operationName: name });
       const policy = retryPolicy(call.retry ?? options.retry);
       const mayRepeat = kind === 'query' || carriesIdempotencyKey(sent);
-      for (let failures = 1; ; failures += 1) {
+      let renewed = false;
+      for (let count = 1, failures = 1; ; count += 1) {
+        const used: { token?: string } = {};
         try {
-          return (await attempt(what, body, call)) as Result;
+          return (await attempt(what, body, call, count, used)) as Result;
         } catch (error) {
-          if (!(error instanceof SnapbackError) || !mayRepeat || !isTransient(error) || failures >= policy.attempts) throw error;
+          if (!(error instanceof SnapbackError)) throw error;
+          // Whoever is not let in has changed nothing: this is no repetition.
+          if (error.code === 'UNAUTHENTICATED' && !renewed && used.token !== undefined && (await tokens.renew(used.token))) {
+            renewed = true;
+            continue;
+          }
+          if (!mayRepeat || !isTransient(error) || failures >= policy.attempts) throw error;
           const { retryAfterMs = 0 } = error;
           if (retryAfterMs > policy.maxRetryAfterMs) throw error;
-          await pause(Math.max(retryAfterMs, backoffMs(policy, failures)), what, call.signal);
+          const delayMs = Math.max(retryAfterMs, backoffMs(policy, failures));
+          failures += 1;
+          emit({ type: 'retry', operation: what, attempt: count, delayMs, error });
+          await pause(delayMs, what, call.signal);
         }
       }
     },
@@ -142,7 +176,8 @@ export const createConnection = (options: ClientOptions): Connection => {
           webSocket: options.webSocket,
           keepAliveMs: options.keepAliveMs ?? 10_000,
           connectTimeoutMs: timeoutMs,
-          token: () => readToken(options.token),
+          tokens,
+          emit,
         });
       });
       return socket;
@@ -154,10 +189,4 @@ export const createConnection = (options: ClientOptions): Connection => {
       socket = undefined;
     },
   };
-};
-
-/** 128 random bits; `crypto.randomUUID` is missing on pages that were not served over TLS. */
-export const randomKey = (): string => {
-  const bytes = globalThis.crypto.getRandomValues(new Uint8Array(16));
-  return `sdk-${Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('')}`;
 };

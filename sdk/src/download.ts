@@ -1,14 +1,13 @@
-import { type DownloadLink } from './backups.js';
-import { type Connection } from './connection.js';
+import type { DownloadLink } from './backups.js';
+import type { Connection } from './connection.js';
 import { SnapbackError } from './errors.js';
 import { isTransientStatus } from './graphql-errors.js';
+import type { CallOptions } from './options.js';
 import { createSha256 } from './sha256.js';
 import { backoffMs, parseRetryAfter, pause, retryPolicy, startDeadline, type Deadline } from './timing.js';
 
-export interface DownloadOptions {
-  signal?: AbortSignal | undefined;
-  /** Longest silence before the download is taken up anew, in milliseconds. Default: the client's `timeoutMs`. */
-  timeoutMs?: number | undefined;
+/** `timeoutMs` is the longest silence before the download is taken up anew. Default: the client's. */
+export interface DownloadOptions extends CallOptions {
   /** Only these bytes: from `start` up to, and without, `end` (default: the file's end). A part's SHA-256 cannot be checked. */
   range?: { start: number; end?: number } | undefined;
 }
@@ -47,7 +46,7 @@ const isLinkOver = (status: number): boolean => status === 401 || status === 403
 const rangeStart = (response: Response): number => Number(/^bytes (\d+)-/.exec(response.headers.get('content-range') ?? '')?.[1] ?? NaN);
 
 export const openDownload = async (connection: Connection, makeLink: () => Promise<DownloadLink>, options: DownloadOptions): Promise<Download> => {
-  const retry = retryPolicy(connection.options.retry);
+  const retry = retryPolicy(options.retry ?? connection.options.retry);
   const timeoutMs = options.timeoutMs ?? connection.timeoutMs;
   const { signal: outer } = options;
   let link = await makeLink();
@@ -76,7 +75,7 @@ export const openDownload = async (connection: Connection, makeLink: () => Promi
 
   const request = async (deadline: Deadline): Promise<Response> => {
     const url = connection.resolve(link.url);
-    const headers = new Headers(url.origin === connection.resolve('').origin ? connection.headers() : {});
+    const headers = new Headers(url.origin === connection.resolve('').origin ? connection.headers(options) : {});
     if (position > 0 || end < size) {
       headers.set('range', `bytes=${String(position)}-${String(end - 1)}`);
       if (etag !== null) headers.set('if-range', etag);
@@ -140,7 +139,9 @@ export const openDownload = async (connection: Connection, makeLink: () => Promi
         const nothingYet = position === start;
         const givesUp = nothingYet ? failures >= retry.attempts : Date.now() - heardAt > retry.resumeForMs;
         if (!(error instanceof SnapbackError) || !error.retryable || givesUp) throw error;
-        await pause(Math.max(error.retryAfterMs ?? 0, backoffMs(retry, failures)), WHAT, outer);
+        const delayMs = Math.max(error.retryAfterMs ?? 0, backoffMs(retry, failures));
+        connection.emit({ type: 'retry', operation: WHAT, attempt: failures, delayMs, error });
+        await pause(delayMs, WHAT, outer);
       }
     }
   };

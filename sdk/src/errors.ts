@@ -1,4 +1,4 @@
-import { type ErrorCode, type JobFragment, type UserErrorFragment } from './generated/operations.js';
+import type { ErrorCode, JobFragment, UserErrorFragment } from './generated/operations.js';
 
 /**
  * What went wrong, seen from where it can be handled:
@@ -20,6 +20,7 @@ export type ClientErrorCode =
   | 'ABORTED'
   | 'NO_WEBSOCKET'
   | 'UNEXPECTED_ANSWER'
+  | 'NOT_LOADED'
   | 'CURSOR_STUCK'
   | 'CHECKSUM_MISMATCH';
 
@@ -111,8 +112,14 @@ export class JobFailedError extends SnapbackError {
   }
 }
 
-/** Whether this package made the error; also true for errors of another copy of it. */
-export const isSnapbackError = (error: unknown): error is SnapbackError =>
+/** Every error of this package, told apart by `kind`: `user_input` and `job_failed` have more to say than the others. */
+export type AnySnapbackError =
+  | UserInputError
+  | JobFailedError
+  | (SnapbackError & { readonly kind: Exclude<SnapbackErrorKind, 'user_input' | 'job_failed'> });
+
+/** Whether this package made the error; also true for errors of another copy of it, which `instanceof` does not know. */
+export const isSnapbackError = (error: unknown): error is AnySnapbackError =>
   typeof error === 'object' && error !== null && BRAND in error;
 
 /** An abort, with the reason the caller gave as its cause. */

@@ -1,36 +1,44 @@
-import { type Connection } from './connection.js';
+import type { Connection } from './connection.js';
 import {
-  GetInstanceDocument, GetRecoveryDocument, ListInstancesDocument, ListSlotsDocument, ProbeInstanceDocument, RegisterInstanceDocument, RemoveInstanceDocument, UpdateInstanceDocument,
-  type InstanceFilter, type InstanceFragment, type RegisterInstanceInput, type RemoveInstanceInput, type SlotFilter, type SlotFragment,
-  type UpdateInstanceInput,
+  GetInstanceDocument, GetRecoveryDocument, ListInstancesDocument, ProbeInstanceDocument, RegisterInstanceDocument, RemoveInstanceDocument, UpdateInstanceDocument,
+} from './generated/instance.documents.js';
+import type {
+  InstanceFilter, InstanceFragment, RegisterInstanceInput, RemoveInstanceInput, SlotFilter, SlotFragment,
+  UpdateInstanceInput,
 } from './generated/operations.js';
+import { ListSlotsDocument } from './generated/slot.documents.js';
 import { createList, splitListInput, type List, type ListOptions } from './list.js';
-import { type CallOptions } from './options.js';
+import type { Loaded } from './nouns.js';
+import type { CallOptions } from './options.js';
+import type { Tries } from './outcome.js';
 import { found, fulfilled, idOf, type Ref } from './payload.js';
 
 /** What could be restored of an instance, and whether that is as new as its policy promises. */
 export type Recovery = InstanceFragment['recovery'];
 
-export interface Instances {
+export interface InstanceMutations {
   /** Probes a server and stores it; stores nothing when the probe fails. */
   register(input: RegisterInstanceInput, options?: CallOptions): Promise<InstanceFragment>;
-  /** The project's protected instances. */
-  list(filter?: InstanceFilter & ListOptions, options?: CallOptions): List<InstanceFragment>;
-  /** An instance, removed ones too, or null when there is none. */
-  get(instance: Ref, options?: CallOptions): Promise<InstanceFragment | null>;
   /** What is left out stays. */
   update(input: UpdateInstanceInput, options?: CallOptions): Promise<InstanceFragment>;
   /** Stops protecting an instance. Its backups stay until they expire, unless `deleteBackups`. */
   remove(instance: Ref | RemoveInstanceInput, options?: CallOptions): Promise<InstanceFragment>;
   /** Looks at the server again, now. */
   probe(instance: Ref, options?: CallOptions): Promise<InstanceFragment>;
+}
+
+export interface Instances extends InstanceMutations, Tries<InstanceMutations> {
+  /** The project's protected instances. */
+  list(filter?: InstanceFilter & ListOptions, options?: CallOptions): List<InstanceFragment>;
+  /** An instance, removed ones too, or null when there is none. */
+  get(instance: Ref, options?: CallOptions): Promise<InstanceFragment | null>;
   /** Its planned backups whose instant has come, by their instants: what started each, or why it was missed. Throws NOT_FOUND when there is no such instance. */
   slots(instance: Ref, filter?: SlotFilter & ListOptions, options?: CallOptions): List<SlotFragment>;
   /** What could be restored of it now; null when there is no such instance. */
   recovery(instance: Ref, options?: CallOptions): Promise<Recovery | null>;
 }
 
-export const createInstances = (connection: Connection): Instances => ({
+export const createInstances = (connection: Connection): Loaded<Instances> => ({
   register: async (input, options) =>
     fulfilled('registerInstance', (await connection.execute(RegisterInstanceDocument, { input }, options)).registerInstance).instance,
   list: (input = {}, options) => {

@@ -1,49 +1,58 @@
-import { type Connection } from './connection.js';
-import { isSnapbackError, JobFailedError } from './errors.js';
-import {
-  CancelJobDocument, GetJobDocument, JobEventsDocument, JobProgressDocument, ListJobsDocument,
-  type JobEventFragment, type JobFilter, type JobFragment,
-} from './generated/operations.js';
+import { carriers } from './carriers.js';
+import type { Connection } from './connection.js';
+import { JobFailedError } from './errors.js';
+import { CancelJobDocument, GetJobDocument, JobEventsDocument, ListJobsDocument } from './generated/job.documents.js';
+import type { JobEventFragment, JobFilter, JobFragment } from './generated/operations.js';
 import { createList, splitListInput, type List, type ListOptions } from './list.js';
-import { type CallOptions } from './options.js';
+import type { Loaded } from './nouns.js';
+import type { CallOptions } from './options.js';
+import type { Tries } from './outcome.js';
 import { found, fulfilled, idOf, type Ref } from './payload.js';
-import { follow, resumed } from './stream.js';
+import { isReplacedBy, pick, progressOf } from './progress.js';
+import { follow, resumed, type Way } from './stream.js';
 import { openSubscription } from './subscription.js';
-import { retryPolicy, startDeadline } from './timing.js';
+import { retryPolicy } from './timing.js';
 
-export interface WatchOptions {
-  /** Ends the watching; the iteration throws with kind `aborted` then. */
-  signal?: AbortSignal;
+/** `timeoutMs` is the longest time for the whole watching; default: no limit. `headers` cannot go with a browser's socket. */
+export interface WatchOptions extends CallOptions {
   /** Begin after this event of the job, as `JobEvent.sequence` gave it, instead of with a snapshot. */
   afterSequence?: number;
 }
 
-export interface WaitOptions {
-  /** Called for each event, the snapshot included. What it throws ends the waiting. */
-  onProgress?: (job: JobFragment, event: JobEventFragment) => void;
-  signal?: AbortSignal;
-  /** Longest time to wait, in milliseconds; the job goes on after it. Default: no limit. */
-  timeoutMs?: number;
+/** `timeoutMs` is the longest time to wait; the job goes on after it. Default: no limit. */
+export interface WaitOptions extends CallOptions {
+  /**
+   * Called for how the job stands, and for each event. `event` is undefined where neither a socket nor an event stream can be had, and the
+   * job is asked for again and again instead. What it throws ends the waiting.
+   */
+  onProgress?: (job: JobFragment, event: JobEventFragment | undefined) => void;
 }
 
-export interface FeedOptions {
-  signal?: AbortSignal;
+/** `timeoutMs` is the longest time for the whole feed; default: no limit. */
+export interface FeedOptions extends CallOptions {
   /** Begin after this event, as `JobEvent.cursor` gave it, instead of now. */
   after?: string;
 }
 
-export interface Jobs {
+export interface JobMutations {
+  /** Asks a job to stop. One that is over is given as it is. */
+  cancel(job: Ref, options?: CallOptions): Promise<JobFragment>;
+}
+
+export interface Jobs extends JobMutations, Tries<JobMutations> {
   /** A job, or null when there is none. */
   get(job: Ref, options?: CallOptions): Promise<JobFragment | null>;
   list(filter?: JobFilter & ListOptions, options?: CallOptions): List<JobFragment>;
-  /** Asks a job to stop. One that is over is given as it is. */
-  cancel(job: Ref, options?: CallOptions): Promise<JobFragment>;
   /**
    * A job's events: how it stands, then each change, up to its end. A cut connection is taken up again after the last event, so that
    * nothing is missed and nothing comes twice. For a slow reader, progress events are dropped in favour of newer ones; others never are.
+   * Goes over a WebSocket; where none can be had, over an event stream.
    */
   watch(job: Ref, options?: WatchOptions): AsyncIterableIterator<JobEventFragment>;
-  /** The job after its end. Throws JobFailedError when it did not succeed. */
+  /**
+   * The job after its end. Throws JobFailedError when it did not succeed. Follows the job as `watch` does, and asks for it again and again
+   * where events cannot be had at all.
+   */
   wait(job: Ref, options?: WaitOptions): Promise<JobFragment>;
   /**
    * The events of all the project's jobs, from now on. Does not end by itself. Taken up again like `watch`; what happened during a cut
@@ -52,60 +61,38 @@ export interface Jobs {
   events(filter?: JobFilter, options?: FeedOptions): AsyncIterableIterator<JobEventFragment>;
 }
 
-const isReplacedBy = (newer: JobEventFragment, waiting: JobEventFragment): boolean =>
-  waiting.kind === 'PROGRESS' && waiting.job.id === newer.job.id;
-
-async function* pick<From, To>(events: AsyncIterable<From>, get: (from: From) => To): AsyncGenerator<To, void> {
-  for await (const event of events) yield get(event);
-}
-
-export const createJobs = (connection: Connection): Jobs => {
-  const retry = retryPolicy(connection.options.retry);
-
-  const watch: Jobs['watch'] = (job, { signal: outer, afterSequence } = {}) => {
+export const createJobs = (connection: Connection): Loaded<Jobs> => {
+  const watch: Jobs['watch'] = (job, options = {}) => {
     const jobId = idOf(job);
     const what = `Watching ${jobId}`;
-    return follow(what, outer, (signal) => resumed<JobEventFragment>({
-      what, signal, retry,
-      open: (last) => pick(
-        openSubscription(connection, JobProgressDocument, { jobId, afterSequence: last?.sequence ?? afterSequence }, {
-          what, signal, replaces: (newer, waiting) => isReplacedBy(newer.jobProgress, waiting.jobProgress),
-        }),
-        ({ jobProgress }) => jobProgress,
-      ),
-      isNewer: (event, last) => event.sequence > last.sequence,
-      isFinal: (event) => event.job.state === 'COMPLETED',
-    }));
+    return follow(what, options, async function* (signal) {
+      for await (const { event } of progressOf(connection, jobId, { ...options, what, signal, polls: false })) if (event !== undefined) yield event;
+    });
   };
 
-  const events: Jobs['events'] = (filter = {}, { signal: outer, after } = {}) => {
+  const events: Jobs['events'] = (filter = {}, options = {}) => {
     const what = 'The feed of job events';
-    return follow(what, outer, (signal) => resumed<JobEventFragment>({
-      what, signal, retry,
-      open: (last) => pick(
-        openSubscription(connection, JobEventsDocument, { filter, after: last?.cursor ?? after }, {
+    const { after } = options;
+    return follow(what, options, (signal) => resumed<JobEventFragment>({
+      what, signal, retry: retryPolicy(options.retry ?? connection.options.retry), emit: connection.emit,
+      ways: carriers(connection, options).map(({ name, carrier }): Way<JobEventFragment> => ({ name, open: (last) => pick(
+        openSubscription(carrier(), JobEventsDocument, { filter, after: last?.cursor ?? after }, {
           what, signal, replaces: (newer, waiting) => isReplacedBy(newer.jobEvents, waiting.jobEvents),
         }),
         ({ jobEvents }) => jobEvents,
-      ),
+      )})),
       isNewer: (event, last) => event.cursor !== last.cursor,
       isFinal: () => false,
     }));
   };
 
-  const wait: Jobs['wait'] = async (job, { onProgress, signal, timeoutMs } = {}) => {
+  const wait: Jobs['wait'] = async (job, { onProgress, ...options } = {}) => {
     const jobId = idOf(job);
-    const deadline = startDeadline(`Waiting for ${jobId}`, timeoutMs, signal);
+    const what = `Waiting for ${jobId}`;
     let last: JobFragment | undefined;
-    try {
-      for await (const event of watch(jobId, { signal: deadline.signal })) {
-        last = event.job;
-        onProgress?.(last, event);
-      }
-    } catch (error) {
-      throw isSnapbackError(error) && error.kind === 'aborted' ? deadline.explain(error, () => error) : error;
-    } finally {
-      deadline.dispose();
+    for await (const step of follow(what, options, (signal) => progressOf(connection, jobId, { ...options, what, signal, polls: true }))) {
+      last = step.job;
+      onProgress?.(step.job, step.event);
     }
     const ended = found(last ?? null, `job ${jobId}`);
     if (ended.conclusion !== 'SUCCEEDED') throw new JobFailedError(ended);

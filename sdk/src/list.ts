@@ -1,5 +1,5 @@
 import { SnapbackError } from './errors.js';
-import { type ListOrder, type PageInfoFragment } from './generated/operations.js';
+import type { ListOrder, PageInfoFragment } from './generated/operations.js';
 
 /** What every list takes beside its filter. */
 export interface ListOptions {

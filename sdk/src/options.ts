@@ -1,4 +1,5 @@
-import { type RetryOptions } from './timing.js';
+import type { Emit } from './client-events.js';
+import type { RetryOptions } from './timing.js';
 
 /** What this package uses of a WebSocket; browsers' own, Node 22's and the package `ws` all fit. */
 export interface WebSocketLike {
@@ -15,7 +16,11 @@ export type WebSocketConstructor = new (url: string, protocols: string) => WebSo
 export interface ClientOptions {
   /** The service's base address, such as `http://localhost:4000`; `/graphql` is added. */
   url: string;
-  /** An API key (`sb_…`), or a function that gives one; it is called for every request. */
+  /**
+   * An API key (`sb_…`) or a token of the operator's OpenID provider, or a function that gives one. The function is called with the first
+   * request, and what it gave serves all calls until the service refuses it: then it is called once more, once for all calls that were
+   * refused together, and each is sent again. Given the same again, they fail with UNAUTHENTICATED. What the function throws, calls throw.
+   */
   token: string | (() => string | Promise<string>);
   /** Default: the global `fetch`. */
   fetch?: typeof fetch;
@@ -33,6 +38,8 @@ export interface ClientOptions {
   timeoutMs?: number;
   /** Sent with every request to the service itself. Browsers cannot send them with the socket. */
   headers?: Readonly<Record<string, string>>;
+  /** Told of requests, repetitions and lost sockets; see ClientEvent. What it throws is dropped. Default: nobody is told. */
+  onEvent?: Emit;
   /** How often the socket is asked for a sign of life, in milliseconds; without one it is given up and opened anew. Default 10,000. */
   keepAliveMs?: number;
 }

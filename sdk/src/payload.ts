@@ -1,5 +1,6 @@
 import { SnapbackError, UserInputError } from './errors.js';
-import { type UserErrorFragment } from './generated/operations.js';
+import type { UserErrorFragment } from './generated/operations.js';
+import type { KeyedCallOptions } from './options.js';
 
 /** An id, or anything that has one. */
 export type Ref = string | { readonly id: string };
@@ -23,6 +24,16 @@ export const fulfilled = <P extends Payload>(operation: string, payload: P): Ful
   }
   return objects as unknown as Fulfilled<P>;
 };
+
+/** 128 random bits; `crypto.randomUUID` is missing on pages that were not served over TLS. */
+const randomKey = (): string => {
+  const bytes = globalThis.crypto.getRandomValues(new Uint8Array(16));
+  return `sdk-${Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('')}`;
+};
+
+/** The options of a call with the key that all its attempts carry: the caller's, or a new one. */
+export const keyed = <Options extends KeyedCallOptions>(options: Options | undefined, input?: { idempotencyKey?: string | null | undefined }): Options & { idempotencyKey: string } =>
+  ({ ...(options as Options), idempotencyKey: options?.idempotencyKey ?? input?.idempotencyKey ?? randomKey() });
 
 /** For objects that must be there because something else named them. */
 export const found = <T>(value: T | null, what: string): T => {

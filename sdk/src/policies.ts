@@ -1,6 +1,9 @@
-import { type Connection } from './connection.js';
-import { GetPolicyDocument, SetPolicyDocument, type GetPolicyQuery, type SetBackupPolicyInput } from './generated/operations.js';
-import { type CallOptions } from './options.js';
+import type { Connection } from './connection.js';
+import type { GetPolicyQuery, SetBackupPolicyInput } from './generated/operations.js';
+import { GetPolicyDocument, SetPolicyDocument } from './generated/policy.documents.js';
+import type { Loaded } from './nouns.js';
+import type { CallOptions } from './options.js';
+import type { Tries } from './outcome.js';
 import { fulfilled, idOf, type Ref } from './payload.js';
 
 /** When an instance's automatic backups run, with the next runs. */
@@ -11,14 +14,17 @@ export interface GetPolicyOptions extends CallOptions {
   upcomingRuns?: number;
 }
 
-export interface Policies {
-  /** An instance's policy, or null when there is no such instance. */
-  get(instance: Ref, options?: GetPolicyOptions): Promise<Policy | null>;
+export interface PolicyMutations {
   /** What is left out stays. The result brings the next 7 runs. */
   set(input: SetBackupPolicyInput, options?: CallOptions): Promise<Policy>;
 }
 
-export const createPolicies = (connection: Connection): Policies => ({
+export interface Policies extends PolicyMutations, Tries<PolicyMutations> {
+  /** An instance's policy, or null when there is no such instance. */
+  get(instance: Ref, options?: GetPolicyOptions): Promise<Policy | null>;
+}
+
+export const createPolicies = (connection: Connection): Loaded<Policies> => ({
   get: async (instance, { upcomingRuns = 7, ...options } = {}) =>
     (await connection.execute(GetPolicyDocument, { instanceId: idOf(instance), upcomingRuns }, options)).instance?.policy ?? null,
   set: async (input, options) => fulfilled('setBackupPolicy', (await connection.execute(SetPolicyDocument, { input }, options)).setBackupPolicy).policy,

@@ -1,13 +1,14 @@
-import { randomKey, type Connection } from './connection.js';
-import {
-  CreateRestorePlanDocument, GetRestoreDocument, GetRestorePlanDocument, ListRestoresDocument, RestoreBackupDocument,
-  type CreateRestorePlanInput, type JobEventFragment, type JobFragment, type RestoreBackupInput, type RestoreFilter, type RestoreFragment,
-  type RestorePlanFragment,
+import type { Connection } from './connection.js';
+import type {
+  CreateRestorePlanInput, JobEventFragment, JobFragment, RestoreBackupInput, RestoreFilter, RestoreFragment, RestorePlanFragment,
 } from './generated/operations.js';
-import { type Jobs, type WaitOptions, type WatchOptions } from './jobs.js';
+import { CreateRestorePlanDocument, GetRestoreDocument, GetRestorePlanDocument, ListRestoresDocument, RestoreBackupDocument } from './generated/restore.documents.js';
+import type { Jobs, WaitOptions, WatchOptions } from './jobs.js';
 import { createList, splitListInput, type List, type ListOptions } from './list.js';
-import { type CallOptions, type KeyedCallOptions } from './options.js';
-import { found, fulfilled, idOf, type Ref } from './payload.js';
+import type { Loaded } from './nouns.js';
+import type { CallOptions, KeyedCallOptions } from './options.js';
+import type { Tries } from './outcome.js';
+import { found, fulfilled, idOf, keyed, type Ref } from './payload.js';
 import { follow } from './stream.js';
 
 /** A restore, its id, or what `run` returns. */
@@ -18,19 +19,27 @@ export interface RestoreAndJob {
   job: JobFragment;
 }
 
-export interface Restores {
+/** How to carry out a plan, where the plan itself is given. */
+export interface RunOptions extends KeyedCallOptions {
+  /** The target instance's name, typed by the person who answers for it. Without it the service refuses with CONFIRMATION_REQUIRED. */
+  confirmation?: string;
+  /** Names of the plan's warnings that must be accepted, and are. */
+  acceptedWarnings?: string[];
+}
+
+export interface RestoreMutations {
   /**
    * What a restore would do; writes nothing. Waits for the job that fills the plan, where there is one, so `state` is not PREPARING.
    * Read `blockers` and `warnings` before `run`.
    */
   plan(input: CreateRestorePlanInput, options?: KeyedCallOptions): Promise<RestorePlanFragment>;
+  /** Carries out a plan: `run(plan, { confirmation, acceptedWarnings })`. Returns at once; follow it with `watch` or `wait`. */
+  run(plan: Ref | RestoreBackupInput, options?: RunOptions): Promise<RestoreAndJob>;
+}
+
+export interface Restores extends RestoreMutations, Tries<RestoreMutations> {
   /** A plan as it stands now, or null when there is none. */
   getPlan(plan: Ref, options?: CallOptions): Promise<RestorePlanFragment | null>;
-  /**
-   * Carries out a plan. `confirmation` is the target instance's name, typed by the person who answers for
-   * it. Returns at once; follow it with `watch` or `wait`.
-   */
-  run(input: RestoreBackupInput, options?: KeyedCallOptions): Promise<RestoreAndJob>;
   list(filter?: RestoreFilter & ListOptions, options?: CallOptions): List<RestoreFragment>;
   /** A restore, or null when there is none. */
   get(restore: RestoreRef, options?: CallOptions): Promise<RestoreFragment | null>;
@@ -42,7 +51,7 @@ export interface Restores {
 
 const restoreId = (ref: RestoreRef): string => (typeof ref === 'object' && 'restore' in ref ? ref.restore.id : idOf(ref));
 
-export const createRestores = (connection: Connection, jobs: Jobs): Restores => {
+export const createRestores = (connection: Connection, jobs: Jobs): Loaded<Restores> => {
   const get: Restores['get'] = async (restore, options) =>
     (await connection.execute(GetRestoreDocument, { id: restoreId(restore) }, options)).restore;
   const getPlan: Restores['getPlan'] = async (plan, options) =>
@@ -56,17 +65,17 @@ export const createRestores = (connection: Connection, jobs: Jobs): Restores => 
 
   return {
     plan: async (input, options = {}) => {
-      const idempotencyKey = options.idempotencyKey ?? input.idempotencyKey ?? randomKey();
-      const answer = await connection.execute(CreateRestorePlanDocument, { input }, { ...options, idempotencyKey });
+      const { signal, retry, headers } = options;
+      const answer = await connection.execute(CreateRestorePlanDocument, { input }, keyed(options, input));
       const { plan } = fulfilled('createRestorePlan', answer.createRestorePlan);
       if (plan.state !== 'PREPARING' || plan.job === null) return plan;
-      await jobs.wait(plan.job, { signal: options.signal });
+      await jobs.wait(plan.job, { signal, retry, headers });
       return found(await getPlan(plan, options), `restore plan ${plan.id}`);
     },
     getPlan,
-    run: async (input, options = {}) => {
-      const idempotencyKey = options.idempotencyKey ?? input.idempotencyKey ?? randomKey();
-      return fulfilled('restoreBackup', (await connection.execute(RestoreBackupDocument, { input }, { ...options, idempotencyKey })).restoreBackup);
+    run: async (plan, { confirmation = '', acceptedWarnings, ...options } = {}) => {
+      const input: RestoreBackupInput = typeof plan === 'object' && 'planId' in plan ? plan : { planId: idOf(plan), confirmation, acceptedWarnings };
+      return fulfilled('restoreBackup', (await connection.execute(RestoreBackupDocument, { input }, keyed(options, input))).restoreBackup);
     },
     list: (input = {}, options) => {
       const { filter, list } = splitListInput<RestoreFilter>(input);
@@ -74,14 +83,14 @@ export const createRestores = (connection: Connection, jobs: Jobs): Restores => 
     },
     get,
     watch: (restore, options = {}) =>
-      follow(`Watching ${restoreId(restore)}`, options.signal, async function* (signal) {
-        yield* jobs.watch(await jobOf(restore, { signal }), { ...options, signal });
+      follow(`Watching ${restoreId(restore)}`, options, async function* (signal) {
+        yield* jobs.watch(await jobOf(restore, { ...options, signal, timeoutMs: undefined }), { ...options, signal });
       }),
     wait: async (restore, options = {}) => {
       const id = restoreId(restore);
-      const { signal } = options;
-      await jobs.wait(await jobOf(restore, { signal }), options);
-      return found(await get(id, { signal }), `restore ${id}`);
+      const { signal, retry, headers } = options;
+      await jobs.wait(await jobOf(restore, { signal, retry, headers }), options);
+      return found(await get(id, { signal, retry, headers }), `restore ${id}`);
     },
   };
 };

@@ -1,6 +1,9 @@
+import type { Emit } from './client-events.js';
 import { abortedError, SnapbackError } from './errors.js';
+import { SDK_VERSION } from './generated/schema.js';
 import { graphqlError, type GraphqlErrorBody } from './graphql-errors.js';
-import { type WebSocketConstructor, type WebSocketLike } from './options.js';
+import type { WebSocketConstructor, WebSocketLike } from './options.js';
+import type { TokenSource } from './token.js';
 
 /*
  * A client of the protocol graphql-transport-ws (https://github.com/enisdenjo/graphql-ws/blob/master/PROTOCOL.md). One socket carries
@@ -10,7 +13,8 @@ import { type WebSocketConstructor, type WebSocketLike } from './options.js';
 export interface SocketOptions {
   url: string;
   webSocket: WebSocketConstructor | undefined;
-  token: () => Promise<string>;
+  tokens: TokenSource;
+  emit: Emit;
   /** A sign of life is asked for each time; without one until the next time the socket counts as lost. */
   keepAliveMs: number;
   /** From opening to the service's acknowledgement. */
@@ -51,6 +55,8 @@ interface Entry {
 
 const SUBPROTOCOL = 'graphql-transport-ws';
 
+const noWebSocket = (message: string, cause: unknown): SnapbackError => new SnapbackError('network', 'NO_WEBSOCKET', message, { cause });
+
 const findWebSocket = async (given: WebSocketConstructor | undefined): Promise<WebSocketConstructor> => {
   const found = given ?? (globalThis as { WebSocket?: WebSocketConstructor }).WebSocket;
   if (found !== undefined) return found;
@@ -59,7 +65,7 @@ const findWebSocket = async (given: WebSocketConstructor | undefined): Promise<W
     const loaded = (await import(/* @vite-ignore */ /* webpackIgnore: true */ name)) as { WebSocket: WebSocketConstructor };
     return loaded.WebSocket;
   } catch (cause) {
-    throw new SnapbackError('network', 'NO_WEBSOCKET', 'This runtime has no WebSocket. Install the package `ws`, or give createClient a `webSocket`.', { cause });
+    throw noWebSocket('This runtime has no WebSocket. Install the package `ws`, or give createClient a `webSocket`.', cause);
   }
 };
 
@@ -93,7 +99,12 @@ const openLink = (WebSocketClass: WebSocketConstructor, options: SocketOptions, 
   message(message: Message): void;
   end(error: SnapbackError): void;
 }): { send(message: Message): void; end(error: SnapbackError): void } => {
-  const socket: WebSocketLike = new WebSocketClass(options.url, SUBPROTOCOL);
+  let socket: WebSocketLike;
+  try {
+    socket = new WebSocketClass(options.url, SUBPROTOCOL);
+  } catch (cause) {
+    throw noWebSocket('This runtime opens no WebSocket to the service.', cause); // From a page served over TLS to a service without it, say.
+  }
   let ended = false;
   let awaitsSign = false;
   let keepAlive: ReturnType<typeof setInterval> | undefined;
@@ -116,7 +127,7 @@ const openLink = (WebSocketClass: WebSocketConstructor, options: SocketOptions, 
     end(lost(`it was not ready within ${String(options.connectTimeoutMs)} ms`));
   }, options.connectTimeoutMs);
   socket.onopen = () => {
-    send({ type: 'connection_init', payload: { authorization: `Bearer ${token}` } });
+    send({ type: 'connection_init', payload: { authorization: `Bearer ${token}`, sdk: SDK_VERSION } });
   };
   socket.onerror = () => {
     end(lost('it could not be opened, or it failed'));
@@ -145,12 +156,16 @@ const openLink = (WebSocketClass: WebSocketConstructor, options: SocketOptions, 
   return { send, end };
 };
 
+const noToken = (cause: unknown): SnapbackError => new SnapbackError('network', 'NETWORK', 'The socket could not be opened: there is no token for it.', { cause });
+
 export const createSocket = (options: SocketOptions): Socket => {
   const entries = new Map<string, Entry>();
   let lastId = 0;
   let link: ReturnType<typeof openLink> | undefined;
   let opening = false;
   let ready = false;
+  /** Whether the token was asked for anew since the service last took one. */
+  let renewed = false;
 
   const start = (id: string, { payload }: Entry): void => {
     link?.send({ type: 'subscribe', id, payload });
@@ -195,25 +210,43 @@ export const createSocket = (options: SocketOptions): Socket => {
     idle.end(abortedError('The socket'));
   };
 
+  /** A new token may be let in where the old one was not; the subscriptions wait for it. */
+  const renew = async (token: string, error: SnapbackError): Promise<void> => {
+    renewed = true;
+    try {
+      if (await options.tokens.renew(token)) await open();
+      else failAll(error);
+    } catch (cause) {
+      failAll(noToken(cause));
+    }
+  };
+
   const open = async (): Promise<void> => {
     if (link !== undefined || opening) return;
     opening = true;
     try {
-      const [WebSocketClass, token] = await Promise.all([findWebSocket(options.webSocket), options.token()]);
+      const [WebSocketClass, token] = await Promise.all([findWebSocket(options.webSocket), options.tokens.get()]);
       if (entries.size === 0) return;
       const opened = openLink(WebSocketClass, options, token, {
         ready: () => {
           ready = true;
+          renewed = false;
+          options.emit({ type: 'socket', state: 'open' });
           for (const [id, entry] of entries) start(id, entry);
         },
         message: onMessage,
         end: (error) => {
-          if (link === opened) failAll(error);
+          if (link !== opened) return;
+          if (ready) options.emit({ type: 'socket', state: 'lost', error });
+          if (error.code === 'UNAUTHENTICATED' && !renewed) {
+            link = undefined;
+            void renew(token, error);
+          } else failAll(error);
         },
       });
       link = opened;
     } catch (cause) {
-      failAll(cause instanceof SnapbackError ? cause : new SnapbackError('network', 'NETWORK', 'The socket could not be opened.', { cause }));
+      failAll(cause instanceof SnapbackError ? cause : noToken(cause));
     } finally {
       opening = false;
     }

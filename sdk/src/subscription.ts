@@ -1,6 +1,11 @@
-import { type Connection } from './connection.js';
+import type { Connection } from './connection.js';
 import { operationHead, type TypedDocument } from './document.js';
 import { abortedError, type SnapbackError } from './errors.js';
+import type { Socket } from './socket.js';
+import { follow } from './stream.js';
+
+/** What carries subscriptions: the shared socket, or event streams of their own. */
+export type Carrier = Pick<Socket, 'subscribe'>;
 
 export interface SubscriptionOptions<Event> {
   /** For error messages. */
@@ -13,12 +18,12 @@ export interface SubscriptionOptions<Event> {
   replaces?: (newer: Event, waiting: Event) => boolean;
 }
 
-/** One subscription's events, as long as its socket holds. Throws with kind `aborted` when the signal is. */
+/** One subscription's events, as long as its carrier holds. Throws with kind `aborted` when the signal is. */
 export async function* openSubscription<Event, Variables>(
-  connection: Connection, document: TypedDocument<Event, Variables>, variables: Variables, { what, signal, replaces = () => false }: SubscriptionOptions<Event>,
+  carried: Promise<Carrier>, document: TypedDocument<Event, Variables>, variables: Variables, { what, signal, replaces = () => false }: SubscriptionOptions<Event>,
 ): AsyncGenerator<Event, void> {
   const query = document.toString();
-  const socket = await connection.socket();
+  const carrier = await carried;
   if (signal.aborted) throw abortedError(what, signal);
   const waiting: Event[] = [];
   let end: { error?: SnapbackError } | undefined;
@@ -26,7 +31,7 @@ export async function* openSubscription<Event, Variables>(
   const onAbort = (): void => {
     wake();
   };
-  const stop = socket.subscribe(what, { query, variables, operationName: operationHead(query).name }, {
+  const stop = carrier.subscribe(what, { query, variables, operationName: operationHead(query).name }, {
     next: (data) => {
       const newer = data as Event;
       const index = waiting.findIndex((old) => replaces(newer, old));
@@ -65,3 +70,11 @@ export async function* openSubscription<Event, Variables>(
     stop();
   }
 }
+
+/** An own subscription, over the shared socket. */
+export const subscribe = <Event, Variables>(
+  connection: Connection, document: TypedDocument<Event, Variables>, variables: Variables, options: { signal?: AbortSignal; timeoutMs?: number } = {},
+): AsyncIterableIterator<Event> => {
+  const what = operationHead(document.toString()).name ?? 'The subscription';
+  return follow(what, options, (signal) => openSubscription(connection.socket(), document, variables, { what, signal }));
+};

@@ -36,6 +36,19 @@ export const parseRetryAfter = (value: string | null): number | undefined => {
   return Number.isNaN(at) ? undefined : Math.max(0, at - Date.now());
 };
 
+/** What `promise` gives; rejects with `reason` as soon as the signal is aborted, whatever becomes of the promise. */
+export const unlessAborted = <T>(promise: Promise<T>, signal: AbortSignal, reason: (cause: unknown) => unknown): Promise<T> =>
+  new Promise((resolve, reject) => {
+    const onAbort = (): void => {
+      reject(reason(signal.reason));
+    };
+    if (signal.aborted) onAbort();
+    else signal.addEventListener('abort', onAbort, { once: true });
+    promise.then(resolve, reject).finally(() => {
+      signal.removeEventListener('abort', onAbort);
+    });
+  });
+
 /** Resolves after `ms`; rejects with kind `aborted` as soon as the signal is aborted. */
 export const pause = (ms: number, what: string, signal: AbortSignal | undefined): Promise<void> =>
   new Promise((resolve, reject) => {

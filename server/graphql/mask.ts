@@ -9,7 +9,7 @@ export interface EdgeLog {
 }
 
 /** HTTP statuses of the errors that are about the request as a whole; all others travel with 200 beside the data. */
-export const HTTP_STATUS: Readonly<Partial<Record<ErrorCode, number>>> = { UNAUTHENTICATED: 401, FORBIDDEN: 403, RATE_LIMITED: 429 };
+export const HTTP_STATUS: Readonly<Partial<Record<ErrorCode, number>>> = { UNAUTHENTICATED: 401, FORBIDDEN: 403, RATE_LIMITED: 429, SDK_UNSUPPORTED: 400 };
 
 /** What Apollo calls faults of the request itself. */
 const REQUEST_FAULTS = new Set([

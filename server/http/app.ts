@@ -3,12 +3,14 @@ import { makeGuard } from '../graphql/guard.js';
 import { type DocumentLimits } from '../graphql/limits.js';
 import { makeLive } from '../graphql/live.js';
 import { type Services } from '../services/api.js';
+import { cors } from './cors.js';
 import { makeDownloads } from './downloads.js';
 import { explorer } from './explorer.js';
 import { makeGraphqlEndpoint } from './graphql-endpoint.js';
 import { createPlaces } from './places.js';
 import { type DownloadSource, type WatchAccess } from './ports.js';
 import { createHttpServer, type HttpServer, type ProbeDeps } from './server.js';
+import { sdkVersion } from './sdk-version.js';
 import { makeSockets, type SocketSettings } from './sockets.js';
 import { makeStreams, type StreamSettings } from './streams.js';
 
@@ -22,7 +24,7 @@ export interface HttpAppDeps extends ProbeDeps {
   limits?: Partial<DocumentLimits> | undefined;
   /** Of each key, in points of cost; null: no limit. Default null. */
   pointsPerMinute?: number | null | undefined;
-  /** Origins besides the own host whose pages may open sockets. Default none. */
+  /** Origins besides the own host whose pages may open sockets and read answers. Default none. */
   allowedOrigins?: readonly string[] | undefined;
   sockets?: (SocketSettings & {
     /** Sockets and streams at once, of all keys. Default 2,000. */
@@ -60,6 +62,8 @@ export const createHttpApp = async (deps: HttpAppDeps): Promise<HttpApp> => {
   const streams = makeStreams({ guard, live, log, watchAccess: deps.watchAccess, places, allowedOrigins: deps.allowedOrigins ?? [], maxBodyBytes, ...deps.streams });
   const http = createHttpServer(deps, {
     mount(app) {
+      app.use(['/graphql', '/downloads'], cors(deps.allowedOrigins ?? []));
+      app.use('/graphql', sdkVersion);
       app.all('/downloads/:token', makeDownloads(deps.downloads, log, deps.downloadIdleMs));
       app.all('/graphql/stream', ...streams.handlers);
       app.use('/graphql', ...graphql.handlers);

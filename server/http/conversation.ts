@@ -4,6 +4,7 @@ import { type Message, MessageType, parseMessage, type SubscribeMessage } from '
 import { type WebSocket } from 'ws';
 import { DomainError } from '../domain/errors.js';
 import { type Principal } from '../domain/principal.js';
+import { checkSdk } from '../domain/sdk.js';
 import { type Guard } from '../graphql/guard.js';
 import { type Answers, type Live } from '../graphql/live.js';
 import { type EdgeLog, logFaults } from '../graphql/mask.js';
@@ -31,7 +32,7 @@ export interface ConversationDeps {
   maxBufferedBytes: number;
 }
 
-type Params = { authorization?: unknown; Authorization?: unknown };
+type Params = { authorization?: unknown; Authorization?: unknown; sdk?: unknown };
 
 const credentialOf = (params: Params | undefined): string | undefined => {
   const value = params?.authorization ?? params?.Authorization;
@@ -148,6 +149,7 @@ export class Conversation {
     this.running.set(id, running);
     let begun: Awaited<ReturnType<Live['begin']>>;
     try {
+      checkSdk(this.params?.sdk);
       begun = await deps.live.begin(await deps.guard.authenticate(credentialOf(this.params), this.from), payload, requestId);
     } catch (error) {
       begun = { errors: [error], begun: false };

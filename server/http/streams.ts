@@ -49,20 +49,10 @@ const askedIn = (req: Request): Subscribing => {
   return { query, operationName: typeof operationName === 'string' ? operationName : undefined, variables: variables as Subscribing['variables'] };
 };
 
-/** Pages of listed origins may ask, and need the browser's leave to send the key; others are refused, as they are a socket. */
-const crossOrigin = (allowed: readonly string[]) => (req: Request, res: Response, next: NextFunction): void => {
-  const { origin } = req.headers;
-  res.vary('Origin');
-  if (!originAllowed(req.headers, allowed)) return sendError(res, 403, 'FORBIDDEN', 'Pages of this origin may not open streams.');
-  if (origin !== undefined) {
-    res.setHeader('access-control-allow-origin', origin);
-    res.setHeader('access-control-expose-headers', 'x-request-id, retry-after');
-  }
-  if (req.method !== 'OPTIONS') return next();
-  res.setHeader('access-control-allow-methods', 'GET, POST');
-  res.setHeader('access-control-allow-headers', 'authorization, content-type, x-request-id');
-  res.setHeader('access-control-max-age', '600');
-  res.status(204).end();
+/** Pages of other origins are refused, as they are a socket; the answers of those that are let in say so already (`cors`). */
+const ownOrigin = (allowed: readonly string[]) => (req: Request, res: Response, next: NextFunction): void => {
+  if (originAllowed(req.headers, allowed)) next();
+  else sendError(res, 403, 'FORBIDDEN', 'Pages of this origin may not open streams.');
 };
 
 /**
@@ -176,7 +166,7 @@ export const makeStreams = (deps: StreamDeps): { handlers: RequestHandler[]; cou
   };
 
   return {
-    handlers: [crossOrigin(deps.allowedOrigins), authenticate, express.json({ limit: deps.maxBodyBytes }), serve],
+    handlers: [ownOrigin(deps.allowedOrigins), authenticate, express.json({ limit: deps.maxBodyBytes }), serve],
     count: () => open.size,
     stop() {
       stopping = true;

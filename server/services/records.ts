@@ -344,6 +344,7 @@ export interface DownloadLinkRecord {
 
 export interface ServiceRecord {
   version: string;
+  sdkMajors: readonly number[];
   defaultTimeZone: string;
   retentionDays: number;
   /** `location` is null for those whom it does not concern. */

@@ -3,6 +3,7 @@ import { type Engine } from '../domain/backup.js';
 import { DomainError } from '../domain/errors.js';
 import { authorise, may } from '../domain/principal.js';
 import { RETENTION_DAYS } from '../domain/retention.js';
+import { SDK_MAJORS } from '../domain/sdk.js';
 import { type ServiceApi } from './api.js';
 import { DOWNLOAD_LINK_SECONDS } from './backup.service.js';
 import { IDEMPOTENCY_SECONDS } from './idempotency.js';
@@ -38,6 +39,7 @@ export const createServiceService = ({ db, engine, gate, version, defaultTimeZon
       gate.rules.flatMap((rule) => (rule.startsWith(name) ? [rule.slice(name.length).trim() || '*'] : []));
     return {
       version,
+      sdkMajors: SDK_MAJORS,
       defaultTimeZone,
       retentionDays: RETENTION_DAYS,
       store: { ...store, location: may(caller, 'govern') ? location : null },

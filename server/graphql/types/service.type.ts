@@ -55,6 +55,7 @@ export class EngineSupport {
 @Plain()
 export class Service implements ServiceRecord {
   @Field(() => String) version!: string;
+  @Field(() => [Int]) sdkMajors!: readonly number[];
   @Field(() => String) defaultTimeZone!: string;
   @Field(() => Int) retentionDays!: number;
   @Field(() => StoreInfo) store!: StoreInfo;

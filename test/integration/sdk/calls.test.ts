@@ -1,7 +1,7 @@
 import { type ServerResponse } from 'node:http';
 import { inspect } from 'node:util';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { createClient, isSnapbackError, TypedDocumentString, type Client, type ClientOptions, type SnapbackError } from '../../../sdk/src/index.js';
+import { createClient, isSnapbackError, SDK_VERSION, TypedDocumentString, type Client, type ClientEvent, type ClientOptions, type SnapbackError } from '../../../sdk/src/index.js';
 import { waitFor } from '../../kit/wait.js';
 import { makeBackup, makeJob, startFakeService, TOKEN, type FakeService } from './fake-service.js';
 
@@ -16,7 +16,7 @@ beforeAll(async () => {
   service = await startFakeService({
     Query: {
       service: () => ({
-        version: '1.2.3', defaultTimeZone: 'UTC', retentionDays: 7, store: { kind: 'FILE_SYSTEM', location: '/srv/store', writable: true, freeBytes: '9007199254740993' },
+        version: '1.2.3', sdkMajors: [0], defaultTimeZone: 'UTC', retentionDays: 7, store: { kind: 'FILE_SYSTEM', location: '/srv/store', writable: true, freeBytes: '9007199254740993' },
         retention: { lastPassAt: null, nextPassAt: null, maxDeletions: 1_000, stoppedBecause: null },
         limits: {
           maxPageSize: 100, maxNameLength: 128, minDownloadLinkSeconds: 60, maxDownloadLinkSeconds: 604_800, restorePlanSeconds: 600,
@@ -84,7 +84,7 @@ describe('queries', () => {
 
   it('work behind a path and with own headers', async () => {
     await connect({ headers: { 'x-tenant': 'blue' } }).service.info({ headers: { 'x-trace': 't1' } });
-    expect(service.seen[0]?.headers).toMatchObject({ 'x-tenant': 'blue', 'x-trace': 't1', authorization: `Bearer ${TOKEN}` });
+    expect(service.seen[0]?.headers).toMatchObject({ 'x-tenant': 'blue', 'x-trace': 't1', authorization: `Bearer ${TOKEN}`, 'x-snapback-sdk': SDK_VERSION });
     await failure(createClient({ url: `${service.url}/deep/`, token: TOKEN, retry: false }).service.info());
     expect(service.seen).toHaveLength(1);
   });
@@ -193,6 +193,18 @@ describe('mutations', () => {
     expect(service.seen).toHaveLength(1);
   });
 
+  it('give user errors back under their names with try, and throw all else', async () => {
+    expect(await client.backups.tryCreate({ instanceId: 'ins_1', name: 'x' })).toMatchObject({ ok: true, value: { backup: { id: 'bak_new' } } });
+    const outcome = await client.backups.tryCreate({ instanceId: 'ins_1', name: 'busy' });
+    if (outcome.ok) throw new Error('The instance was busy.');
+    expect(outcome.error).toMatchObject({ name: 'UserInputError', jobId: 'job_running', userErrors: [{ code: 'INSTANCE_BUSY' }] });
+    service.intercept((_, response) => {
+      status(500)(response);
+      return true;
+    });
+    expect(await failure(client.backups.tryCreate({ instanceId: 'ins_1', name: 'x' }))).toMatchObject({ code: 'HTTP_500' });
+  });
+
   it('that bring neither objects nor errors are refused', async () => {
     expect(await failure(client.jobs.cancel('job_1'))).toMatchObject({ kind: 'protocol', code: 'UNEXPECTED_ANSWER' });
   });
@@ -266,10 +278,59 @@ describe('errors', () => {
   });
 });
 
-it('asks a token function for every request', async () => {
-  let calls = 0;
-  const rotating = connect({ token: async () => { calls += 1; return TOKEN; } });
-  await rotating.service.info();
-  await rotating.service.info();
-  expect(calls).toBe(2);
+describe('a token function', () => {
+  it('is asked once for calls at the same time, and for those after', async () => {
+    let calls = 0;
+    const lasting = connect({ token: async () => { calls += 1; return TOKEN; } });
+    await Promise.all([lasting.service.info(), lasting.service.info(), lasting.backups.get('bak_1')]);
+    await lasting.service.info();
+    expect(calls).toBe(1);
+  });
+
+  it('is asked once more when the service refuses its token, for all calls that were refused, also for mutations without a key', async () => {
+    const events: ClientEvent[] = [];
+    let calls = 0;
+    const rotating = connect({ token: () => { calls += 1; return calls === 1 ? 'sb_old' : TOKEN; }, onEvent: (event) => events.push(event) });
+    await Promise.all([...Array.from({ length: 5 }, () => rotating.service.info()), failure(rotating.jobs.cancel('job_1'))]);
+    expect(calls).toBe(2);
+    expect(service.seen).toHaveLength(12);
+    expect(events.filter(({ type }) => type === 'token')).toHaveLength(1);
+  });
+
+  it('that has nothing better fails its calls, and is asked anew by later ones', async () => {
+    let calls = 0;
+    const stuck = connect({ token: () => { calls += 1; return 'sb_old'; } });
+    expect(await failure(stuck.service.info())).toMatchObject({ code: 'UNAUTHENTICATED', retryable: false });
+    expect([calls, service.seen.length]).toEqual([2, 1]);
+    await failure(stuck.service.info());
+    expect(calls).toBe(3);
+  });
+
+  it('may fail, which calls then do with its own error, and may take no longer than a call', async () => {
+    let calls = 0;
+    const flaky = connect({
+      token: () => {
+        calls += 1;
+        if (calls === 1) throw new RangeError('the vault is shut');
+        return TOKEN;
+      },
+    });
+    await expect(flaky.service.info()).rejects.toThrow(new RangeError('the vault is shut'));
+    expect((await flaky.service.info()).version).toBe('1.2.3');
+    expect(await failure(connect({ token: () => new Promise<string>(() => undefined) }).service.info({ timeoutMs: 30, retry: false }))).toMatchObject({ kind: 'timeout' });
+  });
+});
+
+describe('onEvent', () => {
+  it('is told of each attempt and each repetition, and ends nothing by what it throws', async () => {
+    const events: ClientEvent[] = [];
+    failFirst(1, status(503));
+    await connect({ onEvent: (event) => { events.push(event); throw new Error('mine'); } }).service.info();
+    expect(events).toMatchObject([
+      { type: 'request', operation: 'ServiceInfo', attempt: 1, status: 503, error: { code: 'HTTP_503' } },
+      { type: 'retry', operation: 'ServiceInfo', attempt: 1, error: { code: 'HTTP_503' } },
+      { type: 'request', operation: 'ServiceInfo', attempt: 2, status: 200, requestId: 'req-2' },
+    ]);
+    expect(inspect(events, { depth: 20, showHidden: true })).not.toContain(TOKEN);
+  });
 });

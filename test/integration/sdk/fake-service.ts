@@ -3,7 +3,7 @@ import { readFileSync, readdirSync } from 'node:fs';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { type AddressInfo, type Socket } from 'node:net';
 import { makeExecutableSchema } from '@graphql-tools/schema';
-import { graphql, type GraphQLSchema } from 'graphql';
+import { graphql, parse, subscribe, type GraphQLSchema } from 'graphql';
 import { useServer } from 'graphql-ws/use/ws';
 import { WebSocketServer, type WebSocket } from 'ws';
 
@@ -34,6 +34,12 @@ export interface FakeService {
   intercept(interceptor: Interceptor): void;
   /** Handles everything but /graphql. */
   serve(handler: (request: IncomingMessage, response: ServerResponse) => void): void;
+  /** Whether /graphql/stream answers (graphql-sse, distinct connections); it does not before it is told to. */
+  offerStreams(offer: boolean): void;
+  /** Event streams open now. */
+  openStreams(): number;
+  /** Cuts every event stream in its middle. */
+  cutStreams(): void;
   openSockets(): number;
   /** Cuts every WebSocket without a closing handshake. */
   cutSockets(): void;
@@ -59,9 +65,36 @@ export const startFakeService = async (resolvers: Resolvers): Promise<FakeServic
   const webSockets = new Map<Socket, WebSocket>();
   let interceptor: Interceptor = () => false;
   let handler = (_request: IncomingMessage, response: ServerResponse): void => void response.writeHead(404).end();
+  const streams = new Set<ServerResponse>();
   let refusing = false;
+  let streaming = false;
+
+  const stream = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
+    const body = JSON.parse(await readBody(request)) as { query: string; operationName?: string; variables?: Record<string, unknown> };
+    if (request.headers.authorization !== `Bearer ${TOKEN}` || request.headers.accept !== 'text/event-stream') {
+      response.writeHead(401, { 'content-type': 'application/json' }).end(JSON.stringify({ errors: [{ message: 'The key is unknown.', extensions: { code: 'UNAUTHENTICATED' } }] }));
+      return;
+    }
+    const events = await subscribe({ schema, document: parse(body.query), variableValues: body.variables, operationName: body.operationName });
+    if (!(Symbol.asyncIterator in events)) {
+      response.writeHead(400, { 'content-type': 'application/json' }).end(JSON.stringify(events));
+      return;
+    }
+    response.writeHead(200, { 'content-type': 'text/event-stream; charset=utf-8' }).write(':\n\n');
+    streams.add(response);
+    response.on('close', () => {
+      streams.delete(response);
+      void events.return(undefined);
+    });
+    for await (const event of events) response.write(`event: next\ndata: ${JSON.stringify(event)}\n\n`);
+    response.end('event: complete\ndata:\n\n');
+  };
 
   const answer = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
+    if (request.url === '/graphql/stream' && streaming) {
+      await stream(request, response);
+      return;
+    }
     if (request.url !== '/graphql') {
       handler(request, response);
       return;
@@ -118,6 +151,13 @@ export const startFakeService = async (resolvers: Resolvers): Promise<FakeServic
     },
     serve: (next) => {
       handler = next;
+    },
+    offerStreams: (offer) => {
+      streaming = offer;
+    },
+    openStreams: () => streams.size,
+    cutStreams: () => {
+      for (const response of streams) response.destroy();
     },
     openSockets: () => webSockets.size,
     cutSockets: () => {

@@ -56,6 +56,7 @@ const EXPECTED: [name: string, said: RegExp][] = [
   ['access', /^VIEWER 1$/],
   ['feed', /^$/],
   ['errors', /^user_input NOT_FOUND /],
+  ['try', /^(?:NAME_TAKEN|CONFLICT) \w+ /],
   ['own-document', /orders-cache/],
 ];
 

@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { WebSocket } from 'ws';
 import {
-  createClient, isSnapbackError, type Client, type ClientOptions, type JobEvent, type SnapbackError, type WebSocketConstructor,
+  createClient, isSnapbackError, SDK_VERSION, type Client, type ClientEvent, type ClientOptions, type JobEvent, type SnapbackError, type WebSocketConstructor,
 } from '../../../sdk/src/index.js';
 import { waitFor } from '../../kit/wait.js';
 import { FakeJob, makeBackup, startFakeService, TOKEN, type FakeService, type Resolvers } from './fake-service.js';
@@ -49,7 +49,7 @@ describe('watching a job', () => {
     await done;
     expect(events.map(({ kind, sequence }) => [kind, sequence])).toEqual([['SNAPSHOT', 1], ['PHASE', 2], ['STATE', 3]]);
     expect(events.at(-1)?.job.conclusion).toBe('SUCCEEDED');
-    expect(service.inits).toEqual([{ authorization: `Bearer ${TOKEN}` }]);
+    expect(service.inits).toEqual([{ authorization: `Bearer ${TOKEN}`, sdk: SDK_VERSION }]);
     await waitFor(() => service.openSockets() === 0);
   });
 
@@ -218,6 +218,21 @@ describe('a socket that cannot be had', () => {
     expect(service.inits).toHaveLength(1);
   });
 
+  it('with the token that a function gave first is tried with the one it gives then', async () => {
+    const job = new FakeJob('job_1');
+    let calls = 0;
+    const { service, client } = await begin(job, { token: () => { calls += 1; return calls === 1 ? 'sb_old' : TOKEN; } });
+    const watches = [read(client.jobs.watch('job_1')), read(client.jobs.watch('job_1'))];
+    await waitFor(() => watches.every(({ events }) => events.length === 1));
+    job.succeed();
+    await Promise.all(watches.map(({ done }) => done));
+    expect([calls, service.inits.length]).toEqual([2, 2]);
+
+    const always = createClient({ url: service.url, token: () => { calls += 1; return `sb_wrong_${String(calls)}`; }, retry: { baseMs: 1 } });
+    expect(await failure(read(always.jobs.watch('job_1')).done)).toMatchObject({ code: 'UNAUTHENTICATED' });
+    expect(service.inits).toHaveLength(4);
+  });
+
   it('is tried as often as calls are, before the first event', async () => {
     const { service, client } = await begin(new FakeJob('job_1'));
     service.refuseSockets(true);
@@ -256,6 +271,63 @@ describe('a socket that cannot be had', () => {
     const { client } = await begin(job, { webSocket: Counting as unknown as WebSocketConstructor });
     await read(client.jobs.watch('job_1')).done;
     expect(made).toBe(1);
+  });
+});
+
+describe('where there is no socket', () => {
+  it('events come over an event stream, which is resumed like a socket and let go of', async () => {
+    const job = new FakeJob('job_1');
+    const told: ClientEvent[] = [];
+    const { service, client } = await begin(job, { onEvent: (event) => told.push(event) });
+    service.refuseSockets(true);
+    service.offerStreams(true);
+    const { events, done } = read(client.jobs.watch('job_1'));
+    await waitFor(() => events.length === 1);
+    for (let round = 1; round <= 10; round += 1) {
+      service.cutStreams();
+      job.emit('PHASE', { phase: round % 2 === 0 ? 'VERIFYING' : 'TRANSFERRING' });
+      if (round % 3 === 0) await waitFor(() => events.length === round + 1);
+    }
+    const left = client.jobs.watch('job_1');
+    await left.next();
+    await left.return?.();
+    job.succeed();
+    await done;
+    expect(events.map(({ sequence }) => sequence)).toEqual(Array.from({ length: 12 }, (_, i) => i + 1));
+    expect(told.filter(({ type }) => type === 'fallback')[0]).toMatchObject({ to: 'sse', error: { kind: 'network' } });
+    await waitFor(() => service.openStreams() === 0);
+  });
+
+  it('event streams take a new token, and say what the service says', async () => {
+    const job = new FakeJob('job_1');
+    let calls = 0;
+    const { service, client } = await begin(job, {
+      token: () => { calls += 1; return calls === 1 ? 'sb_old' : TOKEN; },
+      webSocket: class { constructor() { throw new Error('none here'); } } as unknown as WebSocketConstructor,
+    });
+    service.offerStreams(true);
+    const { events, done } = read(client.jobs.watch('job_1'));
+    await waitFor(() => events.length === 1);
+    job.succeed();
+    await done;
+    expect(calls).toBe(2);
+    const stranger = createClient({ url: service.url, token: 'sb_wrong', webSocket: class { constructor() { throw new Error('none here'); } } as unknown as WebSocketConstructor });
+    expect(await failure(read(stranger.jobs.watch('job_1')).done)).toMatchObject({ code: 'UNAUTHENTICATED' });
+  });
+
+  it('and no event stream either, a wait asks for the job, and a watch fails with what the socket said', async () => {
+    const job = new FakeJob('job_1');
+    const told: ClientEvent[] = [];
+    const { service, client } = await begin(job, { onEvent: (event) => told.push(event) });
+    service.refuseSockets(true);
+    const seen: [string, unknown][] = [];
+    const waiting = client.jobs.wait('job_1', { onProgress: ({ state }, event) => { seen.push([state, event]); } });
+    await waitFor(() => seen.length === 1);
+    job.succeed();
+    expect(await waiting).toMatchObject({ conclusion: 'SUCCEEDED' });
+    expect(seen).toEqual([['RUNNING', undefined], ['COMPLETED', undefined]]);
+    expect(told.flatMap((event) => (event.type === 'fallback' ? event.to : []))).toEqual(['sse', 'polling']);
+    expect(await failure(read(client.jobs.watch('job_1')).done)).toMatchObject({ kind: 'network', code: 'NETWORK' });
   });
 });
 
