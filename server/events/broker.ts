@@ -8,6 +8,7 @@ const MOST_UNANSWERED = 1_000;
 
 /** A connection to a Redis or Valkey server; each call has its own time limit. */
 export interface BrokerLink {
+  /** @param command in small letters: by these ioredis tells which it may send while it listens */
   call(command: string, ...args: readonly string[]): Promise<unknown>;
   /** Called once when it has ended, whoever ended it. */
   onClose(callback: () => void): void;
@@ -21,6 +22,8 @@ export interface BrokerOptions {
   log: Log;
   /** How often the connections are asked whether anybody is at their other end. Default 10,000 ms. */
   askEveryMs?: number | undefined;
+  /** From the loss of a connection to the first attempt at another. Default 1,000 ms. */
+  reconnectMs?: number | undefined;
 }
 
 export interface Broker extends Carrier {
@@ -32,7 +35,7 @@ export interface Broker extends Carrier {
  * Redis' pub/sub: a connection that listens and one that publishes, opened again together whenever one of them drops. Never keeps anybody waiting, not
  * even at the start.
  */
-export const startBroker = ({ open, channel, log, askEveryMs = ASK_MS }: BrokerOptions, hearer: Hearer): Broker => {
+export const startBroker = ({ open, channel, log, askEveryMs = ASK_MS, reconnectMs = RECONNECT_MS }: BrokerOptions, hearer: Hearer): Broker => {
   let links: { listening: BrokerLink; publishing: BrokerLink } | undefined;
   let timer: NodeJS.Timeout | undefined;
   let asking: NodeJS.Timeout | undefined;
@@ -59,7 +62,7 @@ export const startBroker = ({ open, channel, log, askEveryMs = ASK_MS }: BrokerO
     try {
       const listening = await open((text) => hearer.onMessage(text));
       opened.push(listening);
-      await listening.call('SUBSCRIBE', channel);
+      await listening.call('subscribe', channel);
       const publishing = await open(() => undefined);
       opened.push(publishing);
       if (stopped) throw new Error('stopped');
@@ -72,7 +75,7 @@ export const startBroker = ({ open, channel, log, askEveryMs = ASK_MS }: BrokerO
     for (const link of opened) link.onClose(lost);
     // Also what keeps a firewall from forgetting them.
     asking = setInterval(() => {
-      for (const link of opened) link.call('PING').catch(lost);
+      for (const link of opened) link.call('ping').catch(lost);
     }, askEveryMs);
     if (told) log.info('The Redis server that announces job events is back.');
     told = false;
@@ -89,7 +92,7 @@ export const startBroker = ({ open, channel, log, askEveryMs = ASK_MS }: BrokerO
   };
 
   const retry = (): void => {
-    timer = setTimeout(attempt, RECONNECT_MS);
+    timer = setTimeout(attempt, reconnectMs);
   };
 
   attempt();
@@ -100,7 +103,7 @@ export const startBroker = ({ open, channel, log, askEveryMs = ASK_MS }: BrokerO
     publish(text) {
       if (!links || unanswered >= MOST_UNANSWERED) return;
       unanswered += 1;
-      links.publishing.call('PUBLISH', channel, text).then(() => {
+      links.publishing.call('publish', channel, text).then(() => {
         unanswered -= 1;
       }, lost);
     },

@@ -18,6 +18,8 @@ export interface FeedDeps {
   clock: Clock;
   /** Whether a fault of the database's passes by itself, so that reading is tried again. */
   mayPass: MayPass;
+  /** How often a node looks for events that nobody has announced to it. Default 2,000 ms. */
+  pollMs?: number | undefined;
 }
 
 /** Who is shown the same; what else a caller is makes no difference to what it reads. */
@@ -31,8 +33,8 @@ const passes = ({ record: { job } }: Placed, scope: Scope, { instanceIds, kinds,
   && (kinds == null || kinds.includes(job.kind))
   && (states == null || states.includes(job.state));
 
-export const createEventFeed = ({ events, jobs, hub, clock, mayPass }: FeedDeps): EventFeed => {
-  const tail = createTail(events, hub, mayPass);
+export const createEventFeed = ({ events, jobs, hub, clock, mayPass, pollMs }: FeedDeps): EventFeed => {
+  const tail = createTail(events, hub, mayPass, pollMs);
   const jointly = createJoint();
 
   return {

@@ -43,7 +43,7 @@ export const createEventHub = (options: EventHubOptions): EventHub => {
   return {
     async start() {
       listener = await startListener(options, hearer);
-      if (options.broker) broker = startBroker({ ...options.broker, channel: options.channel, log: options.log }, hearer);
+      if (options.broker) broker = startBroker({ reconnectMs: options.reconnectMs, ...options.broker, channel: options.channel, log: options.log }, hearer);
     },
     async stop() {
       await Promise.all([listener?.stop(), broker?.stop()]);

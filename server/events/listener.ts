@@ -16,6 +16,8 @@ export interface ListenerOptions {
   askEveryMs?: number | undefined;
   /** How long an answer may take. Default 5,000 ms. */
   answerMs?: number | undefined;
+  /** From the loss of a connection to the first attempt at another. Default 1,000 ms. */
+  reconnectMs?: number | undefined;
 }
 
 /** What brings announcements from the other nodes. */
@@ -32,7 +34,7 @@ export interface Hearer {
 }
 
 /** One LISTEN connection to PostgreSQL, opened again whenever it drops. Rejects when it cannot be opened to begin with. */
-export const startListener = async ({ url, channel, log, askEveryMs = ASK_MS, answerMs = ANSWER_MS }: ListenerOptions, hearer: Hearer): Promise<Carrier> => {
+export const startListener = async ({ url, channel, log, askEveryMs = ASK_MS, answerMs = ANSWER_MS, reconnectMs = RECONNECT_MS }: ListenerOptions, hearer: Hearer): Promise<Carrier> => {
   let client: Client | undefined;
   let timer: NodeJS.Timeout | undefined;
   let asking: NodeJS.Timeout | undefined;
@@ -78,7 +80,7 @@ export const startListener = async ({ url, channel, log, askEveryMs = ASK_MS, an
         log.debug('Job events cannot be announced yet.', { error: String(error) });
         if (!stopped) retry();
       });
-    }, RECONNECT_MS);
+    }, reconnectMs);
   };
 
   await connect();

@@ -32,7 +32,7 @@ interface Project {
   forget(): void;
 }
 
-export const createTail = (rows: Pick<JobEventRepository, 'since' | 'newestPosition'>, hub: Pick<EventHub, 'onEvent'>, mayPass: MayPass): Tail => {
+export const createTail = (rows: Pick<JobEventRepository, 'since' | 'newestPosition'>, hub: Pick<EventHub, 'onEvent'>, mayPass: MayPass, pollMs = POLL_MS): Tail => {
   const takers = new Map<string, Set<Taker>>();
   const projects = new Map<string, Project>();
   /** Everything up to here has been given out; undefined while nobody follows anything. */
@@ -95,7 +95,7 @@ export const createTail = (rows: Pick<JobEventRepository, 'since' | 'newestPosit
     const project: Project = { takers: 0, ready: Promise.resolve(), forget: hub.onEvent(projectId, look) };
     projects.set(projectId, project);
     project.ready = settled();
-    poll ??= setInterval(look, POLL_MS);
+    poll ??= setInterval(look, pollMs);
     return project;
   };
 

@@ -2,4 +2,4 @@
 /** Version of this package. */
 export const SDK_VERSION = '0.1.0';
 /** SHA-256 of the schema files this package was generated from, in the order of their names. */
-export const SCHEMA_SHA256 = '42e82fa1f07ab63e994b38dca36b36c8c1dec99f1b5732bd12eb6f488e1658a9';
+export const SCHEMA_SHA256 = '916c7942d94f3d6918ae832960127b2bfd53a9d74210a7b27475447aec42852a';

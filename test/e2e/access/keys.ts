@@ -100,6 +100,16 @@ export const projectsAndKeys = (started: () => TestService): void => void descri
       });
       return closed;
     };
+    /** The same over server-sent events: whether it ended without being complete, and when. */
+    const streamCutAfter = async (token: string, change: () => Promise<unknown>): Promise<{ complete: boolean; ms: number }> => {
+      const response = await fetch(`${service.url}/graphql/stream`, {
+        method: 'POST', headers: { authorization: `Bearer ${token}`, accept: 'text/event-stream', 'content-type': 'application/json' },
+        body: JSON.stringify({ query: 'subscription { jobEvents { cursor } }' }),
+      });
+      const began = performance.now();
+      await change();
+      return { complete: (await response.text()).includes('complete'), ms: performance.now() - began };
+    };
     const postgres = new Postgres({ connectionString: service.databaseUrl });
     await postgres.connect();
     try {
@@ -115,6 +125,10 @@ export const projectsAndKeys = (started: () => TestService): void => void descri
       ]);
       expect(ends.map(({ code }) => code)).toEqual([4403, 4403, 4403]);
       for (const { ms } of ends) expect(ms).toBeLessThan(5_000 + lifeMs);
+      const streamed = await giveKey(service, project.id, 'OPERATOR');
+      const streamEnd = await streamCutAfter(streamed.token, () => service.sdk.apiKeys.revoke(streamed.id));
+      expect(streamEnd.complete).toBe(false);
+      expect(streamEnd.ms).toBeLessThan(5_000);
       // It was looked at as often, and is still open.
       expect(await Promise.race([stays, Promise.resolve('open')])).toBe('open');
       await service.sdk.apiKeys.revoke(kept.id);

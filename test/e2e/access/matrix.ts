@@ -131,6 +131,35 @@ export const whoMayDoWhat = (started: () => TestService): void => void describe(
     expect(wrong).toEqual([]);
   });
 
+  it('holds for each of them over a stream of server-sent events, which carries subscriptions only', async () => {
+    const wrong: string[] = [];
+    const first = async (token: string | null, query: string, variables: Record<string, unknown>): Promise<Parameters<typeof outcomeOf>[1]> => {
+      const response = await fetch(`${service.url}/graphql/stream`, { method: 'POST', headers: { ...headers(token), accept: 'text/event-stream' }, body: JSON.stringify({ query, variables }) });
+      if (!response.headers.get('content-type')?.startsWith('text/event-stream')) return await response.json() as Parameters<typeof outcomeOf>[1];
+      let text = '';
+      for await (const chunk of response.body ?? []) {
+        text += Buffer.from(chunk as Uint8Array).toString();
+        const data = /^data: (.+)\n\n/m.exec(text)?.[1];
+        // Leaving the loop closes the stream.
+        if (data !== undefined) return JSON.parse(data) as Parameters<typeof outcomeOf>[1];
+      }
+      return {};
+    };
+    await Promise.all(Object.entries(columns).map(async ([who, column]) => {
+      const token = await column.token(shared);
+      // What is no subscription is refused before anybody's rights are looked at: asked of one of them.
+      for (const kind of who === 'admin' ? KINDS : (['subscription'] as const)) {
+        await Promise.all(fieldsOf(schema, kind).map(async (field) => {
+          const row = ROWS[kind][field.name] as Row;
+          const should = kind === 'subscription' ? expected(row, column) : 'BAD_INPUT';
+          const is = outcomeOf(field.name, await first(token, documentOf(kind, field), row.args?.(shared) ?? {}));
+          if (is !== should) wrong.push(`${who}: ${kind} ${field.name} is ${is}, should be ${should}`);
+        }));
+      }
+    }));
+    expect(wrong).toEqual([]);
+  });
+
   it('and whatever a caller may list, nothing that is not there for it is in it', async () => {
     const { sdk } = service;
     const mine = await makeWorld(service, shared.projectId);

@@ -92,6 +92,18 @@ const subscribe = async (payload: unknown): Promise<Outcome> => {
   }));
 };
 
+/** What was let through is left again before anything happens. */
+const stream = (body: unknown): Promise<Outcome> => measured(async () => {
+  const response = await fetch(`${service.url}/graphql/stream`, { method: 'POST', headers: { 'content-type': 'application/json', accept: 'text/event-stream', authorization: `Bearer ${service.key}` }, body: JSON.stringify(body) });
+  if (response.status >= 500) throw new Error(`${response.status} ${(await response.text()).slice(0, 300)}`);
+  if (response.headers.get('content-type')?.startsWith('text/event-stream') === true) {
+    await response.body?.cancel();
+    return { size: 0, codes: [] };
+  }
+  const text = await response.text();
+  return { size: text.length, codes: codesOf(text) };
+});
+
 it(`has ${HOSTILE.length} hostile documents`, () => {
   expect(new Set(HOSTILE.map(({ what }) => what)).size).toBe(HOSTILE.length);
   expect(HOSTILE.length).toBeGreaterThanOrEqual(60);
@@ -109,6 +121,7 @@ const least = async (send: () => Promise<Outcome>, most: number): Promise<Outcom
 
 it.each([
   ['HTTP', ({ query, variables }: Hostile) => post({ query, variables })],
+  ['a stream', ({ query, subscription, variables }: Hostile) => stream({ query: subscription ?? query, variables })],
   ['a socket', ({ query, subscription, variables }: Hostile) => subscribe({ query: subscription ?? query, variables })],
 ])('each is refused or done over %s, with a short answer and the CPU of a few plain lists', async (_transport, send) => {
   const plain: number[] = [];

@@ -1,9 +1,17 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { createDatabase } from '../../../server/db/database.js';
+import { EVENTS_CHANNEL } from '../../../server/db/repositories/job-event.repository.js';
 import { feedCursor } from '../../../server/domain/cursor.js';
 import { type DomainError } from '../../../server/domain/errors.js';
+import { openControl } from '../../../server/engine/control.js';
 import { createEventFeed } from '../../../server/events/feed.js';
+import { createEventHub, type EventHub } from '../../../server/events/hub.js';
+import { topicsOf } from '../../../server/events/topics.js';
+import { ALLOW_EVERYTHING, createDial } from '../../../server/security/dial.js';
 import { type EventFeed, type JobEventRepository, type JobEventRow } from '../../../server/services/ports.js';
 import { type JobEventRecord, type JobFilter, type JobRecord } from '../../../server/services/records.js';
+import { startProxy } from '../../kit/proxy.js';
+import { startRedis } from '../../kit/redis.js';
 import { waitFor } from '../../kit/wait.js';
 import { clock, newId, type Rig, startRig } from './rig.js';
 
@@ -190,5 +198,65 @@ describe('a node that reads for many', () => {
     const since = await feed.project(scope(), {}, (await feed.standing(scope(), job.id))?.snapshot.cursor ?? '');
     expect((await next(since)).job.id).toBe(young.id);
     await since.return?.();
+  });
+
+  it('is told by PostgreSQL and by Redis, by whichever is there, and looks by itself when neither is; its readers notice nothing', async () => {
+    const redis = await startRedis({ password: 'secret' });
+    const [toPostgres, toRedis] = [await startProxy(Number(new URL(rig.url).port)), await startProxy(redis.port)];
+    const hubAt = (postgres: string, port: number): EventHub => createEventHub({
+      url: postgres, channel: EVENTS_CHANNEL, log: rig.log, reconnectMs: 50,
+      broker: { open: (onMessage) => openControl({ host: redis.host, port, password: 'secret' }, { dial: createDial(ALLOW_EVERYTHING), log: rig.log }, { onMessage }) },
+    });
+    const url = new URL(rig.url);
+    url.port = String(toPostgres.port);
+    const [far, near] = [hubAt(url.href, toRedis.port), hubAt(rig.url, redis.port)];
+    // Who writes tells the others; who reads is behind the proxies.
+    const db = createDatabase(rig.source, topicsOf, { onCommitted: (topics) => near.announce(topics) });
+    try {
+      await Promise.all([far.start(), near.start()]);
+      await waitFor(() => far.brokered && near.brokered);
+      const feedOf = (pollMs: number) => createEventFeed({ events: rig.db.read.events, jobs: rig.db.read.jobs, hub: far, clock, mayPass: () => false, pollMs });
+      const [told, looking] = [feedOf(600_000).job(scope(), job.id, 1), feedOf(50).job(scope(), job.id, 1)];
+      const got: unknown[] = [];
+      const write = (code: string) => db.transaction((tx) => tx.jobs.change(job.id, {}, {}, { kind: 'NOTICE', at: new Date(), notice: { code, message: 'm' } }));
+      const hears = async (code: string): Promise<void> => {
+        const event = next(told);
+        await write(code);
+        got.push((await event).notice?.code);
+      };
+      await hears('by both');
+      toPostgres.cut();
+      await waitFor(() => rig.logged.some((line) => line.includes('Lost the connection that announces')));
+      await hears('by Redis');
+      toRedis.cut();
+      await waitFor(() => !far.listening);
+      const late = next(told);
+      await write('by itself');
+      const seen: unknown[] = [];
+      while (seen.length < 3) seen.push((await next(looking)).notice?.code);
+      expect(seen).toEqual(['by both', 'by Redis', 'by itself']);
+      toPostgres.mend();
+      await waitFor(() => far.listening);
+      expect(far.brokered).toBe(false);
+      // What was missed is looked for when the connection is back.
+      got.push((await late).notice?.code);
+      await hears('by PostgreSQL');
+      toRedis.mend();
+      await waitFor(() => far.brokered);
+      toPostgres.cut();
+      await hears('by Redis again');
+      expect(got).toEqual(['by both', 'by Redis', 'by itself', 'by PostgreSQL', 'by Redis again']);
+      // Nobody who writes waits for a Redis that answers nothing, and passwords stay out of the log.
+      process.kill(redis.pid, 'SIGSTOP');
+      const began = performance.now();
+      await write('unheard');
+      expect(performance.now() - began).toBeLessThan(1_000);
+      expect(rig.logged.join()).not.toContain('secret');
+      await Promise.all([told.return?.(), looking.return?.()]);
+    } finally {
+      await Promise.all([far.stop(), near.stop(), toPostgres.stop(), toRedis.stop()]);
+      await redis.kill('SIGKILL');
+      await redis.stop();
+    }
   });
 });
