@@ -1,0 +1,4 @@
+import * as sdk from '@snapback/sdk';
+import { journey } from './journey.mjs';
+
+globalThis.result = journey(sdk, globalThis.given);
