@@ -16,6 +16,9 @@ const BUILT = at('dist', '.snapback-built');
 const SOURCES = [
   'server', 'migrations', 'schema', 'package.json', 'tsconfig.json', 'tsconfig.build.json', 'sdk/src', 'sdk/package.json', 'sdk/tsconfig.json',
 ];
+/** The build of the dashboard empties its folder first, this stamp with it. */
+const DASHBOARD_BUILT = at('dist', 'dashboard', '.snapback-built');
+const DASHBOARD_SOURCES = ['package.json', 'sdk/src', 'sdk/package.json', 'sdk/tsconfig.json', 'sdk/examples/dashboard'];
 
 const say = (text) => process.stderr.write(`snapback: ${text}\n`);
 
@@ -85,9 +88,16 @@ const prepare = () => {
   const build = () => {
     if (existsSync(MAIN) && stampIs(BUILT, sources)) return Promise.resolve();
     say('building …');
-    return npm(['run', '--silent', 'build']).then(() => writeFileSync(BUILT, sources));
+    return npm(['run', '--silent', 'build:service']).then(() => writeFileSync(BUILT, sources));
   };
-  return install().then(build);
+  // The service is whole without its dashboard, and says where it is missing.
+  const buildDashboard = () => {
+    const read = hashOf(DASHBOARD_SOURCES.map((name) => at(name)));
+    if (stampIs(DASHBOARD_BUILT, read)) return Promise.resolve();
+    say('building the dashboard …');
+    return npm(['run', '--silent', 'build:dashboard']).then(() => writeFileSync(DASHBOARD_BUILT, read), (error) => say(`the dashboard is missing: ${error.message}`));
+  };
+  return install().then(build).then(buildDashboard);
 };
 
 // The service runs in this very process: it gets the signals itself, and nothing is left behind when the process is killed.

@@ -94,6 +94,8 @@ export interface AppOptions {
   keepFirstKey: (text: string) => Promise<void>;
   /** The built `sealing/thread.js`, for blocks to be sealed on threads. Default: on this one. */
   sealingThread?: URL | undefined;
+  /** The folder of the built dashboard; without it there is none. */
+  dashboardDir?: string | undefined;
   /** Measures the whole process too; once per process. */
   processMetrics?: boolean;
 }
@@ -185,7 +187,7 @@ export const startApp = async (options: AppOptions): Promise<App> => {
   }
 };
 
-const build = async ({ config, databaseUrl, log, clock: given, keepFirstKey, sealingThread, processMetrics }: AppOptions, started: (() => Promise<void>)[]): Promise<App> => {
+const build = async ({ config, databaseUrl, log, clock: given, keepFirstKey, sealingThread, dashboardDir, processMetrics }: AppOptions, started: (() => Promise<void>)[]): Promise<App> => {
   const works = config.role !== 'api';
   const ran = await migrate(databaseUrl);
   if (ran.length > 0) log.debug('Migrated the database.', { migrations: ran });
@@ -300,7 +302,7 @@ const build = async ({ config, databaseUrl, log, clock: given, keepFirstKey, sea
     ? createHttpServer(probes)
     : await serveApi({
         ...probes, services, downloads: createDownloadService({ db, engine, links, clock, log }),
-        watchAccess: access.watch, introspection: config.introspection, pointsPerMinute: config.pointsPerMinute, allowedOrigins: config.allowedOrigins,
+        watchAccess: access.watch, introspection: config.introspection, pointsPerMinute: config.pointsPerMinute, allowedOrigins: config.allowedOrigins, dashboardDir,
         sockets: { maxSockets: config.events.maxSockets, maxSocketsOfKey: config.events.maxSocketsOfKey },
       });
   const { port } = await http.listen(config.port, config.host);

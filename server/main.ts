@@ -1,5 +1,6 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { startApp, type App } from './app.js';
 import { ConfigError, readConfig, type Config } from './config/config.js';
 import { DomainError } from './domain/errors.js';
@@ -8,10 +9,14 @@ import { startEmbeddedPostgres } from './embedded/postgres.js';
 import { resolveRedisBinary } from './embedded/redis-binary.js';
 import { startSampleRedis, type SampleRedis } from './embedded/sample-redis.js';
 import { writeSecretFile } from './security/secret-file.js';
+import { hasDashboard } from './http/dashboard.js';
 import { createLogger, type Logger } from './telemetry/logger.js';
 import { nextSteps, workerStarted } from './welcome.js';
 
 const SAMPLE_NAME = 'sample';
+
+/** Beside this file, once both are built. */
+const DASHBOARD_DIR = fileURLToPath(new URL('../dashboard', import.meta.url));
 
 type Stop = () => Promise<void>;
 
@@ -88,7 +93,7 @@ const run = async (config: Config, log: Logger, stops: Stop[], { signal, fail }:
   }
   const keyFile = join(config.dataDir, 'admin-key');
   const app = await startApp({
-    config, databaseUrl, log, processMetrics: true, sealingThread: new URL('./engine/archive/sealing/thread.js', import.meta.url),
+    config, databaseUrl, log, processMetrics: true, dashboardDir: DASHBOARD_DIR, sealingThread: new URL('./engine/archive/sealing/thread.js', import.meta.url),
     keepFirstKey: async (text) => void (await writeSecretFile(keyFile, `${text}\n`, { replace: true })),
   });
   // The sample ends after the service, whose jobs may be at work on it.
@@ -96,7 +101,9 @@ const run = async (config: Config, log: Logger, stops: Stop[], { signal, fail }:
   stops.push(async () => sample.stop?.(), () => app.stop());
   sample.stop = (await startSample(config, app, log, signal))?.stop;
   if (signal.aborted) return;
-  process.stdout.write(config.role === 'worker' && !app.firstKey ? workerStarted(app.url) : nextSteps({ url: app.url, key: app.firstKey?.text, keyFile }));
+  const dashboard = hasDashboard(DASHBOARD_DIR);
+  if (!dashboard && config.role !== 'worker') log.warn('The dashboard is not there: it was not built. Run npm run build:dashboard.');
+  process.stdout.write(config.role === 'worker' && !app.firstKey ? workerStarted(app.url) : nextSteps({ url: app.url, key: app.firstKey?.text, keyFile, dashboard }));
 };
 
 /** Exit codes: 0 stopped as asked, 1 could not start or a fault ended it, 2 the configuration is wrong. */

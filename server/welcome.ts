@@ -3,16 +3,19 @@ export interface Welcome {
   /** The admin key; only at the very first start. */
   key: string | undefined;
   keyFile: string;
+  /** Whether it was built. */
+  dashboard: boolean;
 }
 
 /** What a person reads after the start of a process that has no API. */
 export const workerStarted = (url: string): string => `Snapback worker is running at ${url} (/healthz, /readyz, /metrics)\n`;
 
 /** What a person reads after the start: where things are, and three things to try. */
-export const nextSteps = ({ url, key, keyFile }: Welcome): string => {
+export const nextSteps = ({ url, key, keyFile, dashboard }: Welcome): string => {
   const token = `$(cat '${keyFile.replaceAll("'", `'\\''`)}')`;
   return `
 Snapback is running at ${url}
+  Dashboard          ${dashboard ? `${url}/dashboard` : 'not built: run npm run build:dashboard'}
   GraphQL explorer   ${url}/
   API                ${url}/graphql
 ${key ? `\nAdmin key (shown once; also in ${keyFile}):\n  ${key}\n` : `\nThe admin key was written to ${keyFile} at the first start.\n`}

@@ -4,6 +4,7 @@ import { type DocumentLimits } from '../graphql/limits.js';
 import { makeLive } from '../graphql/live.js';
 import { type Services } from '../services/api.js';
 import { cors } from './cors.js';
+import { dashboard } from './dashboard.js';
 import { makeDownloads } from './downloads.js';
 import { explorer } from './explorer.js';
 import { makeGraphqlEndpoint } from './graphql-endpoint.js';
@@ -37,6 +38,8 @@ export interface HttpAppDeps extends ProbeDeps {
   maxBodyBytes?: number | undefined;
   /** Longest answer to a query or mutation, in characters. Default 1,000,000. */
   maxAnswerLength?: number | undefined;
+  /** The folder of the built dashboard. Where there is none, `/dashboard` says that it is missing. */
+  dashboardDir?: string | undefined;
   /** A download whose client takes nothing for so long is cut. Default 120,000 ms. */
   downloadIdleMs?: number | undefined;
 }
@@ -67,6 +70,7 @@ export const createHttpApp = async (deps: HttpAppDeps): Promise<HttpApp> => {
       app.all('/downloads/:token', makeDownloads(deps.downloads, log, deps.downloadIdleMs));
       app.all('/graphql/stream', ...streams.handlers);
       app.use('/graphql', ...graphql.handlers);
+      app.use('/dashboard', dashboard(deps.dashboardDir));
       app.use(explorer());
     },
     attach: (server) => sockets.attach(server),

@@ -42,7 +42,7 @@ export interface Served {
   stop(): Promise<void>;
 }
 
-const ROUTES = /^\/(graphql\/stream|graphql|downloads|healthz|readyz|metrics|explorer)(?:\/|$)/;
+const ROUTES = /^\/(graphql\/stream|graphql|downloads|healthz|readyz|metrics|explorer|dashboard)(?:\/|$)/;
 
 const observer = (observe: ObserveRequest) => (req: Request, res: Response, next: NextFunction): void => {
   const started = process.hrtime.bigint();

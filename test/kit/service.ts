@@ -13,6 +13,8 @@ export interface TestServiceOptions {
   /** Settings as an operator would give them. Without others, servers of this machine may be dialled, and asked for their data as often as tests do. */
   env?: Readonly<Record<string, string>>;
   clock?: Clock;
+  /** The folder of a built dashboard. Default none. */
+  dashboardDir?: string;
 }
 
 /** A whole service of one test: own database, own folder, own port. */
@@ -41,7 +43,7 @@ let thread: URL | undefined;
 const sealingThread = (): URL => (thread ??= pathToFileURL(join(transpile('server/engine', 'server/domain'), 'server/engine/archive/sealing/thread.js')));
 
 /** Starts a service in this process over a database of its own. `stop` it in `afterAll` or `finally`. */
-export const startService = async ({ env = {}, clock }: TestServiceOptions = {}): Promise<TestService> => {
+export const startService = async ({ env = {}, clock, dashboardDir }: TestServiceOptions = {}): Promise<TestService> => {
   const database = await createTestDatabase();
   const dataDir = await makeTempDir('service');
   const lines: string[] = [];
@@ -50,7 +52,7 @@ export const startService = async ({ env = {}, clock }: TestServiceOptions = {})
   let key = '';
   const start = (): Promise<App> =>
     startApp({
-      config, databaseUrl: database.url, log, sealingThread: sealingThread(), ...(clock ? { clock } : {}),
+      config, databaseUrl: database.url, log, sealingThread: sealingThread(), dashboardDir, ...(clock ? { clock } : {}),
       keepFirstKey: (text) => {
         key = text;
         return Promise.resolve();

@@ -1,0 +1,240 @@
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { join } from 'node:path';
+import { type Page } from 'playwright-core';
+import { afterAll, afterEach, beforeAll, describe, expect, inject, it } from 'vitest';
+import { type Instance } from '@snapback/sdk';
+import { infoOf, populate, register, saveSlowly } from '../e2e/scene.js';
+import { digest } from '../kit/digest.js';
+import { startProxy } from '../kit/proxy.js';
+import { startRedis, type RedisServer } from '../kit/redis.js';
+import { startService, type TestService } from '../kit/service.js';
+import { sleep } from '../kit/wait.js';
+import { DASHBOARD_DIR, openInstance, signIn, startStage, type Stage } from './stage.js';
+
+const browser = inject('chromium');
+
+const KEYS = 4_000;
+
+/** So that a backup takes some seconds, at microseconds a key. */
+const SLOWLY = 700;
+
+describe.skipIf(browser === null)('the dashboard', () => {
+  let stage: Stage;
+  let service: TestService;
+  let redis: RedisServer;
+  let instance: Instance;
+
+  beforeAll(async () => {
+    [service, redis, stage] = await Promise.all([startService({ dashboardDir: DASHBOARD_DIR }), startRedis(), startStage(browser ?? '')]);
+    await populate(redis, KEYS, 200);
+    instance = await register(service, 'orders', redis);
+  });
+  afterEach(async () => {
+    await saveSlowly(redis, 0);
+    await stage.clear();
+  });
+  afterAll(async () => {
+    await stage?.stop();
+    await Promise.all([service?.stop(), redis?.stop()]);
+  });
+
+  const backUpNow = async (page: Page, name: string): Promise<void> => {
+    await page.getByRole('button', { name: 'Back up now' }).click();
+    const dialog = page.getByRole('dialog');
+    await dialog.getByLabel('Name of the backup').fill(name);
+    await dialog.getByRole('button', { name: 'Back up now' }).click();
+    await dialog.waitFor({ state: 'detached' });
+  };
+  const row = (page: Page, name: string) => page.getByRole('row').filter({ hasText: name });
+  const card = (page: Page, name: string) => page.getByRole('region', { name: 'Running jobs' }).getByRole('listitem').filter({ hasText: name });
+
+  it('takes a key, and keeps it nowhere unasked', async () => {
+    const page = await stage.open(service.url);
+    await page.getByLabel('API key').fill('sb_nobody');
+    await page.getByRole('button', { name: 'Sign in' }).click();
+    await expect.poll(async () => page.getByRole('alert').textContent()).toContain('UNAUTHENTICATED');
+    const kept = () => page.evaluate('({ local: localStorage.length, session: sessionStorage.length, url: location.href, cookie: document.cookie })');
+
+    await signIn(page, service.key);
+    await page.getByText('Live', { exact: true }).waitFor();
+    expect(await kept()).toEqual({ local: 0, session: 0, url: `${service.url}/dashboard`, cookie: '' });
+    await page.reload();
+    await page.getByLabel('API key').waitFor();
+
+    await page.getByLabel('Stay signed in').check();
+    await signIn(page, service.key);
+    await openInstance(page, 'orders');
+    await page.reload();
+    await page.getByRole('heading', { name: 'orders' }).waitFor();
+    expect(await kept()).toMatchObject({ local: 0, session: 1 });
+    expect(page.url()).not.toContain(service.key);
+    await page.getByRole('button', { name: 'Sign out' }).click();
+    await page.getByLabel('API key').waitFor();
+    expect(await kept()).toMatchObject({ local: 0, session: 0 });
+  });
+
+  it('backs up now: the bar moves to done, and the file that is downloaded is the backup', async () => {
+    await saveSlowly(redis, SLOWLY);
+    const page = await stage.open(service.url, { acceptDownloads: true });
+    await signIn(page, service.key);
+    await openInstance(page, 'orders');
+    await backUpNow(page, 'before the migration');
+    const bar = card(page, 'before the migration').getByRole('progressbar');
+    await bar.waitFor();
+    const values = new Set<number>();
+    await expect.poll(async () => {
+      const value = await bar.evaluate((element) => Number((element as unknown as { position: number }).position));
+      if (value > 0 && value < 1) values.add(value);
+      return value;
+    }, { timeout: 30_000, interval: 50 }).toBe(1);
+    expect(values.size).toBeGreaterThan(1);
+    await card(page, 'before the migration').getByText('Done').waitFor();
+    await row(page, 'before the migration').getByText('Available').waitFor();
+
+    const [download] = await Promise.all([page.waitForEvent('download'), page.getByRole('button', { name: 'Download before the migration' }).click()]);
+    const backup = await service.sdk.backups.list({ nameContains: 'before the migration' }).first();
+    const file = join(service.dataDir, 'downloaded.rdb');
+    await download.saveAs(file);
+    const hash = createHash('sha256');
+    for await (const piece of createReadStream(file)) hash.update(piece as Buffer);
+    expect(hash.digest('hex')).toBe(backup?.sha256);
+    expect(download.suggestedFilename()).toMatch(/\.rdb$/);
+    // The last of it goes by itself.
+    await card(page, 'before the migration').waitFor({ state: 'detached' });
+  });
+
+  it('changes when automatic backups run, and shows at once when that will be', async () => {
+    const page = await stage.open(service.url);
+    await signIn(page, service.key);
+    await openInstance(page, 'orders');
+    await page.getByRole('tab', { name: 'Backup settings' }).click();
+    await page.getByLabel('Window opens at').fill('04:30');
+    await page.getByLabel('Time zone').fill('Nowhere/Land');
+    const save = page.getByRole('button', { name: 'Save' });
+    await save.click();
+    await page.locator('.wrong').filter({ hasText: /zone/i }).waitFor();
+
+    await page.getByLabel('Time zone').fill('Asia/Shanghai');
+    const days = ['Monday', 'Tuesday', 'Wednesday', 'Thursday', 'Friday', 'Saturday', 'Sunday'];
+    for (const day of days) await page.getByRole('checkbox', { name: day }).uncheck();
+    await page.getByText('At least one day must remain.').waitFor();
+    expect(await save.isDisabled()).toBe(true);
+    await page.getByRole('checkbox', { name: 'Wednesday' }).check();
+    await save.click();
+    await page.getByText('Backup settings of orders saved').waitFor();
+    expect(await service.sdk.policies.get(instance)).toMatchObject({ weekdays: ['WEDNESDAY'], startTime: '04:30', timeZone: 'Asia/Shanghai' });
+    const runs = page.getByRole('region', { name: 'Next runs' }).getByRole('listitem');
+    await expect.poll(async () => (await runs.allTextContents()).every((text) => text.startsWith('Wed'))).toBe(true);
+    expect(await runs.count()).toBe(7);
+  });
+
+  it('restores after its plan was read and the name typed, and undoes it', async () => {
+    const before = await digest(redis);
+    await service.sdk.backups.wait(await service.sdk.backups.create({ instanceId: instance.id, name: 'good state' }));
+    await redis.cli('FLUSHALL');
+    await redis.cli('SET', 'only', 'this');
+    const changed = await digest(redis);
+    const page = await stage.open(service.url);
+    await signIn(page, service.key);
+    await openInstance(page, 'orders');
+    await page.getByRole('button', { name: 'Restore good state' }).click();
+    const dialog = page.getByRole('dialog');
+    await dialog.getByText('Now in orders').waitFor();
+    expect(await dialog.textContent()).toMatch(/Now in orders1 keys.*After the restore4,000 keys/);
+    for (const box of await dialog.locator('.points').getByRole('checkbox').all()) await box.check();
+    const go = dialog.getByRole('button', { name: 'Restore', exact: true });
+    await dialog.getByLabel('Type orders to confirm').fill('order');
+    expect(await go.isDisabled()).toBe(true);
+    await dialog.getByLabel('Type orders to confirm').fill('orders');
+    await go.click();
+    await card(page, 'Restore of “good state”').getByText('Done').waitFor({ timeout: 40_000 });
+    expect(await digest(redis)).toBe(before);
+
+    await page.getByRole('tab', { name: 'Restore history' }).click();
+    await row(page, 'good state').getByText('Data of the backup').waitFor();
+    await page.getByRole('button', { name: 'Undo the restore of good state' }).click();
+    await dialog.getByLabel('Type orders to confirm').fill('orders');
+    for (const box of await dialog.locator('.points').getByRole('checkbox').all()) await box.check();
+    await dialog.getByRole('button', { name: 'Undo', exact: true }).click();
+    await expect.poll(() => digest(redis), { timeout: 40_000 }).toBe(changed);
+    await expect.poll(() => page.getByRole('row').count()).toBe(3);
+    expect(await infoOf(redis)).toMatchObject({ role: 'master' });
+    await redis.cli('FLUSHALL');
+    await populate(redis, KEYS, 200);
+  });
+
+  it('shows the same job in two browsers, and one cancels what the other began', async () => {
+    await saveSlowly(redis, 3_000);
+    const [one, other] = await Promise.all([stage.open(service.url), stage.open(service.url)]);
+    await Promise.all([signIn(one, service.key), signIn(other, service.key)]);
+    await openInstance(one, 'orders');
+    await backUpNow(one, 'seen twice');
+    await other.getByRole('progressbar').first().waitFor();
+    const id = await card(one, 'seen twice').getAttribute('data-job');
+    expect(id).toMatch(/^job_/);
+    expect(await card(other, 'seen twice').getAttribute('data-job')).toBe(id);
+    await card(other, 'seen twice').getByRole('button', { name: 'Cancel' }).click();
+    await card(one, 'seen twice').getByText('Cancelled').waitFor();
+    // What was cancelled leaves nothing behind.
+    await row(one, 'seen twice').waitFor({ state: 'detached' });
+    expect(await service.sdk.jobs.get(id ?? '')).toMatchObject({ conclusion: 'CANCELLED' });
+  });
+
+  it.each(['cut', 'silence'] as const)('says that the connection is lost (%s), and ten seconds later shows what happened meanwhile', async (how) => {
+    const proxy = await startProxy(Number(new URL(service.url).port));
+    try {
+      const page = await stage.open(`http://127.0.0.1:${String(proxy.port)}`);
+      await signIn(page, service.key);
+      await openInstance(page, 'orders');
+      await page.getByText('Live', { exact: true }).waitFor();
+      const name = `while ${how}`;
+      await saveSlowly(redis, SLOWLY);
+      await backUpNow(page, name);
+      await card(page, name).waitFor();
+      proxy[how]();
+      await Promise.all([page.getByText('Connection lost').waitFor(), sleep(10_000)]);
+      await service.sdk.backups.wait((await service.sdk.backups.list({ nameContains: name }).first())?.id ?? '');
+      await expect.poll(() => row(page, name).count()).toBeLessThan(2);
+      proxy.mend();
+      await page.getByText('Live', { exact: true }).waitFor();
+      await row(page, name).getByText('Available').waitFor({ timeout: 30_000 });
+    } finally {
+      await proxy.stop();
+    }
+  });
+
+  it('offers a VIEWER nothing that it may not do, and lets a revoked key go', async () => {
+    const { apiKey, token } = await service.sdk.apiKeys.create({ name: 'wall display', role: 'VIEWER' });
+    await service.sdk.backups.wait(await service.sdk.backups.create({ instanceId: instance.id, name: 'to be seen' }));
+    const page = await stage.open(service.url);
+    await signIn(page, token);
+    expect(await page.getByRole('button', { name: 'Register a server' }).count()).toBe(0);
+    await openInstance(page, 'orders');
+    await row(page, 'to be seen').getByText('Available').waitFor();
+    for (const name of [/Back up now/, /^Download/, /^Restore/]) expect(await page.getByRole('button', { name }).count()).toBe(0);
+
+    // By the keyboard alone: one stop for the tabs, arrows between them.
+    await page.getByRole('tab', { name: 'Backups' }).focus();
+    await page.keyboard.press('ArrowRight');
+    await page.locator('[role=tab]:focus', { hasText: 'Backup settings' }).waitFor();
+    await page.getByLabel('Time zone').waitFor();
+    expect(await page.getByLabel('Time zone').isDisabled()).toBe(true);
+    expect(await page.getByRole('button', { name: 'Save' }).count()).toBe(0);
+
+    await service.sdk.apiKeys.revoke(apiKey);
+    await page.getByText('does not accept this key any more').waitFor();
+    await page.getByLabel('API key').waitFor();
+  });
+
+  it('closes a dialog by Escape, and gives the focus back', async () => {
+    const page = await stage.open(service.url);
+    await signIn(page, service.key);
+    await openInstance(page, 'orders');
+    await page.getByRole('button', { name: 'Back up now' }).press('Enter');
+    await page.locator('dialog input:focus').waitFor();
+    await page.keyboard.press('Escape');
+    await page.getByRole('dialog').waitFor({ state: 'detached' });
+    await page.locator('button:focus', { hasText: 'Back up now' }).waitFor();
+  });
+});
