@@ -89,7 +89,7 @@ describe.skipIf(browser === null)('the dashboard', () => {
       return value;
     }, { timeout: 30_000, interval: 50 }).toBe(1);
     expect(values.size).toBeGreaterThan(1);
-    await card(page, 'before the migration').getByText('Done').waitFor();
+    await card(page, 'before the migration').getByText('Done', { exact: true }).waitFor();
     await row(page, 'before the migration').getByText('Available').waitFor();
 
     const [download] = await Promise.all([page.waitForEvent('download'), page.getByRole('button', { name: 'Download before the migration' }).click()]);
@@ -148,7 +148,7 @@ describe.skipIf(browser === null)('the dashboard', () => {
     expect(await go.isDisabled()).toBe(true);
     await dialog.getByLabel('Type orders to confirm').fill('orders');
     await go.click();
-    await card(page, 'Restore of “good state”').getByText('Done').waitFor({ timeout: 40_000 });
+    await card(page, 'Restore of “good state”').getByText('Done', { exact: true }).waitFor({ timeout: 40_000 });
     expect(await digest(redis)).toBe(before);
 
     await page.getByRole('tab', { name: 'Restore history' }).click();
@@ -175,7 +175,7 @@ describe.skipIf(browser === null)('the dashboard', () => {
     expect(id).toMatch(/^job_/);
     expect(await card(other, 'seen twice').getAttribute('data-job')).toBe(id);
     await card(other, 'seen twice').getByRole('button', { name: 'Cancel' }).click();
-    await card(one, 'seen twice').getByText('Cancelled').waitFor();
+    await card(one, 'seen twice').getByText('Cancelled', { exact: true }).waitFor();
     // What was cancelled leaves nothing behind.
     await row(one, 'seen twice').waitFor({ state: 'detached' });
     expect(await service.sdk.jobs.get(id ?? '')).toMatchObject({ conclusion: 'CANCELLED' });
@@ -197,7 +197,7 @@ describe.skipIf(browser === null)('the dashboard', () => {
       await service.sdk.backups.wait((await service.sdk.backups.list({ nameContains: name }).first())?.id ?? '');
       await expect.poll(() => row(page, name).count()).toBeLessThan(2);
       proxy.mend();
-      await page.getByText('Live', { exact: true }).waitFor();
+      await page.getByText('Live', { exact: true }).waitFor({ timeout: 40_000 });
       await row(page, name).getByText('Available').waitFor({ timeout: 30_000 });
     } finally {
       await proxy.stop();

@@ -11,6 +11,8 @@ export default defineConfig({
     target: 'es2022',
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
+    // In one file: a part that is only asked for when the connection is lost could not be had.
+    rolldownOptions: { output: { codeSplitting: false } },
   },
   // For work on the dashboard: a service on its usual port answers.
   server: { proxy: { '/graphql': { target: 'http://127.0.0.1:4000', ws: true, changeOrigin: true }, '/downloads': 'http://127.0.0.1:4000' } },

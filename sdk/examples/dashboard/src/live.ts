@@ -1,4 +1,4 @@
-import { isSnapbackError, type Client, type Job, type JobEvent, type WebSocketConstructor } from '@snapback/sdk';
+import { isSnapbackError, type Client, type ClientOptions, type Job, type JobEvent } from '@snapback/sdk';
 import { createStore, type Store } from './store.js';
 import { isRunning } from './words.js';
 
@@ -34,24 +34,27 @@ const PAUSES_MS = [500, 1_000, 2_000, 4_000];
 
 export const lingers = ({ endedAt }: SeenJob, now: number): boolean => endedAt === null || now - endedAt < LINGER_MS;
 
-/** Browsers' sockets, watched: the SDK takes up a cut feed by itself, and the page is to show that it does. */
-export const watchSockets = (link: Store<LinkState>, onReady: () => void): WebSocketConstructor => {
-  let newest = 0;
-  return class extends WebSocket {
-    constructor(url: string, protocols: string) {
-      super(url, protocols);
-      const own = (newest += 1);
-      if (link.get() === 'live') link.set('lost');
-      // The first message is the service's acknowledgement.
-      this.addEventListener('message', () => {
-        if (newest !== own) return;
-        link.set('live');
-        onReady();
-      }, { once: true });
-      this.addEventListener('close', () => {
-        if (newest === own && link.get() === 'live') link.set('lost');
-      });
-    }
+const FEED = /feed of job events/;
+
+/**
+ * Options of the client that show how its feed is: the SDK takes up a feed that was cut by itself, over a socket or an event stream, and the page is to
+ * show that it does.
+ */
+export const watchFeed = (link: Store<LinkState>, onReady: () => void): Pick<ClientOptions, 'onEvent' | 'fetch'> => {
+  const ready = (): void => {
+    link.set('live');
+    onReady();
+  };
+  return {
+    onEvent: (event) => {
+      if (event.type === 'socket' && event.state === 'open') ready();
+      else if (event.type === 'socket' || ((event.type === 'retry' || event.type === 'fallback') && FEED.test(event.operation))) link.set('lost');
+    },
+    fetch: async (input, init) => {
+      const response = await fetch(input, init);
+      if (response.ok && response.headers.get('content-type')?.startsWith('text/event-stream') === true) ready();
+      return response;
+    },
   };
 };
 

@@ -1,6 +1,6 @@
 import { createContext, useContext } from 'react';
 import { createClient, type Client } from '@snapback/sdk';
-import { createLive, watchSockets, type LinkState, type Live } from './live.js';
+import { createLive, watchFeed, type LinkState, type Live } from './live.js';
 import { createStore, type Store } from './store.js';
 
 export type Viewer = Awaited<ReturnType<Client['viewer']>>;
@@ -55,7 +55,7 @@ export const signIn = async (key: string, { remember }: { remember: boolean }): 
   const link = createStore<LinkState>('connecting');
   const live = createLive(link, () => end('The service does not accept this key any more: it was revoked, has expired, or has other rights now.'));
   const client = createClient({
-    url: location.origin, token: key, timeoutMs: 15_000, keepAliveMs: 5_000, retry: { attempts: 3, maxMs: 3_000 }, webSocket: watchSockets(link, () => live.ready()),
+    url: location.origin, token: key, timeoutMs: 10_000, keepAliveMs: 5_000, retry: { attempts: 3, maxMs: 3_000 }, ...watchFeed(link, () => live.ready()),
   });
   const end = (why: string | null = null): void => {
     keep(null);

@@ -19,7 +19,7 @@ export const RegisterDialog = ({ onClose }: { onClose: () => void }) => {
     const instance = await client.instances.register({
       name: text('name').trim(), host: text('host').trim(), port: Number(text('port')),
       ...(text('username') !== '' && { username: text('username') }), ...(text('password') !== '' && { password: text('password') }), ...(tls && { tls: {} }),
-    });
+    }, { timeoutMs: 30_000 });
     live.changed();
     onClose();
     go(`/instances/${instance.id}/backups`);

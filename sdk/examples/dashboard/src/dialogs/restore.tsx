@@ -71,7 +71,7 @@ export const RestoreDialog = ({ backup, target, undo, onClose }: { backup: { id:
     const gone = new AbortController();
     setPlan({});
     setAccepted([]);
-    client.restores.plan(input, { signal: gone.signal }).then(
+    client.restores.plan(input, { signal: gone.signal, timeoutMs: 60_000 }).then(
       (made) => gone.signal.aborted || setPlan({ plan: made }),
       (error: unknown) => gone.signal.aborted || setPlan({ error }),
     );
@@ -79,7 +79,7 @@ export const RestoreDialog = ({ backup, target, undo, onClose }: { backup: { id:
   }, [client, input, round]);
 
   const run = useAction(async (planId: string) => {
-    const { job } = await client.restores.run({ planId, confirmation: typed, acceptedWarnings: [...accepted] });
+    const { job } = await client.restores.run({ planId, confirmation: typed, acceptedWarnings: [...accepted] }, { timeoutMs: 30_000 });
     live.changed([job]);
     toast('busy', `The restore of “${backup.name}” has begun`);
     onClose();
