@@ -14,11 +14,12 @@ import { RestoreDetails1796000000000 } from './1796000000000-restore-details.js'
 import { Keys1796000100000 } from './1796000100000-keys.js';
 import { Audit1796000101000 } from './1796000101000-audit.js';
 import { DownloadLinks1796000102000 } from './1796000102000-download-links.js';
+import { LiveBackups1796000300000 } from './1796000300000-live-backups.js';
 
 /** In their order. Forward only: expand, migrate, contract. */
 export const MIGRATIONS = [
   Initial1764000000000, Agenda1764000001000, Upkeep1795576936000, Settling1795577890000, Notices1795578470425, UnfinishedBackups1795578900000,
   Slots1795581181716, Verification1795581730599, JobNotices1795612783282, Source1795613523331, SyncDelay1795613714059,
   Inspections1795975200000, RestoreDetails1796000000000, Keys1796000100000, Audit1796000101000,
-  DownloadLinks1796000102000,
+  DownloadLinks1796000102000, LiveBackups1796000300000,
 ];

@@ -171,9 +171,12 @@ const callerFinder = ({ oidc }: Config, { db, dial, clock, log, onRefused }: { d
 };
 
 /** Loaded only where it is served: GraphQL is a third of what a start takes. */
-const serveApi = async (deps: Omit<HttpAppDeps, 'schema'>): Promise<HttpServer> => {
-  const [{ buildServedSchema }, { createHttpApp }] = await Promise.all([import('./graphql/schema.js'), import('./http/app.js')]);
-  return createHttpApp({ ...deps, schema: await buildServedSchema() });
+const serveApi = async ({ documents, trustedDocuments: path }: Config, deps: Omit<HttpAppDeps, 'schema' | 'documents'>): Promise<HttpServer> => {
+  const [{ buildServedSchema }, { createHttpApp }, { createDocuments }, { trustedDocuments }] = await Promise.all([
+    import('./graphql/schema.js'), import('./http/app.js'), import('./graphql/documents.js'), import('./graphql/trusted-documents.js'),
+  ]);
+  const schema = await buildServedSchema();
+  return createHttpApp({ ...deps, schema, documents: createDocuments({ trusted: await trustedDocuments(schema, path), only: documents === 'trusted' }) });
 };
 
 /** Builds every object by hand, starts them in order, and answers with the running service. What was started before a fault is stopped again. */
@@ -300,7 +303,7 @@ const build = async ({ config, databaseUrl, log, clock: given, keepFirstKey, sea
   });
   const http: HttpServer = config.role === 'worker'
     ? createHttpServer(probes)
-    : await serveApi({
+    : await serveApi(config, {
         ...probes, services, downloads: createDownloadService({ db, engine, links, clock, log }),
         watchAccess: access.watch, introspection: config.introspection, pointsPerMinute: config.pointsPerMinute, allowedOrigins: config.allowedOrigins, dashboardDir,
         sockets: { maxSockets: config.events.maxSockets, maxSocketsOfKey: config.events.maxSocketsOfKey },

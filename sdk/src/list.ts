@@ -13,7 +13,7 @@ export interface ListOptions {
 
 export interface Page<Item> {
   items: Item[];
-  /** Items in the whole list, when the page was fetched. */
+  /** Items in the whole list, when the page was fetched, counted up to 10,000: that number stands for so many or more. */
   totalCount: number;
   /** Give it as `after` to begin behind this page; null on an empty page. */
   endCursor: string | null;
@@ -32,6 +32,7 @@ export interface List<Item> extends AsyncIterable<Item> {
 export interface ConnectionPage<Item> {
   nodes: Item[];
   pageInfo: PageInfoFragment;
+  /** Counted up to 10,000: that number stands for so many or more. */
   totalCount: number;
 }
 

@@ -34,6 +34,10 @@ export interface Config extends ArchiveSettings {
   readonly allowedOrigins: readonly string[];
   readonly events: EventSettings;
   readonly introspection: boolean;
+  /** `trusted`: those of the SDK and of `trustedDocuments` only. */
+  readonly documents: 'any' | 'trusted';
+  /** A file with documents of the operator's; null: none. */
+  readonly trustedDocuments: string | null;
   /** What each API key may ask of this process, in points of cost; null: whatever it likes. */
   readonly pointsPerMinute: number | null;
   /** null: API keys only. */
@@ -182,6 +186,8 @@ export const readConfig = (env: Readonly<Record<string, string | undefined>> = p
     allowedOrigins: origins(settings),
     events: eventSettings(settings),
     introspection: settings.flag('INTROSPECTION', true),
+    documents: settings.choice('DOCUMENTS', ['any', 'trusted'], 'any'),
+    trustedDocuments: settings.text('TRUSTED_DOCUMENTS') ?? null,
     pointsPerMinute: settings.integer('RATE_LIMIT_POINTS', 1_000_000, 0, 1_000_000_000) || null,
     oidc: oidcSettings(settings),
     sampleRedis,

@@ -5,6 +5,7 @@ import { DomainError } from '../domain/errors.js';
 import { type Principal } from '../domain/principal.js';
 import { costOf } from './cost.js';
 import { callerOf, type FindCaller } from './credential.js';
+import { createDocuments, type Documents, type NamedDocument } from './documents.js';
 import { DEFAULT_LIMITS, type DocumentLimits, findExcess, refuse } from './limits.js';
 import { type FaultPasses, maskError, type MaskedError } from './mask.js';
 import { createRateLimiter, type RateState } from './rate.js';
@@ -19,6 +20,8 @@ export interface GuardOptions {
   /** Of each key, in points of cost. Default null: no limit. */
   pointsPerMinute?: number | null | undefined;
   faultPasses?: FaultPasses | undefined;
+  /** Default: any document, none registered. */
+  documents?: Documents | undefined;
 }
 
 /** An operation as it came in. */
@@ -28,12 +31,22 @@ export interface Asked {
   variables?: unknown;
 }
 
+export type Parsed = { document: DocumentNode } | { errors: readonly GraphQLError[] };
+
 /** Checks that HTTP and WebSocket share: neither transport decides anything of this itself. */
 export interface Guard {
   /** As `callerOf`. */
   authenticate(credential: string | undefined, from?: string): Promise<Principal>;
-  /** Parses within the limits and validates; answers the errors of a document that is no GraphQL, too big, or does not fit the schema. */
-  parse(source: string): { document: DocumentNode } | { errors: readonly GraphQLError[] };
+  /**
+   * Parses within the limits and validates; answers the errors of a document that is no GraphQL, too big, does not fit the schema, or is not trusted where
+   * only trusted ones are.
+   */
+  parse(source: string): Parsed;
+  /**
+   * The same for the document that a request means, whether it brings the text or names it by its hash; undefined when it does neither.
+   * @throws DomainError as `Documents.textOf`
+   */
+  open(caller: Principal, named: NamedDocument): (Parsed & { source: string }) | undefined;
   /**
    * Weighs a document that has passed and takes its cost from the caller's points; null where nobody is limited.
    * @throws DomainError LIMIT_EXCEEDED for an operation or variables above the limits, RATE_LIMITED
@@ -50,37 +63,50 @@ const REMEMBERED = 500;
 /** Longer texts are not remembered, which bounds the memory. */
 const REMEMBERED_LENGTH = 8_192;
 
-export const makeGuard = ({ schema, authenticate, limits: given, introspection = true, pointsPerMinute = null, faultPasses }: GuardOptions): Guard => {
+export const makeGuard = ({ schema, authenticate, limits: given, introspection = true, pointsPerMinute = null, faultPasses, documents = createDocuments({ trusted: [], only: false }) }: GuardOptions): Guard => {
   const limits: DocumentLimits = { ...DEFAULT_LIMITS, ...given };
   const rules = introspection ? specifiedRules : [...specifiedRules, NoSchemaIntrospectionCustomRule];
   const passed = new Map<string, DocumentNode>();
   const rate = createRateLimiter(pointsPerMinute);
+
+  const check = (source: string): Parsed => {
+    const known = passed.get(source);
+    if (known) return { document: known };
+    if (source.length > limits.maxLength) return { errors: [refuse(`${source.length} characters`, limits.maxLength)] };
+    const untrusted = documents.refuse(source);
+    if (untrusted) return { errors: [untrusted] };
+    let document: DocumentNode;
+    try {
+      document = parse(source, { maxTokens: limits.maxTokens });
+    } catch (error) {
+      if (error instanceof GraphQLError) return { errors: [error] };
+      throw error;
+    }
+    const tooMuch = findExcess(document, limits);
+    if (tooMuch) return { errors: [tooMuch] };
+    const errors = validate(schema, document, rules, { maxErrors: 20 });
+    if (errors.length > 0) return { errors };
+    if (source.length <= REMEMBERED_LENGTH) {
+      if (passed.size >= REMEMBERED) passed.clear();
+      passed.set(source, document);
+    }
+    return { document };
+  };
 
   return {
     maxTokens: limits.maxTokens,
 
     authenticate: (credential, from) => callerOf(authenticate, credential, from),
 
-    parse(source) {
-      const known = passed.get(source);
-      if (known) return { document: known };
-      if (source.length > limits.maxLength) return { errors: [refuse(`${source.length} characters`, limits.maxLength)] };
-      let document: DocumentNode;
-      try {
-        document = parse(source, { maxTokens: limits.maxTokens });
-      } catch (error) {
-        if (error instanceof GraphQLError) return { errors: [error] };
-        throw error;
-      }
-      const tooMuch = findExcess(document, limits);
-      if (tooMuch) return { errors: [tooMuch] };
-      const errors = validate(schema, document, rules, { maxErrors: 20 });
-      if (errors.length > 0) return { errors };
-      if (source.length <= REMEMBERED_LENGTH) {
-        if (passed.size >= REMEMBERED) passed.clear();
-        passed.set(source, document);
-      }
-      return { document };
+    parse: check,
+
+    open(caller, named) {
+      const source = documents.textOf(caller, named);
+      if (source === undefined) return undefined;
+      const parsed = check(source);
+      // Only what has passed is kept: nobody fills the room with what is no use to anybody.
+      if ('document' in parsed) documents.keep(caller, named, source);
+      return { ...parsed, source };
     },
 
     admit(caller, { document, operationName, variables }) {

@@ -3,14 +3,14 @@ import { DomainError } from '../domain/errors.js';
 import { type Principal } from '../domain/principal.js';
 import { type Services } from '../services/api.js';
 import { makeContext } from './context.js';
+import { type NamedDocument } from './documents.js';
 import { type Guard } from './guard.js';
 import { type EdgeLog, logFaults } from './mask.js';
 import { type RateState } from './rate.js';
 import { sharingKey } from './sharing.js';
 
 /** A subscription as a client asks for it. */
-export interface Subscribing {
-  query: string;
+export interface Subscribing extends NamedDocument {
   operationName?: string | null | undefined;
   variables?: Readonly<Record<string, unknown>> | null | undefined;
 }
@@ -121,12 +121,14 @@ export const makeLive = ({ schema, guard, services, log }: LiveDeps): Live => {
   };
 
   return {
-    async begin(caller, { query, operationName: named, variables }, requestId) {
-      const parsed = guard.parse(query);
-      if ('errors' in parsed) return { errors: parsed.errors, begun: false };
-      const { document } = parsed;
-      const operationName = named ?? undefined;
+    async begin(caller, asked, requestId) {
+      const { variables } = asked;
+      const operationName = asked.operationName ?? undefined;
       try {
+        const parsed = guard.open(caller, asked);
+        if (!parsed) throw new DomainError('BAD_INPUT', 'There is no "query" in this request.');
+        if ('errors' in parsed) return { errors: parsed.errors, begun: false };
+        const { document } = parsed;
         if (getOperationAST(document, operationName)?.operation !== OperationTypeNode.SUBSCRIPTION) {
           throw new DomainError('BAD_INPUT', 'This transport carries subscriptions only.', { hint: 'Send queries and mutations by HTTP POST to /graphql.' });
         }

@@ -1,6 +1,10 @@
 import { DomainError } from '../domain/errors.js';
 import { type Caller, type Services } from '../services/api.js';
-import { type BackupRecord, type InspectionRecord, type InstanceRecord, type JobRecord, type KeyFailureRecord, type PlanDetailRecord, type PolicyRecord, type ProjectRecord, type RecoveryRecord, type RestorePlanRecord, type RestoreRecord } from '../services/records.js';
+import {
+  type BackupFilter, type BackupRecord, type InspectedKeyRecord, type InspectionRecord, type InstanceRecord, type JobRecord, type KeyFailureRecord, type Page, type PageArgs, type PlanDetailRecord,
+  type PolicyRecord, type ProjectRecord, type RecoveryRecord, type RestorePlanRecord, type RestoreRecord, type SlotFilter, type SlotRecord,
+} from '../services/records.js';
+import { type ListedBackup, type WantedOfBackups } from '../services/wanted.js';
 
 export interface Loader<T> {
   load(id: string): Promise<T | null>;
@@ -47,6 +51,26 @@ export const makeLoader = <T>(fetch: (ids: readonly string[]) => Promise<readonl
   };
 };
 
+/** Loaders of one kind, one for each set of arguments that a field is asked with. */
+export interface LoaderFamily<Args, T> {
+  with(args: Args): Loader<T>;
+  clear(): void;
+}
+
+/** @param fetch as of `makeLoader` */
+export const makeLoaderFamily = <Args, T>(fetch: (args: Args, ids: readonly string[]) => Promise<readonly (T | null)[]>): LoaderFamily<Args, T> => {
+  const loaders = new Map<string, Loader<T>>();
+  return {
+    with(args) {
+      const key = JSON.stringify(args, (_name, value: unknown) => (value instanceof Set ? [...(value as Set<unknown>)] : value));
+      const known = loaders.get(key) ?? makeLoader((ids) => fetch(args, ids));
+      loaders.set(key, known);
+      return known;
+    },
+    clear: () => loaders.clear(),
+  };
+};
+
 export interface Loaders {
   instances: Loader<InstanceRecord>;
   policiesByInstance: Loader<PolicyRecord>;
@@ -63,29 +87,46 @@ export interface Loaders {
   /** By restore ids. */
   keyFailures: Loader<readonly KeyFailureRecord[]>;
   projects: Loader<ProjectRecord>;
+  /** By instance ids. */
+  backupsOfInstances: LoaderFamily<{ filter: BackupFilter; page: PageArgs; wanted: WantedOfBackups }, Page<ListedBackup>>;
+  /** By instance ids. */
+  slotsOfInstances: LoaderFamily<{ filter: SlotFilter; page: PageArgs }, Page<SlotRecord>>;
+  /** First pages, by backup ids. */
+  firstKeysOfBackups: LoaderFamily<{ first: number | null | undefined }, Page<InspectedKeyRecord>>;
 }
 
 const one = <T>(get: (id: string) => Promise<T | null>) => (ids: readonly string[]): Promise<(T | null)[]> => Promise.all(ids.map(get));
 
 /** The loaders of one request: they ask on behalf of its caller and share nothing with other requests. */
-export const makeLoaders = (services: Services, caller: Caller): Loaders => ({
-  instances: makeLoader((ids) => services.instances.getMany(caller, ids)),
-  policiesByInstance: makeLoader((ids) => services.policies.getManyByInstance(caller, ids)),
-  recoveryByInstance: makeLoader((ids) => services.recovery.getManyByInstance(caller, ids)),
-  backups: makeLoader((ids) => services.backups.getMany(caller, ids)),
-  latestBackupByInstance: makeLoader((ids) => services.backups.latestByInstance(caller, ids)),
-  inspectionByBackup: makeLoader((ids) => services.inspections.latestByBackup(caller, ids)),
-  runningJobByInstance: makeLoader((ids) => services.jobs.runningByInstance(caller, ids)),
-  jobs: makeLoader((ids) => services.jobs.getMany(caller, ids)),
-  restores: makeLoader((ids) => services.restores.getMany(caller, ids)),
-  plans: makeLoader((ids) => services.restores.getPlans(caller, ids)),
-  planDetails: makeLoader((ids) => services.restores.planDetails(caller, ids)),
-  keyFailures: makeLoader((ids) => services.restores.keyFailures(caller, ids)),
-  projects: makeLoader(one((id) => services.projects.get(caller, id))),
-});
+export const makeLoaders = (services: Services, caller: Caller): Loaders => {
+  const inspectionByBackup = makeLoader((ids) => services.inspections.latestByBackup(caller, ids));
+  return {
+    instances: makeLoader((ids) => services.instances.getMany(caller, ids)),
+    policiesByInstance: makeLoader((ids) => services.policies.getManyByInstance(caller, ids)),
+    recoveryByInstance: makeLoader((ids) => services.recovery.getManyByInstance(caller, ids)),
+    backups: makeLoader((ids) => services.backups.getMany(caller, ids)),
+    latestBackupByInstance: makeLoader((ids) => services.backups.latestByInstance(caller, ids)),
+    inspectionByBackup,
+    runningJobByInstance: makeLoader((ids) => services.jobs.runningByInstance(caller, ids)),
+    jobs: makeLoader((ids) => services.jobs.getMany(caller, ids)),
+    restores: makeLoader((ids) => services.restores.getMany(caller, ids)),
+    plans: makeLoader((ids) => services.restores.getPlans(caller, ids)),
+    planDetails: makeLoader((ids) => services.restores.planDetails(caller, ids)),
+    keyFailures: makeLoader((ids) => services.restores.keyFailures(caller, ids)),
+    // Whatever names projects in a list names one and the same.
+    projects: makeLoader(one((id) => services.projects.get(caller, id))),
+    backupsOfInstances: makeLoaderFamily(({ filter, page, wanted }, ids) => services.backups.listByInstance(caller, ids, filter, page, wanted)),
+    slotsOfInstances: makeLoaderFamily(({ filter, page }, ids) => services.slots.listByInstance(caller, ids, filter, page)),
+    firstKeysOfBackups: makeLoaderFamily(async ({ first }, ids) => {
+      const found = (await Promise.all(ids.map((id) => inspectionByBackup.load(id)))).filter((inspection) => inspection !== null);
+      const pages = await services.inspections.firstKeys(caller, found, first);
+      return ids.map((id) => pages[found.findIndex(({ backupId }) => backupId === id)] ?? null);
+    }),
+  };
+};
 
 export const clearLoaders = (loaders: Loaders): void => {
-  for (const loader of Object.values(loaders) as Loader<unknown>[]) loader.clear();
+  for (const loader of Object.values(loaders) as { clear(): void }[]) loader.clear();
 };
 
 /** For links that the schema promises: an object that names another which is gone is a fault of ours. */

@@ -9,12 +9,16 @@ export interface EdgeLog {
 }
 
 /** HTTP statuses of the errors that are about the request as a whole; all others travel with 200 beside the data. */
-export const HTTP_STATUS: Readonly<Partial<Record<ErrorCode, number>>> = { UNAUTHENTICATED: 401, FORBIDDEN: 403, RATE_LIMITED: 429, SDK_UNSUPPORTED: 400 };
+export const HTTP_STATUS: Readonly<Partial<Record<ErrorCode, number>>> = {
+  UNAUTHENTICATED: 401, FORBIDDEN: 403, DOCUMENT_NOT_TRUSTED: 403, RATE_LIMITED: 429, SDK_UNSUPPORTED: 400,
+  // Not a failure: clients send the text next. Some look no further than the status.
+  PERSISTED_QUERY_NOT_FOUND: 200,
+};
 
 /** What Apollo calls faults of the request itself. */
 const REQUEST_FAULTS = new Set([
   'GRAPHQL_PARSE_FAILED', 'GRAPHQL_VALIDATION_FAILED', 'BAD_USER_INPUT', 'OPERATION_RESOLUTION_FAILURE', 'BAD_REQUEST',
-  'PERSISTED_QUERY_NOT_FOUND', 'PERSISTED_QUERY_NOT_SUPPORTED',
+  'PERSISTED_QUERY_NOT_SUPPORTED',
 ]);
 
 const isErrorCode = (code: unknown): code is ErrorCode => (ERROR_CODES as readonly unknown[]).includes(code);

@@ -1,4 +1,5 @@
 import { type GraphQLSchema } from 'graphql';
+import { type Documents } from '../graphql/documents.js';
 import { makeGuard } from '../graphql/guard.js';
 import { type DocumentLimits } from '../graphql/limits.js';
 import { makeLive } from '../graphql/live.js';
@@ -25,6 +26,8 @@ export interface HttpAppDeps extends ProbeDeps {
   limits?: Partial<DocumentLimits> | undefined;
   /** Of each key, in points of cost; null: no limit. Default null. */
   pointsPerMinute?: number | null | undefined;
+  /** Default: any document, none registered. */
+  documents?: Documents | undefined;
   /** Origins besides the own host whose pages may open sockets and read answers. Default none. */
   allowedOrigins?: readonly string[] | undefined;
   sockets?: (SocketSettings & {
@@ -54,7 +57,7 @@ export interface HttpApp extends HttpServer {
 /** Everything this service answers on its one port. Builds no services: they come in, so that any number of apps can live in one process. */
 export const createHttpApp = async (deps: HttpAppDeps): Promise<HttpApp> => {
   const { schema, services, log } = deps;
-  const guard = makeGuard({ schema, authenticate: deps.authenticate, limits: deps.limits, introspection: deps.introspection, pointsPerMinute: deps.pointsPerMinute, faultPasses: deps.faultPasses });
+  const guard = makeGuard({ schema, authenticate: deps.authenticate, limits: deps.limits, introspection: deps.introspection, pointsPerMinute: deps.pointsPerMinute, faultPasses: deps.faultPasses, documents: deps.documents });
   const maxBodyBytes = deps.maxBodyBytes ?? 1024 * 1024;
   const graphql = await makeGraphqlEndpoint({
     schema, guard, services, log, introspection: deps.introspection ?? true, maxBodyBytes, maxAnswerLength: deps.maxAnswerLength ?? 1_000_000,

@@ -2,7 +2,7 @@ import { ApolloServer, type ApolloServerPlugin } from '@apollo/server';
 import { expressMiddleware } from '@as-integrations/express5';
 import express, { type NextFunction, type Request, type RequestHandler, type Response } from 'express';
 import { type GraphQLSchema } from 'graphql';
-import { type ErrorCode } from '../domain/errors.js';
+import { DomainError, type ErrorCode } from '../domain/errors.js';
 import { type Principal } from '../domain/principal.js';
 import { type GraphContext, makeContext } from '../graphql/context.js';
 import { type Guard } from '../graphql/guard.js';
@@ -23,8 +23,22 @@ export interface GraphqlEndpointDeps {
   maxAnswerLength: number;
 }
 
+/** What HTTP adds: the text that the guard has seen. */
+type HttpContext = GraphContext & { readonly source: string | undefined };
+
+/** Apollo reads requests by itself: should it ever read another document than the guard has seen, nothing is executed. */
+const seenPlugin: ApolloServerPlugin<HttpContext> = {
+  async requestDidStart({ contextValue }) {
+    return {
+      async didResolveSource({ source }) {
+        if (source !== contextValue.source) throw new DomainError('INTERNAL', 'Apollo was about to execute a document that the guard has not seen.');
+      },
+    };
+  },
+};
+
 /** Errors reach Apollo's `formatError` without the request; here they get its id, go to the log, and choose the status. */
-const errorPlugin = (log: EdgeLog): ApolloServerPlugin<GraphContext> => ({
+const errorPlugin = (log: EdgeLog): ApolloServerPlugin<HttpContext> => ({
   async requestDidStart({ contextValue: { requestId } }) {
     return {
       async didEncounterErrors({ errors, operationName }) {
@@ -54,9 +68,40 @@ const parsed = (text: unknown): unknown => {
   }
 };
 
+interface AskedOverHttp {
+  query?: unknown;
+  operationName?: unknown;
+  variables?: unknown;
+  extensions?: unknown;
+}
+
+/** The parameters of a GET, read as Apollo reads them. Express's own parser stops after a thousand, and what comes behind would pass unseen. */
+const searchOf = (req: Request): URLSearchParams => new URLSearchParams(req.url.slice((req.url.indexOf('?') + 1) || req.url.length));
+
 /** The operation that a request asks for; Apollo reads the same anew. */
-const askedIn = (req: Request): { query?: unknown; operationName?: unknown; variables?: unknown } =>
-  req.method === 'GET' ? { ...req.query, variables: parsed(req.query['variables']) } : ((req.body ?? {}) as Record<string, unknown>);
+const askedIn = (req: Request): AskedOverHttp => {
+  if (req.method !== 'GET') return (req.body ?? {}) as AskedOverHttp;
+  const search = searchOf(req);
+  return {
+    query: search.get('query') ?? undefined, operationName: search.get('operationName') ?? undefined,
+    variables: parsed(search.get('variables')), extensions: parsed(search.get('extensions')),
+  };
+};
+
+/** Puts the text of a document in the place of the hash that named it, for Apollo. */
+const replaceHash = (req: Request, source: string): void => {
+  if (req.method === 'GET') {
+    const search = searchOf(req);
+    search.set('query', source);
+    search.delete('extensions');
+    req.url = `/?${String(search)}`;
+    return;
+  }
+  const body = req.body as { query?: unknown; extensions?: unknown };
+  body.query = source;
+  const { persistedQuery: _hash, ...others } = (body.extensions ?? {}) as { persistedQuery?: unknown };
+  body.extensions = others;
+};
 
 const TOO_LONG = JSON.stringify({ errors: [{ message: 'The answer is longer than this service gives.', extensions: { code: 'LIMIT_EXCEEDED', hint: 'Ask for less: fewer fields, shorter pages.' } }] });
 
@@ -72,7 +117,7 @@ export const makeGraphqlEndpoint = async ({ schema, guard, services, log, intros
   handlers: RequestHandler[];
   stop(): Promise<void>;
 }> => {
-  const apollo = new ApolloServer<GraphContext>({
+  const apollo = new ApolloServer<HttpContext>({
     schema,
     introspection,
     hideSchemaDetailsFromClientErrors: !introspection,
@@ -88,7 +133,7 @@ export const makeGraphqlEndpoint = async ({ schema, guard, services, log, intros
       const text = JSON.stringify(answer);
       return text.length > maxAnswerLength ? TOO_LONG : text;
     },
-    plugins: [errorPlugin(log)],
+    plugins: [seenPlugin, errorPlugin(log)],
     logger: {
       debug: () => undefined,
       info: (message) => log.info(String(message)),
@@ -104,12 +149,17 @@ export const makeGraphqlEndpoint = async ({ schema, guard, services, log, intros
   };
 
   const limit = (req: Request, res: Response, next: NextFunction): void => {
-    const { query, operationName, variables } = askedIn(req);
-    if (typeof query !== 'string') return next();
-    const checked = guard.parse(query);
-    if ('errors' in checked) return sendErrors(res, guard, checked.errors);
+    const asked = askedIn(req);
+    const principal = res.locals['principal'] as Principal;
     try {
-      res.locals['rate'] = guard.admit(res.locals['principal'] as Principal, { document: checked.document, operationName: typeof operationName === 'string' ? operationName : undefined, variables });
+      const opened = guard.open(principal, asked);
+      // Apollo says what is wrong with such a request.
+      if (!opened) return next();
+      if ('errors' in opened) return sendErrors(res, guard, opened.errors);
+      const { operationName, variables, extensions } = asked;
+      res.locals['rate'] = guard.admit(principal, { document: opened.document, operationName: typeof operationName === 'string' ? operationName : undefined, variables });
+      res.locals['source'] = opened.source;
+      if (typeof extensions === 'object' && extensions !== null && 'persistedQuery' in extensions) replaceHash(req, opened.source);
     } catch (error) {
       return sendErrors(res, guard, [error]);
     }
@@ -117,7 +167,10 @@ export const makeGraphqlEndpoint = async ({ schema, guard, services, log, intros
   };
 
   const answer = expressMiddleware(apollo, {
-    context: async ({ res }) => makeContext(services, res.locals['principal'] as Principal, requestIdOf(res), (res.locals['rate'] ?? null) as RateState | null),
+    context: async ({ res }) => ({
+      ...makeContext(services, res.locals['principal'] as Principal, requestIdOf(res), (res.locals['rate'] ?? null) as RateState | null),
+      source: res.locals['source'] as string | undefined,
+    }),
   });
 
   return {

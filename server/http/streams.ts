@@ -32,21 +32,22 @@ const RETRY_SECONDS = 5;
 /** A stream that has ended may take so long to be taken. */
 const LINGER_MS = 1_000;
 
-const parsed = (text: unknown): unknown => {
+const parsed = (name: 'variables' | 'extensions', { [name]: text }: Request['query']): unknown => {
   if (typeof text !== 'string') return undefined;
   try {
     return JSON.parse(text) as unknown;
   } catch {
-    throw new DomainError('BAD_INPUT', '"variables" is not valid JSON.');
+    throw new DomainError('BAD_INPUT', `"${name}" is not valid JSON.`);
   }
 };
 
 /** The operation that a request asks for. */
 const askedIn = (req: Request): Subscribing => {
-  const { query, operationName, variables } = req.method === 'GET' ? { ...req.query, variables: parsed(req.query['variables']) } : ((req.body ?? {}) as Record<string, unknown>);
-  if (typeof query !== 'string') throw new DomainError('BAD_INPUT', 'There is no "query" in this request.');
+  const { query, operationName, variables, extensions } = req.method === 'GET'
+    ? { ...req.query, variables: parsed('variables', req.query), extensions: parsed('extensions', req.query) }
+    : ((req.body ?? {}) as Record<string, unknown>);
   if (variables != null && (typeof variables !== 'object' || Array.isArray(variables))) throw new DomainError('BAD_INPUT', '"variables" must be an object.');
-  return { query, operationName: typeof operationName === 'string' ? operationName : undefined, variables: variables as Subscribing['variables'] };
+  return { query, extensions, operationName: typeof operationName === 'string' ? operationName : undefined, variables: variables as Subscribing['variables'] };
 };
 
 /** Pages of other origins are refused, as they are a socket; the answers of those that are let in say so already (`cors`). */

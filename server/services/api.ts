@@ -9,6 +9,7 @@ import {
   type JobFilter, type JobRecord, type KeyFailureRecord, type Page, type PageArgs, type PlanDetailRecord, type PlannedRunRecord, type PolicyRecord, type ProjectRecord, type RecoveryRecord,
   type RestoreFilter, type RestorePlanRecord, type RestoreRecord, type RetentionStatusRecord, type RetentionVerdictRecord, type ServiceRecord, type SlotFilter, type SlotRecord, type ViewerRecord, type Weekday,
 } from './records.js';
+import { type ListedBackup, type WantedOfBackups } from './wanted.js';
 
 /*
  * What the edge (GraphQL, downloads) may ask of the services. Every method takes the caller first and authorises before it does
@@ -83,8 +84,8 @@ export interface PolicyApi {
 
 export interface SlotApi {
   get(caller: Caller, id: string): Promise<SlotRecord | null>;
-  /** In the order of their planned instants. */
-  listOfInstance(caller: Caller, instanceId: string, filter: SlotFilter, page: PageArgs): Promise<Page<SlotRecord>>;
+  /** The same page of each of these instances, in the order of the ids; slots in the order of their planned instants. */
+  listByInstance(caller: Caller, instanceIds: readonly string[], filter: SlotFilter, page: PageArgs): Promise<Page<SlotRecord>[]>;
 }
 
 export interface RecoveryApi {
@@ -97,7 +98,10 @@ export interface BackupApi {
   getMany(caller: Caller, ids: readonly string[]): Promise<(BackupRecord | null)[]>;
   /** Newest AVAILABLE backup per instance, safety copies apart; for the loader. */
   latestByInstance(caller: Caller, instanceIds: readonly string[]): Promise<(BackupRecord | null)[]>;
-  list(caller: Caller, filter: BackupFilter, page: PageArgs): Promise<Page<BackupRecord>>;
+  /** @param wanted what will be looked at of the backups; all of them, without what hangs on them, when it is left out */
+  list(caller: Caller, filter: BackupFilter, page: PageArgs, wanted?: WantedOfBackups): Promise<Page<ListedBackup>>;
+  /** The same page of each of these instances, in the order of the ids. */
+  listByInstance(caller: Caller, instanceIds: readonly string[], filter: BackupFilter, page: PageArgs, wanted?: WantedOfBackups): Promise<Page<ListedBackup>[]>;
   backupNow(caller: Caller, input: { instanceId: string; name: string; idempotencyKey?: string | null | undefined }): Promise<{ backup: BackupRecord; job: JobRecord }>;
   verify(caller: Caller, input: { backupId: string; level: VerificationLevel; idempotencyKey?: string | null | undefined }): Promise<{ backup: BackupRecord; job: JobRecord }>;
   delete(caller: Caller, input: { backupId: string; force: boolean; idempotencyKey?: string | null | undefined }): Promise<{ backup: BackupRecord; job: JobRecord }>;
@@ -121,6 +125,8 @@ export interface InspectionApi {
   latestByBackup(caller: Caller, backupIds: readonly string[]): Promise<(InspectionRecord | null)[]>;
   /** The listed keys, in the order of the file, forward only. */
   keys(caller: Caller, inspection: InspectionRecord, page: Pick<PageArgs, 'first' | 'after'>): Promise<Page<InspectedKeyRecord>>;
+  /** The first page of each of these inspections, in their order. */
+  firstKeys(caller: Caller, inspections: readonly InspectionRecord[], first: number | null | undefined): Promise<Page<InspectedKeyRecord>[]>;
 }
 
 export interface CreatePlan {

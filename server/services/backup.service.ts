@@ -10,7 +10,7 @@ import { once, recalled } from './idempotency.js';
 import { checkFilter, lookUp, shownId } from './lookup.js';
 import { checkName } from './names.js';
 import { inOrder } from './order.js';
-import { pageQuery, toPage } from './pagination.js';
+import { pageQuery, toPage, toPages } from './pagination.js';
 import { type Database, type Ids, type LinkSigner, type Repositories, type Scope, type WorkQueue } from './ports.js';
 import { lockedInstance } from './protected-instance.js';
 import { type BackupRecord } from './records.js';
@@ -61,10 +61,17 @@ export const createBackupService = ({ db, ids, clock, queue, starter, links, pub
     return inOrder(instanceIds, await db.read.backups.latestByInstance(caller, instanceIds), ({ instanceId }) => instanceId);
   },
 
-  async list(caller, filter, page) {
+  async list(caller, filter, page, wanted) {
     authorise(caller, 'read');
     const query = pageQuery('backups', page);
-    return toPage('backups', query, await db.read.backups.list(caller, checkFilter(filter), query), () => db.read.backups.count(caller, filter));
+    return toPage('backups', query, await db.read.backups.list(caller, checkFilter(filter), query, wanted), () => db.read.backups.count(caller, filter));
+  },
+
+  async listByInstance(caller, instanceIds, filter, page, wanted) {
+    authorise(caller, 'read');
+    const query = pageQuery('backups', page);
+    const pages = await db.read.backups.listByInstance(caller, instanceIds, checkFilter(filter), query, wanted);
+    return toPages('backups', query, pages, () => db.read.backups.countByInstance(caller, instanceIds, filter));
   },
 
   async backupNow(caller, { instanceId, name, idempotencyKey }) {

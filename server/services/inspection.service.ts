@@ -13,8 +13,8 @@ import { once } from './idempotency.js';
 import { inspectionParts } from './inspection-parts.js';
 import { inOrder } from './order.js';
 import { pageSize } from './pagination.js';
-import { type Database, type Ids, type InspectionRow, type Vault, type WorkQueue } from './ports.js';
-import { type InspectedKeyRecord, type InspectionRecord } from './records.js';
+import { type Database, type Ids, type InspectionPart, type InspectionRow, type Scope, type Vault, type WorkQueue } from './ports.js';
+import { type InspectedKeyRecord, type InspectionRecord, type Page } from './records.js';
 
 export interface InspectionServiceDeps {
   db: Database;
@@ -53,6 +53,16 @@ export const createInspectionService = ({ db, ids, clock, queue, starter, vault 
     };
   };
 
+  const keyPage = ({ projectId }: Scope, { backupId, jobId, takenAtMs, listed }: InspectionRecord, sealed: readonly InspectionPart[], size: number, from: number | null): Page<InspectedKeyRecord> => {
+    const found = sealed.flatMap((part) => parts.openKeys({ projectId, jobId }, part)).filter(({ offset }) => from === null || offset > from);
+    return {
+      items: found.slice(0, size).map((key) => ({ cursor: keyCursor(backupId, key.offset), item: shownKey(key, takenAtMs) })),
+      hasNextPage: found.length > size,
+      hasPreviousPage: from !== null,
+      totalCount: () => Promise.resolve(listed),
+    };
+  };
+
   const api: InspectionApi = {
     async start(caller, input) {
       authorise(caller, 'operate');
@@ -82,24 +92,29 @@ export const createInspectionService = ({ db, ids, clock, queue, starter, vault 
       return inOrder(backupIds, rows.map(shown), ({ backupId }) => backupId);
     },
 
-    async keys(caller, { backupId, jobId, takenAtMs, listed }, page) {
+    async keys(caller, inspection, page) {
       authorise(caller, 'operate');
+      const { backupId, jobId, listed } = inspection;
       const size = pageSize(page.first);
       const from = page.after == null ? null : parseKeyCursor(backupId, page.after, 'after');
-      const sealed = await db.read.inspections.keys(caller, jobId, from);
+      const sealed = await db.read.inspections.keys(caller, [jobId], from);
       if (sealed.length === 0 && listed > 0) {
         // Gone since it was looked up: a later one has taken its place, or nothing has.
         const [later] = await api.latestByBackup(caller, [backupId]);
         if (later && later.jobId !== jobId) return api.keys(caller, later, page);
       }
-      const owner = { projectId: caller.projectId, jobId };
-      const found = sealed.flatMap((part) => parts.openKeys(owner, part)).filter(({ offset }) => from === null || offset > from);
-      return {
-        items: found.slice(0, size).map((key) => ({ cursor: keyCursor(backupId, key.offset), item: shownKey(key, takenAtMs) })),
-        hasNextPage: found.length > size,
-        hasPreviousPage: from !== null,
-        totalCount: () => Promise.resolve(listed),
-      };
+      return keyPage(caller, inspection, sealed, size, from);
+    },
+
+    async firstKeys(caller, inspections, first) {
+      authorise(caller, 'operate');
+      const size = pageSize(first);
+      const sealed = inspections.length === 0 ? [] : await db.read.inspections.keys(caller, inspections.map(({ jobId }) => jobId), null);
+      return Promise.all(inspections.map((inspection) => {
+        const own = sealed.filter(({ jobId }) => jobId === inspection.jobId);
+        // One that has gone meanwhile: a later one has taken its place, or nothing has.
+        return own.length === 0 && inspection.listed > 0 ? api.keys(caller, inspection, { first }) : keyPage(caller, inspection, own, size, null);
+      }));
     },
   };
   return api;

@@ -52,3 +52,9 @@ export const toPage = <T extends Placed>(
   hasPreviousPage: query.forward ? query.from !== null : result.more,
   totalCount,
 });
+
+/** One page of each of several parents. Their counts are asked for together, by the first that is wanted. */
+export const toPages = <T extends Placed>(list: ListName, query: PageQuery, results: readonly PageResult<T>[], totalCounts: () => Promise<readonly number[]>): Page<T>[] => {
+  let counts: Promise<readonly number[]> | undefined;
+  return results.map((result, at) => toPage(list, query, result, async () => (await (counts ??= totalCounts()))[at] ?? 0));
+};

@@ -18,6 +18,7 @@ import { type SyncRepository } from './ports/syncs.js';
 import { type SyncDelayRepository } from './ports/sync-delay.js';
 import { type LockRepository, type SettingRepository, type UpkeepRepository } from './ports/upkeep.js';
 import { type BackupFilter, type BackupRecord, type InstanceFilter, type InstanceRecord, type PolicyRecord, type RestoreFilter, type RestorePlanRecord, type RestoreRecord, type SlotFilter, type SlotRecord } from './records.js';
+import { type ListedBackup, type WantedOfBackups } from './wanted.js';
 
 export type { UndoRecord } from '../engine/target/undo-record.js';
 export type * from './ports/access.js';
@@ -110,8 +111,9 @@ export interface SlotRepository {
   /** Ends all slots of a policy that wait, but the one named, as MISSED; answers those it ended, oldest first. */
   endWaiting(policyId: string, exceptId: string, reason: string): Promise<SlotRecord[]>;
   save(slot: SlotRecord): Promise<void>;
-  list(scope: Scope, instanceId: string, filter: SlotFilter, page: PageQuery): Promise<PageResult<SlotRecord>>;
-  count(scope: Scope, instanceId: string, filter: SlotFilter): Promise<number>;
+  /** The same page of each of these instances, in the order of the ids. */
+  listByInstance(scope: Scope, instanceIds: readonly string[], filter: SlotFilter, page: PageQuery): Promise<PageResult<SlotRecord>[]>;
+  countByInstance(scope: Scope, instanceIds: readonly string[], filter: SlotFilter): Promise<number[]>;
 }
 
 /** The facts of an instance's recovery point. */
@@ -159,8 +161,12 @@ export interface BackupRepository {
   get(scope: Scope, id: string): Promise<BackupRecord | null>;
   getMany(scope: Scope, ids: readonly string[]): Promise<BackupRecord[]>;
   latestByInstance(scope: Scope, instanceIds: readonly string[]): Promise<BackupRecord[]>;
-  list(scope: Scope, filter: BackupFilter, page: PageQuery): Promise<PageResult<BackupRecord>>;
+  list(scope: Scope, filter: BackupFilter, page: PageQuery, wanted?: WantedOfBackups): Promise<PageResult<ListedBackup>>;
+  /** The same page of each of these instances, in the order of the ids. `filter.instanceId` is not looked at. */
+  listByInstance(scope: Scope, instanceIds: readonly string[], filter: BackupFilter, page: PageQuery, wanted?: WantedOfBackups): Promise<PageResult<ListedBackup>[]>;
+  /** Like every count of a list: up to 10,000. */
   count(scope: Scope, filter: BackupFilter): Promise<number>;
+  countByInstance(scope: Scope, instanceIds: readonly string[], filter: BackupFilter): Promise<number[]>;
   insert(backup: NewBackup): Promise<void>;
   /** Moves a backup from one of `from` and sets `change`; false when it is in another state. What inspections found goes with DELETING and DELETED. */
   change(scope: Scope, id: string, from: readonly BackupState[], change: BackupChange): Promise<boolean>;

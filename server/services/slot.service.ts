@@ -1,6 +1,6 @@
 import { authorise } from '../domain/principal.js';
 import { type SlotApi } from './api.js';
-import { pageQuery, toPage } from './pagination.js';
+import { pageQuery, toPages } from './pagination.js';
 import { type Database } from './ports.js';
 
 export const createSlotService = ({ db }: { db: Database }): SlotApi => ({
@@ -9,10 +9,10 @@ export const createSlotService = ({ db }: { db: Database }): SlotApi => ({
     return db.read.slots.get(caller, id);
   },
 
-  async listOfInstance(caller, instanceId, filter, page) {
+  async listByInstance(caller, instanceIds, filter, page) {
     authorise(caller, 'read');
     const query = pageQuery('slots', page);
-    const result = await db.read.slots.list(caller, instanceId, filter, query);
-    return toPage('slots', query, result, () => db.read.slots.count(caller, instanceId, filter));
+    const pages = await db.read.slots.listByInstance(caller, instanceIds, filter, query);
+    return toPages('slots', query, pages, () => db.read.slots.countByInstance(caller, instanceIds, filter));
   },
 });

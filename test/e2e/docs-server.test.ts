@@ -37,7 +37,7 @@ describe('the table of configuration', () => {
     DEFAULT_TIME_ZONE: 'Asia/Shanghai', CONCURRENT_JOBS: '8', DISABLED_ENGINES: 'redis 4.0', REPLICATION_ADVERTISE_HOST: 'snapback.internal',
     REPLICATION_PORTS: '7000-7009', REPLICATION_PEER_CIDRS: '10.0.0.0/8', REPLICATION_LINK_SECONDS: '5', REPLICATION_TLS_CERT: '/tls/cert.pem', REPLICATION_TLS_KEY: '/tls/key.pem', REPLICATION_TLS_CA: '/tls/ca.pem',
     CONNECT_ALLOW: '127.0.0.1', CONNECT_DENY: '192.0.2.0/24, 2001:db8::/32',
-    ALLOWED_ORIGINS: 'https://dash.example.com', INTROSPECTION: 'false', RATE_LIMIT_POINTS: '5000', SAMPLE_REDIS: 'false',
+    ALLOWED_ORIGINS: 'https://dash.example.com', INTROSPECTION: 'false', DOCUMENTS: 'trusted', TRUSTED_DOCUMENTS: '/etc/snapback/documents.json', RATE_LIMIT_POINTS: '5000', SAMPLE_REDIS: 'false',
     REDIS_SERVER_BIN: '/opt/redis-server', LOG_LEVEL: 'debug', LOG_FORMAT: 'json', LEASE_SECONDS: '20', LEASE_RENEW_SECONDS: '4', LEASE_COLLECT_SECONDS: '2.5', ROLE: 'worker',
     CONCURRENT_JOBS_TOTAL: '3', CATCH_UP_MINUTES: '60', NET_SECONDS: '5', DRAIN_SECONDS: '5',
     UPKEEP_SECONDS: '60', UNSEALED_SECONDS: '3600', MAX_DELETIONS: '10',

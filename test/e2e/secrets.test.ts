@@ -27,10 +27,11 @@ const METHODS: { readonly [Noun in keyof Services]: { readonly [Method in keyof 
     get: { verb: 'read', args: ['pol_1'] }, getManyByInstance: { verb: 'read', args: [['ins_1']] }, set: { verb: 'operate', args: [{ instanceId: 'ins_1' }] },
     upcomingRuns: { verb: 'read', args: [{ weekdays: [], enabled: false, instanceId: 'ins_1', startTime: '02:00', windowMinutes: 1, timeZone: 'UTC' }, 1] },
   },
-  slots: { get: { verb: 'read', args: ['slt_1'] }, listOfInstance: { verb: 'read', args: ['ins_1', {}, {}] } },
+  slots: { get: { verb: 'read', args: ['slt_1'] }, listByInstance: { verb: 'read', args: [['ins_1'], {}, {}] } },
   recovery: { getManyByInstance: { verb: 'read', args: [['ins_1']] } },
   backups: {
     get: { verb: 'read', args: ['bak_1'] }, getMany: { verb: 'read', args: [['bak_1']] }, latestByInstance: { verb: 'read', args: [['ins_1']] }, list: { verb: 'read', args: [{}, {}] },
+    listByInstance: { verb: 'read', args: [['ins_1'], {}, {}] },
     backupNow: { verb: 'operate', args: [{ instanceId: 'ins_1', name: 'x' }] }, verify: { verb: 'operate', args: [{ backupId: 'bak_1', level: 'CONTENT' }] },
     delete: { verb: 'operate', args: [{ backupId: 'bak_1', force: true }] },
     createDownloadLink: { verb: 'operate', args: [{ backupId: 'bak_1', expiresInSeconds: 60, singleUse: false }] }, revokeDownloadLinks: { verb: 'operate', args: [{ backupId: 'bak_1' }] },
@@ -43,7 +44,7 @@ const METHODS: { readonly [Noun in keyof Services]: { readonly [Method in keyof 
   },
   inspections: {
     start: { verb: 'operate', args: [{ backupId: 'bak_1', delimiter: ':', prefixDepth: 1 }] }, latestByBackup: { verb: 'operate', args: [['bak_1']] },
-    keys: { verb: 'operate', args: [{ backupId: 'bak_1', jobId: 'job_1', takenAtMs: 0, listed: 0 }, {}] },
+    keys: { verb: 'operate', args: [{ backupId: 'bak_1', jobId: 'job_1', takenAtMs: 0, listed: 0 }, {}] }, firstKeys: { verb: 'operate', args: [[], null] },
   },
   jobs: {
     get: { verb: 'read', args: ['job_1'] }, getMany: { verb: 'read', args: [['job_1']] }, runningByInstance: { verb: 'read', args: [['ins_1']] }, list: { verb: 'read', args: [{}, {}] },

@@ -396,6 +396,10 @@ export type ErrorCode =
   | 'TARGET_UNREACHABLE_BACK'
   /** It could not be established which data the target holds, or whether it is writable; the hint names the command to run. */
   | 'TARGET_STATE_UNKNOWN'
+  /** No document with this SHA-256 is known (any more): send its text together with the hash once. */
+  | 'PERSISTED_QUERY_NOT_FOUND'
+  /** The operator lets only registered documents be executed, and this is none of them. */
+  | 'DOCUMENT_NOT_TRUSTED'
   /** The work was cut off, by a restart of the service or the loss of a worker. */
   | 'INTERRUPTED'
   /** This service does not answer SDKs of that major version; `Service.sdkMajors` says which it does. */

@@ -9,6 +9,9 @@ import { bigintColumn, richJson } from '../json.js';
 @Entity('backups')
 @Index(['projectId', 'createdAt', 'id'])
 @Index(['instanceId', 'createdAt', 'id'])
+// Lists leave out what was deleted.
+@Index(['projectId', 'createdAt', 'id'], { where: `"state" <> 'DELETED'` })
+@Index(['instanceId', 'createdAt', 'id'], { where: `"state" <> 'DELETED'` })
 @Index(['instanceId', 'completedAt'], { where: `"state" = 'AVAILABLE'` })
 @Index(['createdAt', 'id'], { where: `"state" IN ('CREATING', 'DELETING')` })
 @Index(['expiresAt'], { where: `"state" IN ('AVAILABLE', 'FAILED', 'DAMAGED')` })

@@ -5,13 +5,13 @@ import { ApiKeyEntity } from '../entities/api-key.entity.js';
 import { ProjectEntity } from '../entities/project.entity.js';
 import { ServiceSettingEntity } from '../entities/service-setting.entity.js';
 import { EVENTS_CHANNEL } from './job-event.repository.js';
-import { fetchPage } from './page.js';
+import { countUpTo, fetchPage } from './page.js';
 
 export const createProjectRepository = (manager: EntityManager): ProjectRepository => ({
   get: (id) => manager.findOneBy(ProjectEntity, { id }),
   findByName: (name) => manager.findOneBy(ProjectEntity, { name }),
   list: (page) => fetchPage(manager.createQueryBuilder(ProjectEntity, 'p'), page, (project) => project),
-  count: () => manager.count(ProjectEntity),
+  count: () => countUpTo(manager.createQueryBuilder(ProjectEntity, 'p')),
   async insert({ id, name, createdAt }) {
     const inserted: unknown[] = await manager.query('INSERT INTO projects (id, name, created_at) VALUES ($1, $2, $3) ON CONFLICT (name) DO NOTHING RETURNING 1', [id, name, createdAt]);
     return inserted.length > 0;
@@ -40,7 +40,7 @@ export const createApiKeyRepository = (manager: EntityManager, announced: (topic
       return key && toRecord(key);
     },
     list: (scope, filter, page) => fetchPage(filtered(scope, filter), page, toRecord),
-    count: (scope, filter) => filtered(scope, filter).getCount(),
+    count: (scope, filter) => countUpTo(filtered(scope, filter)),
     async insert(key) {
       await manager.insert(ApiKeyEntity, { ...key, instanceIds: key.instanceIds && [...key.instanceIds] });
     },

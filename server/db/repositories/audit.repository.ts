@@ -4,7 +4,7 @@ import { makeId } from '../../domain/ids.js';
 import { type AuditRepository, type ChainEnd, type Scope } from '../../services/ports.js';
 import { type AuditFilter } from '../../services/records.js';
 import { AuditCheckpointEntity, AuditEventEntity } from '../entities/audit-event.entity.js';
-import { fetchPage } from './page.js';
+import { countUpTo, fetchPage } from './page.js';
 
 interface EndRow {
   projectId: string;
@@ -40,7 +40,7 @@ export const createAuditRepository = (manager: EntityManager): AuditRepository =
     },
     get: ({ projectId }, id) => manager.findOneBy(AuditEventEntity, { projectId, id }),
     list: (scope, filter, page) => fetchPage(filtered(scope, filter), page, (event) => event),
-    count: (scope, filter) => filtered(scope, filter).getCount(),
+    count: (scope, filter) => countUpTo(filtered(scope, filter)),
     async ends({ unsigned }) {
       const rows: EndRow[] = await manager.query(
         `SELECT project_id AS "projectId", sequence, hash FROM audit_ends e

@@ -1,54 +1,27 @@
-import { type EntityManager, In, type SelectQueryBuilder } from 'typeorm';
-import { type BackupRepository, type LeaseRepository, type Scope } from '../../services/ports.js';
-import { type BackupFilter, type BackupRecord } from '../../services/records.js';
+import { type EntityManager, In } from 'typeorm';
+import { type BackupRepository, type LeaseRepository } from '../../services/ports.js';
+import { type BackupRecord } from '../../services/records.js';
 import { BackupEntity } from '../entities/backup.entity.js';
+import { createBackupList } from './backup-list.js';
 import { removeInspectionsOf } from './inspection.repository.js';
-import { containsText, fetchPage } from './page.js';
+import { IS_READ, RETAINED_BECAUSE } from './kept.js';
 import { instancesOf, owned, within } from './scoped.js';
 
-type Kept = { newestGood: boolean; read: boolean };
-
-/** Whether something reads backup `b`, or a restore, verification or inspection that is still to begin will. */
-export const IS_READ = `(
-    EXISTS (SELECT 1 FROM backup_leases l WHERE l.backup_id = b.id AND l.expires_at > clock_timestamp())
-    OR EXISTS (SELECT 1 FROM jobs r WHERE r.backup_id = b.id AND r.kind IN ('RESTORE', 'PLAN', 'VERIFY', 'INSPECT') AND r.state <> 'COMPLETED'))`;
-
-/** `retainedBecause` as the retention rules of `domain/retention.ts` say it, in SQL, for one page of rows at a time. */
-const KEPT_SQL = `
-  SELECT b.id, ${IS_READ} AS "read",
-    b.state = 'AVAILABLE' AND b.trigger <> 'PRE_RESTORE' AND i.removed_at IS NULL AND NOT EXISTS (
-      SELECT 1 FROM backups n WHERE n.instance_id = b.instance_id AND n.state = 'AVAILABLE' AND n.trigger <> 'PRE_RESTORE'
-        AND (n.completed_at, n.id) > (b.completed_at, b.id)) AS "newestGood"
-  FROM backups b JOIN instances i ON i.id = b.instance_id
-  WHERE b.id = ANY($1)`;
-
-const toRecord = ({ replicationId: _id, replicationOffset: _offset, ...entity }: BackupEntity, kept: Kept | undefined): BackupRecord => ({
+const toRecord = ({ replicationId: _id, replicationOffset: _offset, ...entity }: BackupEntity, retainedBecause: BackupRecord['retainedBecause'] | undefined): BackupRecord => ({
   ...entity,
   durationMs: entity.startedAt && entity.completedAt ? entity.completedAt.getTime() - entity.startedAt.getTime() : null,
-  retainedBecause: kept?.newestGood ? 'NEWEST_GOOD' : kept?.read ? 'IN_USE' : null,
+  retainedBecause: retainedBecause ?? null,
   verifications: entity.verifications ?? [],
 });
 
 export const createBackupRepository = (manager: EntityManager): BackupRepository => {
   const withKept = async (entities: readonly BackupEntity[]): Promise<BackupRecord[]> => {
     const expiring = entities.filter(({ state }) => state === 'AVAILABLE' || state === 'DAMAGED').map(({ id }) => id);
-    const rows: (Kept & { id: string })[] = expiring.length > 0 ? await manager.query(KEPT_SQL, [expiring]) : [];
-    const kept = new Map(rows.map((row) => [row.id, row]));
+    const rows: Pick<BackupRecord, 'id' | 'retainedBecause'>[] = expiring.length > 0 ? await manager.query(`SELECT b.id, ${RETAINED_BECAUSE} AS "retainedBecause" FROM backups b WHERE b.id = ANY($1)`, [expiring]) : [];
+    const kept = new Map(rows.map((row) => [row.id, row.retainedBecause]));
     return entities.map((entity) => toRecord(entity, kept.get(entity.id)));
   };
   const one = async (entity: BackupEntity | null): Promise<BackupRecord | null> => (entity ? ((await withKept([entity]))[0] ?? null) : null);
-
-  const filtered = (scope: Scope, filter: BackupFilter): SelectQueryBuilder<BackupEntity> => {
-    const query = within(manager.createQueryBuilder(BackupEntity, 'b'), scope, 'b.instanceId');
-    if (filter.instanceId != null) query.andWhere('b.instanceId = :instanceId', { instanceId: filter.instanceId });
-    if (filter.states) query.andWhere('b.state = ANY(:states)', { states: filter.states });
-    else query.andWhere(`b.state <> 'DELETED'`);
-    if (filter.triggers) query.andWhere('b.trigger = ANY(:triggers)', { triggers: filter.triggers });
-    if (filter.nameContains) query.andWhere(containsText('b.name', 'name', filter.nameContains));
-    if (filter.createdFrom) query.andWhere('b.createdAt >= :createdFrom', { createdFrom: filter.createdFrom });
-    if (filter.createdBefore) query.andWhere('b.createdAt < :createdBefore', { createdBefore: filter.createdBefore });
-    return query;
-  };
 
   return {
     get: async (scope, id) => one(await manager.findOneBy(BackupEntity, { ...owned(scope), id })),
@@ -65,11 +38,7 @@ export const createBackupRepository = (manager: EntityManager): BackupRepository
         .getMany();
       return withKept(entities);
     },
-    async list(scope, filter, page) {
-      const { items, more } = await fetchPage(filtered(scope, filter), page, (entity) => entity);
-      return { items: await withKept(items), more };
-    },
-    count: (scope, filter) => filtered(scope, filter).getCount(),
+    ...createBackupList(manager),
     async insert(backup) {
       await manager.insert(BackupEntity, { ...backup, state: 'CREATING', captureMethod: 'REPLICATION' });
     },

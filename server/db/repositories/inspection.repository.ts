@@ -63,13 +63,14 @@ export const createInspectionRepository = (manager: EntityManager): InspectionRe
          WHERE i.project_id = $1 AND i.backup_id = ANY($2) AND i.inspected_at IS NOT NULL ${REACHED} ORDER BY i.backup_id, i.inspected_at DESC, i.job_id DESC`,
         [scope.projectId, backupIds, instancesOf(scope)],
       ),
-    keys: (scope, jobId, fromOffset) =>
+    keys: (scope, jobIds, fromOffset) =>
       query<InspectionPart>(
-        `SELECT p.job_id AS "jobId", p.name, p.sealed FROM inspections i JOIN inspection_parts p ON p.job_id = i.job_id
-         WHERE i.project_id = $1 AND i.job_id = $2 AND p.from_offset IS NOT NULL ${REACHED}
-           AND p.from_offset >= coalesce((SELECT max(b.from_offset) FROM inspection_parts b WHERE b.job_id = i.job_id AND b.from_offset <= $4), 0)
-         ORDER BY p.from_offset LIMIT 2`,
-        [scope.projectId, jobId, instancesOf(scope), fromOffset],
+        `SELECT p.job_id AS "jobId", p.name, p.sealed FROM inspections i CROSS JOIN LATERAL (
+           SELECT k.* FROM inspection_parts k WHERE k.job_id = i.job_id AND k.from_offset IS NOT NULL
+             AND k.from_offset >= coalesce((SELECT max(b.from_offset) FROM inspection_parts b WHERE b.job_id = i.job_id AND b.from_offset <= $4), 0)
+           ORDER BY k.from_offset LIMIT 2) p
+         WHERE i.project_id = $1 AND i.job_id = ANY($2) ${REACHED} ORDER BY p.job_id, p.from_offset`,
+        [scope.projectId, jobIds, instancesOf(scope), fromOffset],
       ),
     notUnder: (keyId, after, limit) =>
       // Bytes 2 to 9 of what is sealed name its master key.

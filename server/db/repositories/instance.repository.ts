@@ -3,7 +3,7 @@ import { reaches } from '../../domain/principal.js';
 import { type InstanceRepository, type Scope } from '../../services/ports.js';
 import { type InstanceFilter, type InstanceRecord } from '../../services/records.js';
 import { InstanceEntity } from '../entities/instance.entity.js';
-import { containsText, fetchPage } from './page.js';
+import { containsText, countUpTo, fetchPage } from './page.js';
 import { within } from './scoped.js';
 
 const toRecord = ({ runId: _runId, secrets: _secrets, ...entity }: InstanceEntity): InstanceRecord => entity;
@@ -21,7 +21,7 @@ export const createInstanceRepository = (manager: EntityManager): InstanceReposi
     get: async (scope, id) => (reaches(scope, id) ? orNull(await manager.findOneBy(InstanceEntity, { projectId: scope.projectId, id })) : null),
     getMany: async (scope, ids) => (await manager.findBy(InstanceEntity, { projectId: scope.projectId, id: In(ids.filter((id) => reaches(scope, id))) })).map(toRecord),
     list: (scope, filter, page) => fetchPage(filtered(scope, filter), page, toRecord),
-    count: (scope, filter) => filtered(scope, filter).getCount(),
+    count: (scope, filter) => countUpTo(filtered(scope, filter)),
     async lockProject({ projectId }) {
       await manager.query('SELECT 1 FROM projects WHERE id = $1 FOR UPDATE', [projectId]);
     },

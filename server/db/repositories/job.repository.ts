@@ -4,7 +4,7 @@ import { type JobChange, type JobEventDraft, type JobRepository, type Scope } fr
 import { type JobFilter, type JobRecord } from '../../services/records.js';
 import { JobEntity } from '../entities/job.entity.js';
 import { richJson } from '../json.js';
-import { fetchPage } from './page.js';
+import { countUpTo, fetchPage } from './page.js';
 import { owned, within } from './scoped.js';
 
 /** Appends an event and announces it, in the transaction of the change it describes. */
@@ -14,7 +14,7 @@ export type AppendEvent = (job: JobRecord, event: JobEventDraft) => Promise<void
 const MOST_NOTICES = 100;
 
 /** Share of the work done, from bytes where their total is known, else from keys. */
-const fractionOf = ({ bytesDone, bytesTotal, keysDone, keysTotal }: NonNullable<JobEntity['progress']>): number | null => {
+export const fractionOf = ({ bytesDone, bytesTotal, keysDone, keysTotal }: NonNullable<JobEntity['progress']>): number | null => {
   const share = (done: bigint, total: bigint | null): number | null =>
     total === null || total === 0n ? null : Math.min(1, Number((done * 10_000n) / total) / 10_000);
   return share(bytesDone, bytesTotal) ?? share(keysDone, keysTotal);
@@ -63,7 +63,7 @@ export const createJobRepository = (manager: EntityManager, append: AppendEvent)
       return entities.map(toJobRecord);
     },
     list: (scope, filter, page) => fetchPage(filtered(scope, filter), page, toJobRecord),
-    count: (scope, filter) => filtered(scope, filter).getCount(),
+    count: (scope, filter) => countUpTo(filtered(scope, filter)),
     async insert(job) {
       // The partial unique index is the server's lock; only its violation means busy, any other is a fault.
       const inserted: unknown[] = await manager.query(

@@ -3,7 +3,7 @@ import { type PlanRepository, type PlanRow, type RestoreRepository, type Scope }
 import { type RestoreFilter, type RestoreRecord } from '../../services/records.js';
 import { RestorePlanEntity } from '../entities/restore-plan.entity.js';
 import { RestoreEntity } from '../entities/restore.entity.js';
-import { fetchPage } from './page.js';
+import { countUpTo, fetchPage } from './page.js';
 import { within } from './scoped.js';
 
 /** The instance that the backup came from: a restore reads that one as well as it overwrites its target. */
@@ -58,7 +58,7 @@ export const createRestoreRepository = (manager: EntityManager): RestoreReposito
     },
     getMany: async (scope, ids) => (await reached(scope).andWhere('r.id = ANY(:ids)', { ids }).getMany()).map(toRecord),
     list: (scope, filter, page) => fetchPage(filtered(scope, filter), page, toRecord),
-    count: (scope, filter) => filtered(scope, filter).getCount(),
+    count: (scope, filter) => countUpTo(filtered(scope, filter)),
     async insert(restore) {
       await manager.insert(RestoreEntity, { ...restore, acceptedWarnings: [...restore.acceptedWarnings] });
     },

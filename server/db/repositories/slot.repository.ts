@@ -2,8 +2,8 @@ import { type EntityManager, type SelectQueryBuilder } from 'typeorm';
 import { type Scope, type SlotRepository } from '../../services/ports.js';
 import { type SlotFilter, type SlotRecord } from '../../services/records.js';
 import { SlotEntity } from '../entities/slot.entity.js';
-import { fetchPage } from './page.js';
-import { owned, within } from './scoped.js';
+import { COUNTED, isAscending } from './page.js';
+import { instancesOf, owned } from './scoped.js';
 
 /** A whole record, for statements of their own. */
 export const SLOT_COLUMNS = `id, project_id AS "projectId", policy_id AS "policyId", instance_id AS "instanceId", planned_at AS "plannedAt", weekday, state,
@@ -11,10 +11,9 @@ export const SLOT_COLUMNS = `id, project_id AS "projectId", policy_id AS "policy
 
 export const createSlotRepository = (manager: EntityManager): SlotRepository => {
   const select = (): SelectQueryBuilder<SlotEntity> => manager.createQueryBuilder(SlotEntity, 's');
-  const filtered = (scope: Scope, instanceId: string, { states }: SlotFilter): SelectQueryBuilder<SlotEntity> => {
-    const query = within(select().where('s.instanceId = :instanceId', { instanceId }), scope, 's.instanceId');
-    return states ? query.andWhere('s.state = ANY(:states)', { states }) : query;
-  };
+  /** Of instance `w.id`; $1 to $4 as `parametersOf` gives them. */
+  const OF_INSTANCE = 's.instance_id = w.id AND s.project_id = $1 AND ($2::text[] IS NULL OR s.instance_id = ANY($2)) AND ($3::text[] IS NULL OR s.state = ANY($3))';
+  const parametersOf = (scope: Scope, instanceIds: readonly string[], { states }: SlotFilter): unknown[] => [scope.projectId, instancesOf(scope), states ?? null, instanceIds];
   return {
     get: (scope, id) => manager.findOneBy(SlotEntity, { ...owned(scope), id }),
     async insert(slot) {
@@ -39,7 +38,29 @@ export const createSlotRepository = (manager: EntityManager): SlotRepository => 
     async save({ id, ...change }) {
       await manager.update(SlotEntity, { id }, change);
     },
-    list: (scope, instanceId, filter, page) => fetchPage(filtered(scope, instanceId, filter), page, (slot) => slot, 'plannedAt'),
-    count: (scope, instanceId, filter) => filtered(scope, instanceId, filter).getCount(),
+    async listByInstance(scope, instanceIds, filter, page) {
+      const { forward, limit, from } = page;
+      const ascending = isAscending(page);
+      const direction = ascending ? 'ASC' : 'DESC';
+      const behind = from ? `AND (s.planned_at, s.id) ${ascending ? '>' : '<'} ($6, $7)` : '';
+      const rows: SlotRecord[] = await manager.query(
+        `SELECT p.* FROM unnest($4::text[]) w (id) CROSS JOIN LATERAL (
+           SELECT ${SLOT_COLUMNS} FROM slots s WHERE ${OF_INSTANCE} ${behind} ORDER BY s.planned_at ${direction}, s.id ${direction} LIMIT $5) p
+         ORDER BY p."plannedAt" ${direction}, p.id ${direction}`,
+        [...parametersOf(scope, instanceIds, filter), limit + 1, ...(from ? [from.createdAt, from.id] : [])],
+      );
+      return instanceIds.map((id) => {
+        const own = rows.filter(({ instanceId }) => instanceId === id);
+        const items = own.slice(0, limit);
+        return { items: forward ? items : items.reverse(), more: own.length > limit };
+      });
+    },
+    async countByInstance(scope, instanceIds, filter) {
+      const rows: { id: string; count: number }[] = await manager.query(
+        `SELECT w.id, (SELECT count(*)::int FROM (SELECT 1 FROM slots s WHERE ${OF_INSTANCE} LIMIT ${COUNTED}) counted) AS count FROM unnest($4::text[]) w (id)`, parametersOf(scope, instanceIds, filter),
+      );
+      const counts = new Map(rows.map(({ id, count }) => [id, count]));
+      return instanceIds.map((id) => counts.get(id) ?? 0);
+    },
   };
 };

@@ -3,7 +3,7 @@ import { type LockRepository, type RetentionView, type UpkeepBackup, type Upkeep
 import { type SlotRecord } from '../../services/records.js';
 import { InstanceEntity } from '../entities/instance.entity.js';
 import { ProjectEntity } from '../entities/project.entity.js';
-import { IS_READ } from './backup.repository.js';
+import { IS_READ } from './kept.js';
 import { SLOT_COLUMNS } from './slot.repository.js';
 
 const MILLIS = `interval '1 millisecond'`;

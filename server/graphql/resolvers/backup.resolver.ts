@@ -1,13 +1,16 @@
-import { Arg, Args, ArgsType, Ctx, Field, FieldResolver, ID, Mutation, Query, Resolver, Root } from 'type-graphql';
+import { Arg, Args, ArgsType, Ctx, Field, FieldResolver, ID, Info, Mutation, Query, Resolver, Root } from 'type-graphql';
+import { type GraphQLResolveInfo } from 'graphql';
 import { consistencyOf, type Consistency, VERIFICATION_LEVELS, type VerificationLevel } from '../../domain/backup.js';
 import { isId } from '../../domain/ids.js';
 import { type BackupRecord, type DownloadLinkRecord, type InstanceRecord, type JobRecord, type VerificationRecord } from '../../services/records.js';
+import { type JoinedInstance, type ListedBackup } from '../../services/wanted.js';
 import { type ConnectionRecord, ListArgs, pageOf, toConnection } from '../connection.js';
 import { type GraphContext } from '../context.js';
 import { ConsistencyEnum, VerificationLevelEnum } from '../enums.js';
 import { BackupFilter, BackupNowInput, CreateDownloadLinkInput, DeleteBackupInput, RevokeDownloadLinksInput, VerifyBackupInput } from '../inputs/backup.input.js';
 import { loadRequired } from '../loaders.js';
 import { type Payload, toJobPayload, toPayload } from '../payload.js';
+import { wantedOfBackups } from '../selection.js';
 import {
   Backup, BackupConnection, BackupNowPayload, BackupVerification, Coverage, CreateDownloadLinkPayload, DeleteBackupPayload, RevokeDownloadLinksPayload, VerifyBackupPayload,
 } from '../types/backup.type.js';
@@ -29,8 +32,8 @@ export class BackupResolver {
   }
 
   @Query(() => BackupConnection)
-  async backups(@Args(() => BackupListArgs) args: BackupListArgs, @Ctx() { services, caller }: GraphContext): Promise<ConnectionRecord<BackupRecord>> {
-    return toConnection(await services.backups.list(caller, args.filter ?? {}, pageOf(args)));
+  async backups(@Args(() => BackupListArgs) args: BackupListArgs, @Ctx() { services, caller }: GraphContext, @Info() info: GraphQLResolveInfo): Promise<ConnectionRecord<ListedBackup>> {
+    return toConnection(await services.backups.list(caller, args.filter ?? {}, pageOf(args), wantedOfBackups(info)));
   }
 
   @Mutation(() => BackupNowPayload)
@@ -63,12 +66,13 @@ export class BackupResolver {
   }
 
   @FieldResolver(() => Instance)
-  instance(@Root() backup: BackupRecord, @Ctx() { loaders }: GraphContext): Promise<InstanceRecord> {
-    return loadRequired(loaders.instances, backup.instanceId, `The backup ${backup.id}`);
+  instance(@Root() backup: ListedBackup, @Ctx() { loaders }: GraphContext): JoinedInstance | Promise<InstanceRecord> {
+    return backup.instance ?? loadRequired(loaders.instances, backup.instanceId, `The backup ${backup.id}`);
   }
 
   @FieldResolver(() => Job, { nullable: true })
-  async job(@Root() backup: BackupRecord, @Ctx() { loaders }: GraphContext): Promise<JobRecord | null> {
+  job(@Root() backup: ListedBackup, @Ctx() { loaders }: GraphContext): JobRecord | null | Promise<JobRecord | null> {
+    if (backup.job !== undefined) return backup.job;
     return backup.jobId === null ? null : loaders.jobs.load(backup.jobId);
   }
 

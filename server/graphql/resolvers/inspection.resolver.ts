@@ -104,7 +104,10 @@ export class BackupInspectionResolver {
     @Root() backup: BackupRecord, @Ctx() context: GraphContext, @Arg('first', () => Int, { nullable: true }) first?: number | null,
     @Arg('after', () => String, { nullable: true }) after?: string | null,
   ): Promise<ConnectionRecord<InspectedKeyRecord> | null> {
-    const page = await of(context, backup, (found) => context.services.inspections.keys(context.caller, found, { first, after }));
+    // A cursor names its backup: at most one of a list goes on behind it.
+    const page = after == null
+      ? await context.loaders.firstKeysOfBackups.with({ first }).load(backup.id)
+      : await of(context, backup, (found) => context.services.inspections.keys(context.caller, found, { first, after }));
     return page && toConnection(page);
   }
 

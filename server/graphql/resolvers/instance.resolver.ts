@@ -1,11 +1,14 @@
-import { Arg, Args, ArgsType, Ctx, Field, FieldResolver, ID, Mutation, Query, Resolver, Root } from 'type-graphql';
+import { Arg, Args, ArgsType, Ctx, Field, FieldResolver, ID, Info, Mutation, Query, Resolver, Root } from 'type-graphql';
+import { type GraphQLResolveInfo } from 'graphql';
 import { isId } from '../../domain/ids.js';
 import { type BackupRecord, type InstanceRecord, type JobRecord, type PolicyRecord } from '../../services/records.js';
+import { type ListedBackup } from '../../services/wanted.js';
 import { type ConnectionRecord, ListArgs, pageOf, toConnection } from '../connection.js';
 import { type GraphContext } from '../context.js';
 import { InstanceFilter, ProbeInstanceInput, RegisterInstanceInput, RemoveInstanceInput, UpdateInstanceInput } from '../inputs/instance.input.js';
 import { loadRequired } from '../loaders.js';
 import { type Payload, toPayload } from '../payload.js';
+import { wantedOfBackups } from '../selection.js';
 import { Backup, BackupConnection } from '../types/backup.type.js';
 import {
   Instance, InstanceConnection, ProbeInstancePayload, RegisterInstancePayload, RemoveInstancePayload, UpdateInstancePayload,
@@ -65,9 +68,10 @@ export class InstanceResolver {
 
   @FieldResolver(() => BackupConnection)
   async backups(
-    @Root() instance: InstanceRecord, @Args(() => BackupListArgs) args: BackupListArgs, @Ctx() { services, caller }: GraphContext,
-  ): Promise<ConnectionRecord<BackupRecord>> {
-    return toConnection(await services.backups.list(caller, { ...args.filter, instanceId: instance.id }, pageOf(args)));
+    @Root() instance: InstanceRecord, @Args(() => BackupListArgs) args: BackupListArgs, @Ctx() { loaders }: GraphContext, @Info() info: GraphQLResolveInfo,
+  ): Promise<ConnectionRecord<ListedBackup>> {
+    const pages = loaders.backupsOfInstances.with({ filter: args.filter ?? {}, page: pageOf(args), wanted: wantedOfBackups(info) });
+    return toConnection(await loadRequired(pages, instance.id, 'The backups of an instance'));
   }
 
   @FieldResolver(() => Job, { nullable: true })

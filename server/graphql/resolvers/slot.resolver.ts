@@ -30,8 +30,8 @@ export class SlotResolver {
 export class InstanceSlotsResolver {
   @FieldResolver(() => SlotConnection)
   async slots(
-    @Root() instance: InstanceRecord, @Args(() => SlotListArgs) args: SlotListArgs, @Ctx() { services, caller }: GraphContext,
+    @Root() instance: InstanceRecord, @Args(() => SlotListArgs) args: SlotListArgs, @Ctx() { loaders }: GraphContext,
   ): Promise<ConnectionRecord<SlotRecord>> {
-    return toConnection(await services.slots.listOfInstance(caller, instance.id, args.filter ?? {}, pageOf(args)));
+    return toConnection(await loadRequired(loaders.slotsOfInstances.with({ filter: args.filter ?? {}, page: pageOf(args) }), instance.id, 'The slots of an instance'));
   }
 }

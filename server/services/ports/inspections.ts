@@ -31,8 +31,8 @@ export interface InspectionRepository {
   complete(scope: Scope, inspection: { jobId: string; backupId: string; summary: Buffer; at: Date }): Promise<void>;
   remove(scope: Scope, jobId: string): Promise<void>;
   latestByBackup(scope: Scope, backupIds: readonly string[]): Promise<InspectionRow[]>;
-  /** Two parts of the listed keys: the one in which the offset lies, and the next one. Null: the first two. */
-  keys(scope: Scope, jobId: string, fromOffset: number | null): Promise<InspectionPart[]>;
+  /** Two parts of the listed keys of each: the one in which the offset lies, and the next one. Null: the first two. */
+  keys(scope: Scope, jobIds: readonly string[], fromOffset: number | null): Promise<InspectionPart[]>;
   /** Parts under another master key, over all tenants, in the order of `(jobId, name)`. */
   notUnder(keyId: string, after: Pick<InspectionPart, 'jobId' | 'name'> | null, limit: number): Promise<(InspectionPart & Scope)[]>;
   /** false: the part is gone or has been replaced meanwhile. */

@@ -61,6 +61,10 @@ export const readServices = (data: { instances: InstanceRecord[]; backups: Backu
     backups: {
       get: one('backups.get', data.backups), getMany: many('backups.getMany', data.backups),
       list: async (_caller, filter) => pageOf(data.backups.filter((row) => filter.instanceId === undefined || row.instanceId === filter.instanceId), () => calls.push('backups.totalCount')),
+      listByInstance: async (_caller, ids) => {
+        calls.push(`backups.listByInstance(${ids.length})`);
+        return ids.map((id) => pageOf(data.backups.filter((row) => row.instanceId === id), () => calls.push('backups.totalCount')));
+      },
       latestByInstance: async (_caller, ids) => {
         calls.push(`backups.latestByInstance(${ids.length})`);
         return ids.map((id) => data.backups.find((row) => row.instanceId === id) ?? null);

@@ -18,7 +18,7 @@ afterEach(async () => {
 
 const admin = (keyId: string): Principal => ({ credential: 'API_KEY', keyId, name: keyId, projectId: 'prj_1', serviceWide: false, role: 'ADMIN', instanceIds: null, expiresAt: null });
 const LIST = '{ instances(first: 100) { nodes { id name } } rateLimit { cost limit remaining resetAt } }';
-const reading = () => fakeServices({ ...readServices({ instances: [instance()], backups: [], jobs: [] }).services, slots: { listOfInstance: async () => pageOf([]) } });
+const reading = () => fakeServices({ ...readServices({ instances: [instance()], backups: [], jobs: [] }).services, slots: { listByInstance: async (_caller, ids) => ids.map(() => pageOf([])) } });
 
 describe('the points of a key', () => {
   it('count the values that an answer may hold, and are refused when they are used up, of this key only', async () => {

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { type IdKind, makeId } from '../../../server/domain/ids.js';
-import { type BackupRecord, type InstanceRecord, type JobEventRecord, type JobRecord, type PolicyRecord } from '../../../server/services/records.js';
+import { type BackupRecord, type InstanceRecord, type JobEventRecord, type JobRecord, type PolicyRecord, type RestorePlanRecord, type RestoreRecord } from '../../../server/services/records.js';
 
 export const PROJECT = makeId('project', new Date(), randomBytes(10));
 export const newId = (kind: IdKind): string => makeId(kind, new Date(), randomBytes(10));
@@ -40,4 +40,15 @@ export const job = (over: Partial<JobRecord> = {}): JobRecord => ({
 
 export const event = (of: JobRecord, sequence: number, over: Partial<JobEventRecord> = {}): JobEventRecord => ({
   cursor: `c${sequence}`, sequence, kind: 'PROGRESS', at: AT, job: { ...of, sequence }, notice: null, ...over,
+});
+
+export const plan = (over: Partial<RestorePlanRecord> = {}): RestorePlanRecord => ({
+  id: newId('restorePlan'), projectId: PROJECT, state: 'READY', backupId: newId('backup'), instanceId: newId('instance'), method: 'RESTORE_PIPELINE', methodReason: 'It was asked for.', mayFallBack: false,
+  replacesEverything: false, losses: [], safetyBackup: true, pauseWrites: true, targetEngine: 'REDIS', targetVersion: '7.0.15', targetRunId: 'a'.repeat(40), keysNow: [], keysAfter: [],
+  compatibility: { loads: true, reason: null }, memory: { usedBytes: 1n, maxBytes: null, estimatedBytes: null }, blockers: [], warnings: [], confirmationText: 'orders', jobId: null, createdAt: AT, expiresAt: AT, ...over,
+});
+
+export const restore = (over: Partial<RestoreRecord> = {}): RestoreRecord => ({
+  id: newId('restore'), projectId: PROJECT, planId: newId('restorePlan'), backupId: newId('backup'), instanceId: newId('instance'), method: 'RESTORE_PIPELINE', safetyBackupId: null, dataNow: 'NEW',
+  unsavedWriteBytes: null, acceptedWarnings: [], report: null, jobId: newId('job'), createdAt: AT, completedAt: AT, ...over,
 });

@@ -1,0 +1,164 @@
+import { createHash } from 'node:crypto';
+import { createClient } from 'graphql-ws';
+import { afterEach, describe, expect, it } from 'vitest';
+import { WebSocket } from 'ws';
+import { createDocuments } from '../../../server/graphql/documents.js';
+import { SDK_DOCUMENTS } from '../../../server/graphql/generated/sdk-documents.js';
+import { type JobEventRecord } from '../../../server/services/records.js';
+import { JobProgressDocument, ViewerDocument } from '../../../sdk/src/generated/operations.js';
+import { ADMIN_KEY, type Answer, type Edge, fakeServices, readServices, startEdge, VIEWER_KEY } from './edge.js';
+import { event, instance, job } from './records.js';
+
+let edge: Edge | undefined;
+afterEach(async () => {
+  await edge?.stop();
+  edge = undefined;
+});
+
+const JOB = job();
+async function* oneEvent(): AsyncGenerator<JobEventRecord> {
+  yield await Promise.resolve(event(JOB, 1));
+}
+const start = async (over: Parameters<typeof startEdge>[1] = {}): Promise<Edge> => {
+  const services = fakeServices({
+    ...readServices({ instances: [instance()], backups: [], jobs: [] }).services,
+    jobs: { progress: async () => oneEvent() },
+  });
+  edge = await startEdge(services, over);
+  return edge;
+};
+const only = (...own: string[]) => ({ documents: createDocuments({ trusted: [...SDK_DOCUMENTS, ...own], only: true }) });
+const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex');
+const named = (text: string) => ({ persistedQuery: { version: 1, sha256Hash: sha256(text) } });
+
+const post = async (body: unknown, key = ADMIN_KEY): Promise<{ status: number; body: Answer }> => {
+  const response = await fetch(`${edge?.url ?? ''}/graphql`, { method: 'POST', headers: { 'content-type': 'application/json', authorization: `Bearer ${key}` }, body: JSON.stringify(body) });
+  return { status: response.status, body: (await response.json()) as Answer };
+};
+const get = async (search: string, below = ''): Promise<{ status: number; body: Answer }> => {
+  const response = await fetch(`${edge?.url ?? ''}/graphql${below}?${search}`, { headers: { authorization: `Bearer ${ADMIN_KEY}`, 'apollo-require-preflight': 'yes' } });
+  return { status: response.status, body: (await response.json()) as Answer };
+};
+const codeOf = ({ status, body }: { status: number; body: Answer }): unknown => [status, body.errors?.[0]?.extensions['code'] ?? body.data];
+
+/** The first thing that a subscription gets: its data, or the code of what was wrong. */
+const subscribe = (payload: object): Promise<unknown> => {
+  const client = createClient({ lazyCloseTimeout: 0, url: edge?.wsUrl ?? '', webSocketImpl: WebSocket, connectionParams: { authorization: `Bearer ${ADMIN_KEY}` }, retryAttempts: 0, onNonLazyError: () => undefined });
+  return new Promise((resolve) => {
+    const codeIn = (errors: unknown): unknown => (Array.isArray(errors) ? (errors as { extensions: { code: string } }[])[0]?.extensions.code : errors);
+    client.subscribe(payload as never, { next: ({ data }) => resolve(data), error: (error) => resolve(codeIn(error)), complete: () => resolve('complete') });
+  }).finally(() => client.dispose());
+};
+
+const QUERY = '{ instances { nodes { name } } }';
+const FOUND = { instances: { nodes: [{ name: 'orders' }] } };
+const WATCH = `subscription { jobProgress(jobId: "${JOB.id}") { sequence } }`;
+
+describe('documents that are named by their SHA-256', () => {
+  it('are asked for once, and known from then on', async () => {
+    await start();
+    const unknown = await post({ extensions: named(QUERY) });
+    expect(codeOf(unknown)).toEqual([200, 'PERSISTED_QUERY_NOT_FOUND']);
+    // Clients look for these words.
+    expect(unknown.body.errors?.[0]?.message).toBe('PersistedQueryNotFound');
+    expect(codeOf(await post({ query: QUERY, extensions: named(QUERY) }))).toEqual([200, FOUND]);
+    expect(codeOf(await post({ extensions: named(QUERY) }))).toEqual([200, FOUND]);
+    expect(codeOf(await get(`extensions=${encodeURIComponent(JSON.stringify(named(QUERY)))}`))).toEqual([200, FOUND]);
+    expect(codeOf(await post({ extensions: { ...named(QUERY), other: 1 } }))).toEqual([200, FOUND]);
+  });
+
+  it('over sockets too, where they are the same ones', async () => {
+    await start();
+    expect(await subscribe({ query: '', extensions: named(WATCH) })).toBe('PERSISTED_QUERY_NOT_FOUND');
+    expect(await subscribe({ query: WATCH, extensions: named(WATCH) })).toEqual({ jobProgress: { sequence: 1 } });
+    // What was sent over the one is known to the other, and still no query for a socket.
+    await post({ query: QUERY, extensions: named(QUERY) });
+    expect(await subscribe({ query: '', extensions: named(QUERY) })).toBe('BAD_INPUT');
+  });
+
+  it('are the SDK\'s from the start', async () => {
+    await start({ documents: createDocuments({ trusted: SDK_DOCUMENTS, only: false }) });
+    expect(codeOf(await post({ extensions: named(String(ViewerDocument)) }))).toEqual([200, { viewer: expect.objectContaining({ role: 'ADMIN' }) as unknown }]);
+  });
+
+  it.each([
+    ['another text', { query: QUERY, extensions: named(`${QUERY} `) }], ['a hash that is none', { query: QUERY, extensions: { persistedQuery: { version: 1, sha256Hash: 'abc' } } }],
+    ['another version', { query: QUERY, extensions: { persistedQuery: { version: 2, sha256Hash: sha256(QUERY) } } }], ['no hash at all', { extensions: { persistedQuery: {} } }],
+  ])('are refused with %s, and not kept', async (_what, body) => {
+    await start();
+    expect(codeOf(await post(body))).toEqual([400, 'BAD_INPUT']);
+    expect(await subscribe({ query: '', ...body })).toBe('BAD_INPUT');
+    expect(codeOf(await post({ extensions: named(QUERY) }))).toEqual([200, 'PERSISTED_QUERY_NOT_FOUND']);
+  });
+
+  it('pass the guard each time: they cost their points, and what is refused is not kept', async () => {
+    await start({ pointsPerMinute: 50, limits: { maxRootFields: 2 } });
+    const tooMuch = '{ a: __typename b: __typename c: __typename }';
+    for (const query of [tooMuch, undefined]) expect(codeOf(await post({ query, extensions: named(tooMuch) }))).toEqual(query ? [400, 'LIMIT_EXCEEDED'] : [200, 'PERSISTED_QUERY_NOT_FOUND']);
+    expect(codeOf(await post({ query: QUERY, extensions: named(QUERY) }))).toEqual([200, FOUND]);
+    // 41 points of 50 are gone.
+    expect(codeOf(await post({ extensions: named(QUERY) }))).toEqual([429, 'RATE_LIMITED']);
+    expect(codeOf(await post({ extensions: named(QUERY) }, VIEWER_KEY))).toEqual([200, FOUND]);
+  });
+
+  it('are kept for each project apart, the newest of each', () => {
+    const documents = createDocuments({ trusted: [], only: false });
+    const caller = (projectId: string) => ({ credential: 'API_KEY', keyId: 'k', name: 'n', projectId, role: 'VIEWER', serviceWide: false, instanceIds: null, expiresAt: null }) as const;
+    const known = (projectId: string, text: string): boolean => {
+      try {
+        return documents.textOf(caller(projectId), { extensions: named(text) }) === text;
+      } catch {
+        return false;
+      }
+    };
+    const keep = (projectId: string, text: string): void => documents.keep(caller(projectId), { query: text, extensions: named(text) }, text);
+    keep('prj_a', QUERY);
+    expect([known('prj_a', QUERY), known('prj_b', QUERY)]).toEqual([true, false]);
+    for (let at = 0; at < 1_000; at += 1) keep('prj_b', `{ a${at} }`);
+    // Whatever others do, and however much one sends.
+    expect([known('prj_a', QUERY), known('prj_b', '{ a999 }'), known('prj_b', '{ a800 }'), known('prj_b', '{ a799 }')]).toEqual([true, true, true, false]);
+    for (let at = 0; at < 20; at += 1) keep('prj_b', `{ a${at} ${'x'.repeat(99_000)} }`);
+    expect([known('prj_b', '{ a999 }'), known('prj_b', `{ a19 ${'x'.repeat(99_000)} }`), known('prj_b', `{ a9 ${'x'.repeat(99_000)} }`)]).toEqual([false, true, false]);
+    // Of projects as many as are remembered.
+    for (let at = 0; at < 100; at += 1) keep(`prj_${at}`, QUERY);
+    expect(known('prj_a', QUERY)).toBe(false);
+  });
+});
+
+describe('where only trusted documents are executed', () => {
+  it('the SDK\'s are, by text or by hash, and the operator\'s own', async () => {
+    await start(only(QUERY, WATCH));
+    expect(codeOf(await post({ query: String(ViewerDocument) }))).toEqual([200, { viewer: expect.objectContaining({ role: 'ADMIN' }) as unknown }]);
+    expect(codeOf(await post({ query: QUERY }))).toEqual([200, FOUND]);
+    expect(codeOf(await post({ extensions: named(QUERY) }))).toEqual([200, FOUND]);
+    expect(await subscribe({ query: WATCH })).toEqual({ jobProgress: { sequence: 1 } });
+    expect(await subscribe({ query: '', extensions: named(WATCH) })).toEqual({ jobProgress: { sequence: 1 } });
+    expect(await subscribe({ query: String(JobProgressDocument), variables: { jobId: JOB.id } })).toMatchObject({ jobProgress: { sequence: 1 } });
+  });
+
+  it('others are refused over all transports, however they come', async () => {
+    await start(only());
+    for (const query of [QUERY, `${String(ViewerDocument)} `, '{ __schema { queryType { name } } }', 'not graphql', '']) {
+      for (const body of [{ query }, { query, extensions: named(query) }]) {
+        expect(codeOf(await post(body))).toEqual([403, 'DOCUMENT_NOT_TRUSTED']);
+        expect(await subscribe(body)).toBe('DOCUMENT_NOT_TRUSTED');
+      }
+      expect(codeOf(await get(`query=${encodeURIComponent(query)}`))).toEqual([403, 'DOCUMENT_NOT_TRUSTED']);
+      expect(codeOf(await get(`query=${encodeURIComponent(query)}`, '/stream'))).toEqual([403, 'DOCUMENT_NOT_TRUSTED']);
+    }
+    expect(codeOf(await post({ extensions: named(QUERY) }))).toEqual([403, 'DOCUMENT_NOT_TRUSTED']);
+    expect(await subscribe({ query: WATCH })).toBe('DOCUMENT_NOT_TRUSTED');
+  });
+
+  it.each([
+    ['behind a thousand others', () => `${'a&'.repeat(1_100)}query=${encodeURIComponent(QUERY)}`],
+    ['twice', () => `query=${encodeURIComponent(String(ViewerDocument))}&query=${encodeURIComponent(QUERY)}`],
+    ['behind a number sign', () => `query=${encodeURIComponent(String(ViewerDocument))}%23&query%20=1&query=${encodeURIComponent(QUERY)}`],
+    ['as a list', () => `query[]=${encodeURIComponent(QUERY)}`],
+  ])('a parameter that comes %s does not pass either', async (_what, search) => {
+    await start(only());
+    const { status, body } = await get(search());
+    expect(status).toBeGreaterThanOrEqual(400);
+    expect(body.data ?? null).toBeNull();
+  });
+});
