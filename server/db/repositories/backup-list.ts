@@ -99,7 +99,7 @@ const conditions = ({ projectId }: Scope, scoped: string, filter: BackupFilter, 
   return where;
 };
 
-const binding = (): { parameters: unknown[]; bind: Bind } => {
+const parameterList = (): { parameters: unknown[]; bind: Bind } => {
   const parameters: unknown[] = [];
   return { parameters, bind: (value) => `$${parameters.push(value)}` };
 };
@@ -128,7 +128,7 @@ export const createBackupList = (manager: EntityManager) => {
   return {
     async list(scope: Scope, filter: BackupFilter, page: PageQuery, wanted?: WantedOfBackups): Promise<PageResult<ListedBackup>> {
       const { columns, joins, read } = statementFor(manager, wanted);
-      const { parameters, bind } = binding();
+      const { parameters, bind } = parameterList();
       const scoped = bind(instancesOf(scope));
       const rows: Record<string, unknown>[] = await manager.query(
         `SELECT ${columns} FROM (${pageOf(conditions(scope, scoped, filter, bind), page, bind)}) b ${joins.map((join) => JOINS[join](scoped)).join(' ')} ORDER BY ${orderOf(page)}`, parameters,
@@ -138,7 +138,7 @@ export const createBackupList = (manager: EntityManager) => {
 
     async listByInstance(scope: Scope, instanceIds: readonly string[], filter: BackupFilter, page: PageQuery, wanted?: WantedOfBackups): Promise<PageResult<ListedBackup>[]> {
       const { columns, joins, read } = statementFor(manager, wanted);
-      const { parameters, bind } = binding();
+      const { parameters, bind } = parameterList();
       const scoped = bind(instancesOf(scope));
       const inner = pageOf([...conditions(scope, scoped, { ...filter, instanceId: null }, bind), 'b.instance_id = w.id'], page, bind);
       const rows: Record<string, unknown>[] = await manager.query(
@@ -153,14 +153,14 @@ export const createBackupList = (manager: EntityManager) => {
     },
 
     async count(scope: Scope, filter: BackupFilter): Promise<number> {
-      const { parameters, bind } = binding();
+      const { parameters, bind } = parameterList();
       const where = conditions(scope, bind(instancesOf(scope)), filter, bind);
       const [row]: { count: number }[] = await manager.query(`SELECT count(*)::int AS count FROM (SELECT 1 FROM backups b WHERE ${where.join(' AND ')} LIMIT ${COUNTED}) counted`, parameters);
       return row?.count ?? 0;
     },
 
     async countByInstance(scope: Scope, instanceIds: readonly string[], filter: BackupFilter): Promise<number[]> {
-      const { parameters, bind } = binding();
+      const { parameters, bind } = parameterList();
       const where = conditions(scope, bind(instancesOf(scope)), { ...filter, instanceId: null }, bind);
       const rows: { id: string; count: number }[] = await manager.query(
         `SELECT w.id, (SELECT count(*)::int FROM (SELECT 1 FROM backups b WHERE ${where.join(' AND ')} AND b.instance_id = w.id LIMIT ${COUNTED}) counted) AS count FROM unnest(${bind(instanceIds)}::text[]) w (id)`,

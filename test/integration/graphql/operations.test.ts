@@ -76,6 +76,10 @@ describe('queries', () => {
           seen.push({ ...filter }, page);
           return pageOf([]);
         },
+        listByInstance: async (_caller, ids, filter, page) => {
+          seen.push(ids, { ...filter }, page);
+          return ids.map(() => pageOf([]));
+        },
       },
     }));
     await edge.ask('query ($from: DateTime) { backups(first: -5, after: "x", order: OLDEST_FIRST, filter: { createdFrom: $from, states: [FAILED] }) { nodes { id } } }', { from: '2026-03-01T02:00:00+02:00' });
@@ -86,7 +90,8 @@ describe('queries', () => {
     seen.length = 0;
     await edge.ask(`{ instance(id: "${one.id}") { backups(filter: { instanceId: "ins_other", triggers: [MANUAL] }) { nodes { id } } } }`);
     expect(seen).toEqual([
-      { instanceId: one.id, triggers: ['MANUAL'] }, { first: undefined, after: undefined, last: undefined, before: undefined, order: 'NEWEST_FIRST' },
+      // Whatever the filter says: an instance has its own backups only.
+      [one.id], { instanceId: 'ins_other', triggers: ['MANUAL'] }, { first: undefined, after: undefined, last: undefined, before: undefined, order: 'NEWEST_FIRST' },
     ]);
   });
 
