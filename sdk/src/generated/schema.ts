@@ -2,4 +2,4 @@
 /** Version of this package. */
 export const SDK_VERSION = '0.1.0';
 /** SHA-256 of the schema files this package was generated from, in the order of their names. */
-export const SCHEMA_SHA256 = 'd0859e6b44dec6aab4c3ecdcf47e07169fc5fc7d90b1c547d9af3c7948c40b97';
+export const SCHEMA_SHA256 = '41e80122f7341af61bf071d7025847bda80548dee132b00cebcd4db46cf7b33a';
