@@ -1,7 +1,7 @@
 import { type ReusedReading } from '../ports.js';
 
 /** At most read at once. Over TLS, Node chooses. */
-const READ_BYTES = 256 * 1024;
+const READ_BYTES = 512 * 1024;
 
 /** What arrives on a connection, from its first byte on: also what comes before somebody takes it. */
 export class LinkReading implements ReusedReading {

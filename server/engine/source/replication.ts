@@ -67,8 +67,8 @@ const SPILL_MEMORY = 16 * 1024 * 1024;
  * A source sends 16 KiB at a time, and each wake-up costs more than the work on such a chunk. After a read that has taken less than this,
  * nothing is read for a moment, so that the kernel gathers more: half as many reads. A source that is fast fills its chunks and is not held up.
  */
-const FULL_CHUNK = 192 * 1024;
-const GATHER_MS = 4;
+const FULL_CHUNK = 384 * 1024;
+const GATHER_MS = 8;
 /** A sink that never waits still lets other work run after so many bytes. */
 const YIELD_EVERY = 256 * 1024;
 /** An rdb-only server closes by itself; closing first can log a killed child there. */

@@ -62,10 +62,17 @@ const publish = async ({ fs, root, key, temporary, exclusively }: Placement): Pr
   }
 };
 
+/** What waits in memory to become durable: the disk is told in between, so that the last fsync of a large object finds little left to do. */
+const SYNC_EVERY = 32 * 1024 * 1024;
+
 /** Order of a commit: fsync the file, close it, link it to its name, fsync the folder, drop the temporary name. */
 export class FilesystemObjectWriter implements ObjectWriter {
   private state: 'open' | 'committed' | 'discarded' = 'open';
   private fault: DomainError | undefined;
+  private unsynced = 0;
+  /** One at a time. What it fails with counts as the last fsync's failure does. */
+  private syncing: Promise<void> | undefined;
+  private syncFault: { error: unknown } | undefined;
 
   constructor(
     private readonly at: Placement,
@@ -74,13 +81,22 @@ export class FilesystemObjectWriter implements ObjectWriter {
   ) {}
 
   async write(chunk: Uint8Array): Promise<void> {
-    await this.step('write', () => this.file.append(chunk));
+    await this.step('write', async () => {
+      if (this.syncFault !== undefined) throw this.syncFault.error;
+      await this.file.append(chunk);
+    });
+    this.unsynced += chunk.length;
+    if (this.unsynced >= SYNC_EVERY && this.syncing === undefined) this.syncing = this.syncAhead();
   }
 
   async commit(): Promise<void> {
     const { fs, root, key, temporary } = this.at;
     // A failed fsync may have dropped dirty pages and a second one would then succeed: the first answer is final.
-    await this.step('fsync', () => this.file.sync());
+    await this.step('fsync', async () => {
+      await this.syncing;
+      if (this.syncFault !== undefined) throw this.syncFault.error;
+      await this.file.sync();
+    });
     await this.step('close', () => this.file.close(), { closed: true });
     await this.step('publish', () => publish(this.at), { closed: true });
     await this.step('fsync the folder of', () => fs.syncFolder(dirname(join(root, key))), { closed: true, published: true });
@@ -96,6 +112,18 @@ export class FilesystemObjectWriter implements ObjectWriter {
   async abort(): Promise<void> {
     if (this.state !== 'open') return;
     await this.discard({ closed: false, published: false });
+  }
+
+  /** Does not hold up the writes that follow, and never rejects. */
+  private async syncAhead(): Promise<void> {
+    this.unsynced = 0;
+    try {
+      await this.file.sync();
+    } catch (error) {
+      this.syncFault = { error };
+    } finally {
+      this.syncing = undefined;
+    }
   }
 
   private async step(operation: string, run: () => Promise<void>, reached: { closed?: boolean; published?: boolean } = {}): Promise<void> {

@@ -6,6 +6,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { DomainError } from '../../../server/domain/errors.js';
 import { openFilesystemStore } from '../../../server/engine/store/filesystem.js';
 import { type FileOps, type FsOps, nodeFsOps } from '../../../server/engine/store/fs-ops.js';
+import { type ObjectWriter } from '../../../server/engine/store/store.js';
 import { listAll, put, readAll, storeConformance } from './suite.js';
 
 const scratch = (): Promise<string> => mkdtemp(join(tmpdir(), 'snapback-store-'));
@@ -162,6 +163,40 @@ describe('file system store', () => {
       expect(await temporaries()).toEqual([]);
     });
   }
+
+  it('makes a large object durable while it grows, and never forgets what the disk said then', async () => {
+    const answers: (Error | null)[] = [];
+    const syncs: Promise<void>[] = [];
+    const store = await open(faulty({}, {
+      append: () => Promise.resolve(),
+      sync: () => {
+        const answer = answers.shift() ?? null;
+        const sync = answer === null ? Promise.resolve() : Promise.reject(answer);
+        syncs.push(sync);
+        return sync;
+      },
+    }));
+    const chunk = Buffer.alloc(16 * 1024 * 1024);
+    const write = async (key: string, chunks: number): Promise<ObjectWriter> => {
+      const writer = await store.create(key);
+      for (let i = 0; i < chunks; i += 1) await writer.write(chunk);
+      return writer;
+    };
+
+    await (await write('backups/b1/rdb', 6)).commit();
+    expect(syncs).toHaveLength(4);
+
+    answers.push(fault('EIO'));
+    const writer = await write('backups/b2/rdb', 2);
+    // The disk says from here on that all is well.
+    const error = await thrownBy(() => writer.commit());
+    expect(error).toMatchObject({ code: 'STORAGE_IO' });
+    expect(await store.stat('backups/b2/rdb')).toBeNull();
+
+    answers.push(fault('ENOSPC'));
+    expect(await thrownBy(() => write('backups/b3/rdb', 4))).toMatchObject({ code: 'STORAGE_FULL' });
+    expect(await temporaries()).toEqual([]);
+  });
 
   it('says the position of a read fault', async () => {
     await put(await open(), 'x', Buffer.alloc(700_000));

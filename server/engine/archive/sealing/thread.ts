@@ -18,7 +18,7 @@ type OrderInStream = Exclude<Order, { kind: 'open' | 'read' }>;
 
 /** A third of the weight that others have (read: Linux, sched_prio_to_weight). */
 const NICENESS = 5;
-const GARBAGE_LIMIT = 8 * 1024 * 1024;
+const GARBAGE_LIMIT = 16 * 1024 * 1024;
 
 class Stream {
   private readonly pipeline: BlockPipeline;
