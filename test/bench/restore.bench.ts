@@ -7,11 +7,12 @@ import { fillBytes } from '../kit/fill.js';
 import { makeTempDir, removeTempDir } from '../kit/processes.js';
 import { startRedis, type RedisServer } from '../kit/redis.js';
 import { sleep } from '../kit/wait.js';
+import { measureBareLink } from './bare-link.js';
 import { readOptions } from './options.js';
 import { median, round, runBench, tell, toMiB } from './report.js';
 import { startServiceProcess, type ServiceProcess } from './service-process.js';
 
-const ROUNDS = 7;
+const ROUNDS = 9;
 const PAUSE_MS = 1_500;
 
 const LOAD_TIMEOUT_MS = 10 * 60_000;
@@ -58,6 +59,19 @@ const measureRestore = async ({ sdk, meter }: ServiceProcess, backupId: string, 
   }
 };
 
+/** The same into a fresh, empty server, from a master that does nothing but send. */
+const measureBare = async (file: string, expected: string): Promise<number> => {
+  const target = await startRedis();
+  try {
+    await sleep(PAUSE_MS);
+    const ms = await measureBareLink(target, file);
+    await expectDigest(target, expected);
+    return ms;
+  } finally {
+    await target.stop();
+  }
+};
+
 const expectDigest = async (server: RedisServer, expected: string): Promise<void> => {
   const found = await digest(server);
   if (found !== expected) throw new Error(`The server holds ${found}, the source ${expected}`);
@@ -84,13 +98,18 @@ await runBench(async (defer) => {
   tell(`${source.engine} ${source.version}, ${keys} keys, ${toMiB(size).toFixed(0)} MiB; ${ROUNDS} rounds`);
 
   const ratios: number[] = [];
+  const bareRatios: number[] = [];
+  const ratiosToBare: number[] = [];
   const growths: number[] = [];
   for (let at = 0; at < ROUNDS; at += 1) {
     const native = await measureNativeLoad(file, folder, expected);
+    const bare = await measureBare(file, expected);
     const { ms, rssGrowth } = await measureRestore(service, created.backup.id, `target ${at}`, expected);
     ratios.push(ms / native);
+    bareRatios.push(bare / native);
+    ratiosToBare.push(ms / bare);
     growths.push(toMiB(rssGrowth));
-    tell(`round ${at}: start-up load ${native.toFixed(0)} ms, ours ${ms} ms, ratio ${(ms / native).toFixed(3)}, RSS +${toMiB(rssGrowth).toFixed(0)} MiB; digests equal`);
+    tell(`round ${at}: start-up load ${native.toFixed(0)} ms, bare link ${bare.toFixed(0)} ms, ours ${ms} ms, ratio ${(ms / native).toFixed(3)}, RSS +${toMiB(rssGrowth).toFixed(0)} MiB; digests equal`);
   }
   return {
     bench: 'restore',
@@ -100,6 +119,8 @@ await runBench(async (defer) => {
     ratioToNativeLoad: round(median(ratios), 3),
     ratioMin: round(Math.min(...ratios), 3),
     ratioMax: round(Math.max(...ratios), 3),
+    bareLinkRatioToNativeLoad: round(median(bareRatios), 3),
+    ratioToBareLink: round(median(ratiosToBare), 3),
     rssGrowthMiB: round(Math.max(...growths), 1),
   };
 });
