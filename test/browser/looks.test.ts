@@ -46,7 +46,8 @@ describe.skipIf(browser === null)('every page', () => {
     const check = async (page: Page, name: string): Promise<void> => {
       await shoot(page, `${look}-${name}`);
       await expectAccessible(page, `${name} on ${look}`);
-      expect(await page.evaluate<number>('document.documentElement.scrollWidth - innerWidth'), `${name} on ${look} is too wide`).toBeLessThanOrEqual(0);
+      // A phone's own measure of its window grows with what does not fit.
+      expect(await page.evaluate<number>('document.documentElement.scrollWidth'), `${name} on ${look} is too wide`).toBeLessThanOrEqual(page.viewportSize()?.width ?? 0);
     };
 
     it('is accessible, and fits', async () => {

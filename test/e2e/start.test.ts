@@ -95,6 +95,8 @@ describe('npm start', () => {
     expect(await sdk.backups.wait(backup.id)).toMatchObject({ state: 'AVAILABLE' });
     expect(await (await fetch(`${first.url}/readyz`)).json()).toMatchObject({ status: 'ready' });
     expect((await fetch(`${first.url}/`)).headers.get('content-type')).toContain('text/html');
+    expect(first.output()).toMatch(new RegExp(`Dashboard +${first.url}/dashboard\n`));
+    expect(await (await fetch(`${first.url}/dashboard`)).text()).toMatch(/<script type="module" [^>]*src="\/dashboard\/assets\//);
     expect(await (await fetch(`${first.url}/metrics`)).text()).toContain('snapback_job_duration_seconds');
     const database = await postgresPid();
 

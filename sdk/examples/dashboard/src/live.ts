@@ -34,8 +34,6 @@ const PAUSES_MS = [500, 1_000, 2_000, 4_000];
 
 export const lingers = ({ endedAt }: SeenJob, now: number): boolean => endedAt === null || now - endedAt < LINGER_MS;
 
-const FEED = /feed of job events/;
-
 /**
  * Options of the client that show how its feed is: the SDK takes up a feed that was cut by itself, over a socket or an event stream, and the page is to
  * show that it does.
@@ -45,15 +43,20 @@ export const watchFeed = (link: Store<LinkState>, onReady: () => void): Pick<Cli
     link.set('live');
     onReady();
   };
+  const lost = (): void => link.set('lost');
   return {
     onEvent: (event) => {
       if (event.type === 'socket' && event.state === 'open') ready();
-      else if (event.type === 'socket' || ((event.type === 'retry' || event.type === 'fallback') && FEED.test(event.operation))) link.set('lost');
+      else if (event.type === 'socket' || event.type === 'fallback') lost();
     },
+    // Of event streams the SDK tells nothing. Nothing but the feed goes over one here, and only where there is no socket.
     fetch: async (input, init) => {
       const response = await fetch(input, init);
-      if (response.ok && response.headers.get('content-type')?.startsWith('text/event-stream') === true) ready();
-      return response;
+      if (response.body === null || !response.ok || response.headers.get('content-type')?.startsWith('text/event-stream') !== true) return response;
+      ready();
+      const { readable, writable } = new TransformStream<Uint8Array<ArrayBuffer>, Uint8Array<ArrayBuffer>>();
+      response.body.pipeTo(writable).then(lost, lost);
+      return new Response(readable, response);
     },
   };
 };

@@ -27,7 +27,7 @@ export const BackupDialog = ({ backup, onClose }: { backup: Backup; onClose: () 
         {damage !== null && <div className="problem"><p>{damage.message} <code className="code">{damage.code}</code></p></div>}
         <dl className="sheet">
           <Fact name="State"><Status tone={tone}>{state}</Status></Fact>
-          <Fact name="Taken">{say(TRIGGER, backup.trigger)}{backup.completedAt !== null && <>, <When at={backup.completedAt} /></>}{backup.durationMs !== null && ` in ${duration(backup.durationMs / 1000)}`}</Fact>
+          <Fact name="Taken">{say(TRIGGER, backup.trigger)}{backup.completedAt !== null && <>, <When at={backup.completedAt} /></>}{backup.durationMs !== null && `, took ${duration(backup.durationMs / 1000)}`}</Fact>
           <Fact name="From">{say(ENGINE, backup.engine)} {backup.engineVersion}{source !== null && ` at ${source.host}:${String(source.port)} (${words(source.role).toLowerCase()})`}</Fact>
           <Fact name="Method">{say(METHOD, backup.captureMethod)}</Fact>
           <Fact name="Contents">{backup.keys === null ? '–' : <>{plural(backup.keys, 'key')} <small>{count(backup.expiringKeys)} of them expiring</small></>}</Fact>

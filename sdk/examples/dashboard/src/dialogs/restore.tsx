@@ -1,6 +1,6 @@
 import { type FormEvent, type ReactNode, useCallback, useEffect, useState } from 'react';
 import { type CreateRestorePlanInput, type Instance, type Restore, type RestorePlan } from '@snapback/sdk';
-import { bytes, count, duration, sum } from '../format.js';
+import { bytes, duration, plural, sum } from '../format.js';
 import { useQuery } from '../query.js';
 import { useSession } from '../session.js';
 import { useNow } from '../time.js';
@@ -13,7 +13,7 @@ import { METHOD, say } from '../words.js';
 
 type Undo = NonNullable<Restore['undo']>;
 
-const keysIn = (databases: readonly { keys: string }[]): string => count(sum(databases.map(({ keys }) => keys)));
+const keysIn = (databases: readonly { keys: string }[]): string => plural(sum(databases.map(({ keys }) => keys)), 'key');
 
 const Point = ({ tone, children }: { tone: 'bad' | 'warn' | 'note'; children: ReactNode }) => <li className={`point ${tone}`}>{children}</li>;
 
@@ -23,9 +23,9 @@ const PlanView = ({ plan, accepted, onAccept, onAcceptLoss }: {
 }) => (
   <>
     <div className="before-after">
-      <div><span>Now in {plan.instance.name}</span><b>{keysIn(plan.keysNow)} keys</b></div>
+      <div><span>Now in {plan.instance.name}</span><b>{keysIn(plan.keysNow)}</b></div>
       <svg viewBox="0 0 24 24" aria-hidden="true"><path d="M4 12h15m-6-6 6 6-6 6" /></svg>
-      <div><span>After the restore</span><b>{plan.replacesEverything ? '' : 'at most '}{keysIn(plan.keysAfter)} keys</b></div>
+      <div><span>After the restore</span><b>{plan.replacesEverything ? '' : 'at most '}{keysIn(plan.keysAfter)}</b></div>
     </div>
     <ul className="points">
       {plan.blockers.filter((blocker) => !plan.losses.some(({ name }) => name === blocker.name)).map(({ name, code, message, hint }) => (
@@ -34,12 +34,12 @@ const PlanView = ({ plan, accepted, onAccept, onAcceptLoss }: {
       {plan.losses.filter(({ accepted: yes }) => !yes).map(({ name, message }) => (
         <Point key={name} tone="bad">{message} <button type="button" className="small" onClick={() => onAcceptLoss(name)}>Leave it behind</button></Point>
       ))}
+      <Point tone="warn"><b>{plan.replacesEverything ? `Everything that is in ${plan.instance.name} now is replaced.` : `Keys are written into what is in ${plan.instance.name} now.`}</b></Point>
       {plan.warnings.map(({ name, message, hint, mustAccept }) => (
         <Point key={name} tone="warn">
           {mustAccept ? <Check label={message} checked={accepted.includes(name)} onChange={({ target }) => onAccept(name, target.checked)} note={hint ?? undefined} /> : <>{message}{hint !== null && <small>{hint}</small>}</>}
         </Point>
       ))}
-      <Point tone="note">{plan.replacesEverything ? `Everything that is in ${plan.instance.name} now is replaced.` : `Keys are written into what is in ${plan.instance.name} now.`}</Point>
       <Point tone="note">{plan.safetyBackup ? 'A safety copy is taken first; with it the restore can be undone.' : <b>No safety copy is taken: there is no way back.</b>}</Point>
       {plan.method !== null && <Point tone="note">Restored {say(METHOD, plan.method)}. {plan.methodReason}</Point>}
       {plan.memory.estimatedBytes !== null && <Point tone="note">It will use about {bytes(plan.memory.estimatedBytes)} of memory{Number(plan.memory.maxBytes ?? 0) > 0 ? ` of ${bytes(plan.memory.maxBytes)}` : ''}.</Point>}

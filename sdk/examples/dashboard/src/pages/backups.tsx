@@ -33,7 +33,7 @@ const Row = ({ backup, onOpen, onRestore }: { backup: Backup; onOpen: () => void
     <tr>
       <th scope="row"><button type="button" className="text" onClick={onOpen}>{backup.name}</button><small>{say(TRIGGER, backup.trigger)}</small></th>
       <td data-label="State"><Status tone={tone}>{state}</Status></td>
-      <td data-label="Taken"><Age at={backup.completedAt ?? backup.createdAt} />{backup.durationMs !== null && <small>in {duration(backup.durationMs / 1000)}</small>}</td>
+      <td data-label="Taken"><Age at={backup.completedAt ?? backup.createdAt} />{backup.durationMs !== null && <small>took {duration(backup.durationMs / 1000)}</small>}</td>
       <td data-label="Size">{bytes(backup.sizeBytes)}<small>{backup.keys === null ? '' : `${count(backup.keys)} keys`}</small></td>
       <td data-label="Kept until">{backup.retainedBecause === 'NEWEST_GOOD' ? <>While newest</> : backup.expiresAt === null ? '–' : <Age at={backup.expiresAt} />}</td>
       {mayOperate && (

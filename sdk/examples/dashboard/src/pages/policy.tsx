@@ -50,7 +50,7 @@ const NextRuns = ({ policy }: { policy: Policy }) => {
         {policy.upcomingRuns.map(({ plannedAt }) => (
           <li key={plannedAt}>
             <time dateTime={plannedAt}>{dateTime(plannedAt, policy.timeZone)}</time>
-            {elsewhere && <small>{dateTime(plannedAt)} your time</small>}
+            {elsewhere && <small>{dateTime(plannedAt)} here</small>}
             <span className="hint"><Age at={plannedAt} /></span>
           </li>
         ))}
