@@ -17,6 +17,10 @@ export const bytes = (amount: Amount): string => {
 
 export const count = (amount: Amount): string => (amount === null || amount === undefined ? '–' : Number(amount).toLocaleString('en'));
 
+/** Items in a list: the service counts no further than this. */
+const COUNTED = 10_000;
+export const total = (items: number): string => (items >= COUNTED ? `${count(COUNTED)} or more` : count(items));
+
 export const plural = (amount: Amount, one: string, many = `${one}s`): string => `${count(amount)} ${Number(amount) === 1 ? one : many}`;
 
 export const sum = (amounts: readonly Amount[]): number => amounts.reduce<number>((total, amount) => total + Number(amount ?? 0), 0);

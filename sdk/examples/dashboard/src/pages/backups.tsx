@@ -2,7 +2,7 @@ import { useState } from 'react';
 import { type Backup, type Client, type Instance } from '@snapback/sdk';
 import { BackupDialog } from '../dialogs/backup.js';
 import { RestoreDialog } from '../dialogs/restore.js';
-import { bytes, count, duration } from '../format.js';
+import { bytes, count, duration, total } from '../format.js';
 import { usePages } from '../query.js';
 import { useSession } from '../session.js';
 import { Age } from '../time.js';
@@ -67,7 +67,7 @@ export const BackupsTab = ({ instance }: { instance: Instance }) => {
           <option value="">all backups</option>
           {Object.entries(TRIGGER).map(([value, text]) => <option key={value} value={value}>{text.toLowerCase()}</option>)}
         </select></label>
-        <span className="hint">{pages.data === undefined ? '' : `${count(pages.data.totalCount)} in all`}</span>
+        <span className="hint">{pages.data === undefined ? '' : `${total(pages.data.totalCount)} in all`}</span>
       </div>
       <Problem error={pages.error} onRetry={pages.refresh} />
       {items === undefined && pages.error === undefined && <Loading what="backups" />}

@@ -1,4 +1,5 @@
 import { type ReactNode, useEffect, useRef } from 'react';
+import { total } from '../format.js';
 import { type Tone } from '../words.js';
 
 export const Status = ({ tone, children }: { tone: Tone; children: ReactNode }) => (
@@ -33,7 +34,7 @@ export const Pager = ({ pages: { number, next, previous, data }, what }: {
   next === undefined && previous === undefined ? null : (
     <nav className="pager" aria-label={`Pages of ${what}`}>
       <button type="button" className="small" disabled={previous === undefined} onClick={previous}>Newer</button>
-      <span>Page {number} · {data?.totalCount.toLocaleString('en')} {what}</span>
+      <span>Page {number} · {data === undefined ? '' : `${total(data.totalCount)} ${what}`}</span>
       <button type="button" className="small" disabled={next === undefined} onClick={next}>Older</button>
     </nav>
   );
