@@ -13,6 +13,9 @@ export interface Snippet {
   code: string;
 }
 
+/** Those of sdk/README.md that are run apart, by test/sdk/recipes.test.ts: they take servers, time or packages of their own. */
+export const RECIPES = ['nightly', 'clone', 'terminal', 'react-hook'];
+
 /** The snippets of a Markdown file that are to be run, in their order. */
 export const readSnippets = (path = 'sdk/README.md'): Snippet[] =>
   [...readFileSync(join(repository, path), 'utf8').matchAll(FENCE)].map(([, name = '', code = '']) => ({ name, code }));
@@ -27,13 +30,13 @@ export const writeSnippet = ({ name, code }: Snippet, folder = join(repository, 
 };
 
 /**
- * Runs a snippet to its end, in this process. It reads SNAPBACK_URL, SNAPBACK_KEY, REDIS_HOST, REDIS_PORT and BACKUP_FILE from the
+ * Runs a snippet to its end, in this process, and gives what it exports. It reads SNAPBACK_URL, SNAPBACK_KEY, REDIS_HOST, REDIS_PORT and BACKUP_FILE from the
  * environment (`vi.stubEnv`), prints to the console and may set `process.exitCode`, as it would for a reader who copies it.
  */
-export const runSnippet = async (snippet: Snippet): Promise<void> => {
+export const runSnippet = async (snippet: Snippet): Promise<Record<string, unknown>> => {
   const path = writeSnippet(snippet);
   try {
-    await import(/* @vite-ignore */ pathToFileURL(path).href);
+    return (await import(/* @vite-ignore */ pathToFileURL(path).href)) as Record<string, unknown>;
   } finally {
     rmSync(path, { force: true });
   }
