@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { makeExecutableSchema } from '@graphql-tools/schema';
 import { type DocumentNode, GraphQLScalarType, type GraphQLSchema, isScalarType, Kind, parse } from 'graphql';
 import { buildSchema, createResolversMap, type NonEmptyArray, type PubSub } from 'type-graphql';
+import { givingCarried } from './carried.js';
 import { AccessResolver, ApiKeyResolver } from './resolvers/access.resolver.js';
 import { AuditResolver } from './resolvers/audit.resolver.js';
 import { BackupResolver, BackupVerificationResolver } from './resolvers/backup.resolver.js';
@@ -58,7 +59,7 @@ export const buildServedSchema = async (sdl = readSdl()): Promise<GraphQLSchema>
   const document: DocumentNode = parse(sdl);
   const classes = await buildClassSchema();
   assertSameSchema(document, classes);
-  return makeExecutableSchema({ typeDefs: document, resolvers: [createResolversMap(classes), describedScalars(document, classes)] });
+  return makeExecutableSchema({ typeDefs: document, resolvers: [givingCarried(createResolversMap(classes)), describedScalars(document, classes)] });
 };
 
 /** A scalar's implementation replaces the SDL's scalar, description and all: so it gets the SDL's description first. */

@@ -1,4 +1,5 @@
 import { ApolloServer, type ApolloServerPlugin } from '@apollo/server';
+import { ApolloServerPluginCacheControlDisabled, ApolloServerPluginLandingPageDisabled } from '@apollo/server/plugin/disabled';
 import { expressMiddleware } from '@as-integrations/express5';
 import express, { type NextFunction, type Request, type RequestHandler, type Response } from 'express';
 import { type GraphQLSchema } from 'graphql';
@@ -133,7 +134,8 @@ export const makeGraphqlEndpoint = async ({ schema, guard, services, log, intros
       const text = JSON.stringify(answer);
       return text.length > maxAnswerLength ? TOO_LONG : text;
     },
-    plugins: [seenPlugin, errorPlugin(log)],
+    // Nothing of ours is to be cached, and Apollo's page for browsers loads scripts from elsewhere.
+    plugins: [seenPlugin, errorPlugin(log), ApolloServerPluginCacheControlDisabled(), ApolloServerPluginLandingPageDisabled()],
     logger: {
       debug: () => undefined,
       info: (message) => log.info(String(message)),

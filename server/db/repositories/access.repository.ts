@@ -4,6 +4,7 @@ import { type ApiKeyFilter, type ApiKeyRecord } from '../../services/records.js'
 import { ApiKeyEntity } from '../entities/api-key.entity.js';
 import { ProjectEntity } from '../entities/project.entity.js';
 import { ServiceSettingEntity } from '../entities/service-setting.entity.js';
+import { columnsOf, type PartReader, partReader } from '../parts.js';
 import { EVENTS_CHANNEL } from './job-event.repository.js';
 import { countUpTo, fetchPage } from './page.js';
 
@@ -21,13 +22,25 @@ export const createProjectRepository = (manager: EntityManager): ProjectReposito
 const toRecord = ({ secretHash: _hash, ...key }: ApiKeyEntity): ApiKeyRecord => key;
 
 /** @param announced told of what is announced at the commit */
+let reader: PartReader<ApiKeyEntity> | undefined;
+
+const keyReader = (manager: EntityManager): PartReader<ApiKeyEntity> => {
+  const all = columnsOf(manager, ApiKeyEntity);
+  return (reader ??= partReader<ApiKeyEntity>({ alias: 'k', prefix: 'k_', all: all.values(), wanted: new Set(all.keys()) }));
+};
+
 export const createApiKeyRepository = (manager: EntityManager, announced: (topics: readonly string[]) => void): ApiKeyRepository => {
   const filtered = ({ projectId }: Scope, { validAt }: ApiKeyFilter): SelectQueryBuilder<ApiKeyEntity> => {
     const query = manager.createQueryBuilder(ApiKeyEntity, 'k').where('k.projectId = :projectId', { projectId });
     return validAt ? query.andWhere('k.revokedAt IS NULL AND (k.expiresAt IS NULL OR k.expiresAt > :validAt)', { validAt }) : query;
   };
   return {
-    findForLogin: (id) => manager.findOneBy(ApiKeyEntity, { id }),
+    // Of every request: the entity manager takes several times as long to put the same statement together.
+    async findForLogin(id) {
+      const { columns, read } = keyReader(manager);
+      const [row]: Record<string, unknown>[] = await manager.query(`SELECT ${columns.join(', ')} FROM api_keys k WHERE k.id = $1`, [id]);
+      return row ? read(row) : null;
+    },
     standing: (ids) =>
       manager.find(ApiKeyEntity, {
         select: { id: true, projectId: true, role: true, serviceWide: true, instanceIds: true, expiresAt: true }, where: { id: In([...ids]), revokedAt: IsNull() },

@@ -3,7 +3,7 @@ import { type GraphQLResolveInfo } from 'graphql';
 import { consistencyOf, type Consistency, VERIFICATION_LEVELS, type VerificationLevel } from '../../domain/backup.js';
 import { isId } from '../../domain/ids.js';
 import { type BackupRecord, type DownloadLinkRecord, type InstanceRecord, type JobRecord, type VerificationRecord } from '../../services/records.js';
-import { type JoinedInstance, type ListedBackup } from '../../services/wanted.js';
+import { type ListedBackup } from '../../services/wanted.js';
 import { type ConnectionRecord, ListArgs, pageOf, toConnection } from '../connection.js';
 import { type GraphContext } from '../context.js';
 import { ConsistencyEnum, VerificationLevelEnum } from '../enums.js';
@@ -66,13 +66,12 @@ export class BackupResolver {
   }
 
   @FieldResolver(() => Instance)
-  instance(@Root() backup: ListedBackup, @Ctx() { loaders }: GraphContext): JoinedInstance | Promise<InstanceRecord> {
-    return backup.instance ?? loadRequired(loaders.instances, backup.instanceId, `The backup ${backup.id}`);
+  instance(@Root() backup: BackupRecord, @Ctx() { loaders }: GraphContext): Promise<InstanceRecord> {
+    return loadRequired(loaders.instances, backup.instanceId, `The backup ${backup.id}`);
   }
 
   @FieldResolver(() => Job, { nullable: true })
-  job(@Root() backup: ListedBackup, @Ctx() { loaders }: GraphContext): JobRecord | null | Promise<JobRecord | null> {
-    if (backup.job !== undefined) return backup.job;
+  async job(@Root() backup: BackupRecord, @Ctx() { loaders }: GraphContext): Promise<JobRecord | null> {
     return backup.jobId === null ? null : loaders.jobs.load(backup.jobId);
   }
 

@@ -148,21 +148,21 @@ describe('statements of a list', () => {
 
   it('of backups read each field as it is read of one backup', async () => {
     const schema = await buildServedSchema();
-    const differing: string[] = [];
     const ids = ((await ask('{ backups { nodes { id } } }'))['backups'] as { nodes: { id: string }[] }).nodes.map(({ id }) => id);
-    const byId = (fields: string): string => `{ ${ids.map((id, at) => `b${at}: backup(id: "${id}") { ${fields} }`).join(' ')} }`;
-    const paths = [
-      ...fieldsOf(schema, 'Backup', 1), ...fieldsOf(schema, 'Instance', 1).map((field) => `instance { ${field} }`), ...fieldsOf(schema, 'Job', 1).map((field) => `job { ${field} }`),
-      // Whole, in parts, and with other names.
-      `...F instance { name } ... on Node { id } job { id instance { capabilities { backup { possible } } } }`, 'mine: instance { called: name } alsoMine: instance { port capabilities { restore { possible } } }',
-    ];
-    for (const fields of paths) {
-      const fragment = fields.includes('...F') ? ' fragment F on Backup { name instance { host } }' : '';
-      const listed = (await ask(`{ backups { nodes { ${fields} } edges { node { id } } } }${fragment}`))['backups'] as { nodes: unknown[] };
-      const single = Object.values(await ask(byId(fields) + fragment));
-      if (JSON.stringify(listed.nodes) !== JSON.stringify(single)) differing.push(fields);
+    // How old its newest backup is changes from one look to the next.
+    const [ofBackup, ofInstance, ofJob] = [fieldsOf(schema, 'Backup', 1), fieldsOf(schema, 'Instance', 1).filter((field) => !field.startsWith('recovery')), fieldsOf(schema, 'Job', 1)];
+    const all = `${ofBackup.join(' ')} instance { ${ofInstance.join(' ')} capabilities { backup { possible } restore { possible } } } job { ${ofJob.join(' ')} }`;
+    const single = await Promise.all(ids.map(async (id) => (await ask(`{ backup(id: "${id}") { ${all} } }`))['backup']));
+    const lists = [
+      ...ofBackup, ...ofInstance.map((field) => `instance { ${field} }`), ...ofJob.map((field) => `job { ${field} }`), all,
+      // In parts, and under more than one condition.
+      '...F instance { name } ... on Node { id } job { state } job { kind }', '... on Backup { instance { port } } instance { capabilities { restore { possible } } }',
+    ].map((fields) => `backups { nodes { ${fields} } edges { node { id } } }`);
+    expect(lists.length).toBeGreaterThan(60);
+    for (let at = 0; at < lists.length; at += 10) {
+      const some = lists.slice(at, at + 10).map((field, n) => `a${n}: ${field}`).join(' ');
+      const answer = await ask(`{ ${some} }${some.includes('...F') ? ' fragment F on Backup { name instance { host } }' : ''}`);
+      for (const { nodes } of Object.values(answer) as { nodes: unknown[] }[]) expect(single).toMatchObject(nodes);
     }
-    expect(paths.length).toBeGreaterThan(60);
-    expect(differing).toEqual([]);
   });
 });
