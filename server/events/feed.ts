@@ -1,11 +1,11 @@
 import { feedCursor, parseFeedCursor } from '../domain/cursor.js';
 import { DomainError } from '../domain/errors.js';
+import { createJoint } from '../domain/joint.js';
 import { reaches } from '../domain/principal.js';
 import { type Clock } from '../engine/ports.js';
 import { type EventFeed, type JobEventRepository, type JobRepository, type Scope } from '../services/ports.js';
 import { type JobFilter } from '../services/records.js';
 import { type EventHub } from './hub.js';
-import { createJoint } from './joint.js';
 import { type MayPass } from './patience.js';
 import { place, type Placed } from './placed.js';
 import { BATCH, Subscription } from './subscription.js';

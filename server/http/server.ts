@@ -42,6 +42,9 @@ export interface Served {
   stop(): Promise<void>;
 }
 
+/** Thousands of clients come back at once when a node has been restarted; what does not fit here waits a second for its next attempt. */
+const BACKLOG = 4_096;
+
 const ROUTES = /^\/(graphql\/stream|graphql|downloads|healthz|readyz|metrics|explorer|dashboard)(?:\/|$)/;
 
 const observer = (observe: ObserveRequest) => (req: Request, res: Response, next: NextFunction): void => {
@@ -87,7 +90,7 @@ export const createHttpServer = (deps: ProbeDeps, served?: Served): HttpServer =
   return {
     server,
     async listen(port, host) {
-      server.listen(port, host);
+      server.listen({ port, host, backlog: BACKLOG });
       await once(server, 'listening');
       return { port: (server.address() as AddressInfo).port };
     },

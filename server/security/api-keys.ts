@@ -1,5 +1,6 @@
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
 import { crc32 } from 'node:zlib';
+import { createJoint } from '../domain/joint.js';
 import { type Principal } from '../domain/principal.js';
 import { type ApiKeyRepository, type ApiKeyRow, type MakeApiKey } from '../services/ports.js';
 
@@ -35,6 +36,8 @@ export interface AuthenticatorDeps {
  * compared in constant time. 256 random bits need no slow hash. Notes when a key was used.
  */
 export const createAuthenticator = ({ keys, now, onRefused, onTrouble }: AuthenticatorDeps) => {
+  /** Thousands of clients of one key come back at once when a node has been restarted. */
+  const jointly = createJoint();
   const used = new Map<string, number>();
   /** Beside the request, which does not wait for it. */
   const touch = (id: string, at: Date): void => {
@@ -47,7 +50,8 @@ export const createAuthenticator = ({ keys, now, onRefused, onTrouble }: Authent
   return async (token: string, from?: string): Promise<Principal | undefined> => {
     const match = SHAPE.exec(token);
     if (!match?.[1] || !match[2] || checksum(`sb_${match[1]}_${match[2]}`) !== match[3]) return undefined;
-    const key = await keys.findForLogin(`key_${match[1]}`);
+    const id = `key_${match[1]}`;
+    const key = await jointly(id, () => keys.findForLogin(id));
     if (!key || !timingSafeEqual(hash(match[2]), key.secretHash)) return undefined;
     const at = now();
     if (key.revokedAt !== null || (key.expiresAt !== null && key.expiresAt <= at)) {
@@ -55,7 +59,7 @@ export const createAuthenticator = ({ keys, now, onRefused, onTrouble }: Authent
       return undefined;
     }
     touch(key.id, at);
-    const { id, name, projectId, role, serviceWide, instanceIds, expiresAt } = key;
+    const { name, projectId, role, serviceWide, instanceIds, expiresAt } = key;
     return { credential: 'API_KEY', keyId: id, name, projectId, role, serviceWide, instanceIds, expiresAt };
   };
 };

@@ -12,6 +12,9 @@ const MAIN = fileURLToPath(new URL('../../../server/main.js', import.meta.url));
 
 export interface ServiceProcess {
   sdk: Client;
+  readonly port: number;
+  /** Of its first administrator. */
+  readonly token: string;
   meter: ProcessMeter;
   /** One value of /metrics. */
   metric(name: string): Promise<number>;
@@ -19,8 +22,10 @@ export interface ServiceProcess {
 }
 
 /** The built service in a process of its own, with embedded PostgreSQL, as `npm start` runs it but without the sample server. */
-export const startServiceProcess = async ({ dataDir, profileDirectory, settings = {} }: {
+export const startServiceProcess = async ({ dataDir, profileDirectory, settings = {}, token: known }: {
   dataDir: string; profileDirectory: string | undefined; settings?: Readonly<Record<string, string>>;
+  /** Of an installation that has been started before. */
+  token?: string;
 }): Promise<ServiceProcess> => {
   const profiling = profileDirectory === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profileDirectory}`];
   const { DATABASE_URL: _database, MONGODB_URL: _mongo, ...inherited } = process.env;
@@ -43,10 +48,11 @@ export const startServiceProcess = async ({ dataDir, profileDirectory, settings 
     });
     child.once('exit', (code) => reject(new Error(`The service ended at its start with code ${String(code)}`)));
   });
-  const token = (await readFile(join(dataDir, 'admin-key'), 'utf8')).trim();
+  const token = known ?? (await readFile(join(dataDir, 'admin-key'), 'utf8')).trim();
   const sdk = createClient({ url, token });
   return {
-    sdk,
+    sdk, token,
+    port: Number(new URL(url).port),
     meter: new ProcessMeter(pid),
     async metric(name) {
       const text = await (await fetch(`${url}/metrics`, { headers: { authorization: `Bearer ${token}` } })).text();
