@@ -52,6 +52,10 @@ export interface NodeProcess {
   /** The answer of /readyz: the status and, by their names, what is not well. */
   ready(): Promise<{ status: number; wrong: string[] }>;
   client(token: string): Client;
+  /** Of a process that was started with `heapOnSignal`: what is in use after its garbage has been collected. */
+  heapBytes(): Promise<number>;
+  /** TCP connections to its port that are open now. */
+  connections(): Promise<number>;
   /** Ends it by SIGTERM; answers with its exit code. */
   stop(): Promise<number | null>;
   kill(): Promise<void>;
@@ -73,6 +77,14 @@ export const clockOffBy = (ms: number): string => module(`
 /** At SIGUSR2 the process does nothing at all for so long: its event loop is blocked. */
 export const blocksOnSignal = (ms: number): string => module(`
   process.on('SIGUSR2', () => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ${ms}));`);
+
+/** At SIGUSR2 the process collects its garbage and prints how large its heap is then; see `heapBytes`. */
+export const heapOnSignal = module(`
+  import { setFlagsFromString } from 'node:v8';
+  import { runInNewContext } from 'node:vm';
+  setFlagsFromString('--expose-gc');
+  const collect = runInNewContext('gc');
+  process.on('SIGUSR2', () => { collect(); setTimeout(() => { collect(); process.stderr.write('heap ' + process.memoryUsage().heapUsed + ' bytes\\n'); }, 200); });`);
 
 /** Starts a process; `ready` waits until it listens. */
 export const spawnNode = async (facts: ServiceFacts, { env = {}, preload = [] }: NodeOptions = {}): Promise<{ node: NodeProcess; ready: Promise<NodeProcess> }> => {
@@ -111,6 +123,16 @@ export const spawnNode = async (facts: ServiceFacts, { env = {}, preload = [] }:
       const client = createClient({ url, token });
       clients.add(client);
       return client;
+    },
+    async heapBytes() {
+      const before = output.length;
+      child.kill('SIGUSR2');
+      return Number(await waitFor(() => /heap (\d+) bytes\n/.exec(output.slice(before))?.[1]));
+    },
+    async connections() {
+      const port = Number(new URL(url).port).toString(16).toUpperCase().padStart(4, '0');
+      // Established ones with this port on our side, as Linux lists them.
+      return (await readFile('/proc/net/tcp', 'utf8')).split('\n').filter((line) => new RegExp(`^ *\\d+: [0-9A-F]{8}:${port} [0-9A-F]{8}:[0-9A-F]{4} 01 `).test(line)).length;
     },
     async ended() {
       await exited(child);

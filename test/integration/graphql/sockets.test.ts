@@ -1,3 +1,5 @@
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { type Client, createClient } from 'graphql-ws';
 import { afterEach, describe, expect, it } from 'vitest';
 import WebSocket from 'ws';
@@ -264,6 +266,75 @@ describe('the socket', () => {
     mute.once('open', () => mute.send(JSON.stringify(init)));
     expect(await new Promise((resolve) => mute.once('close', resolve))).toBe(1006);
     expect(answering.socket.readyState).toBe(WebSocket.OPEN);
+  });
+
+  it('that takes nothing is waited for, and cut when it answers no ping; its source waits, and tells it when that lasts too long', async () => {
+    const [stuck, well, late] = [feed(), feed(), feed()];
+    const sources = [stuck, well, late];
+    edge = await startEdge(fakeServices({ jobs: { events: async () => (sources.shift() ?? feed()).iterator } }), { sockets: { pingMs: 300 } });
+    const frozen = await greeted(edge.wsUrl);
+    frozen.send(subscribe('1', 'subscription { jobEvents { cursor } }'));
+    await expect.poll(() => sources.length).toBe(2);
+    const other = await greeted(edge.wsUrl);
+    other.send(subscribe('1', 'subscription { jobEvents { cursor } }'));
+    other.send(subscribe('2', 'subscription { jobEvents { cursor } }'));
+    await expect.poll(() => sources.length).toBe(0);
+    (frozen.socket as unknown as { _socket: { pause(): void } })._socket.pause();
+    const large = 'x'.repeat(1_000_000);
+    let taken = 0;
+    for (let at = 0; at < 60; at += 1) {
+      stuck.push({ ...event(job(), at), get cursor() {
+        taken += 1;
+        return large;
+      } });
+    }
+    well.push(event(job(), 1));
+    await expect.poll(() => other.frames.filter(({ type }) => type === 'next').length).toBe(1);
+    // The kernel takes some of it; the rest was never asked for.
+    await expect.poll(() => stuck.state.ended, { timeout: 5_000 }).toBe(true);
+    expect(taken).toBeLessThan(50);
+    expect(edge.app.sockets()).toBe(1);
+    late.push(new DomainError('TOO_SLOW', 'It takes nothing.', { retryable: true }));
+    expect(await other.closed).toBe(1013);
+    expect(well.state.ended).toBe(true);
+  });
+
+  it('leaves nothing behind when it comes, subscribes and goes, however often', async () => {
+    const sources = new Set<ReturnType<typeof feed>>();
+    edge = await startEdge(fakeServices({
+      jobs: {
+        events: async () => {
+          const source = feed();
+          sources.add(source);
+          source.push(event(job(), 1));
+          return source.iterator;
+        },
+      },
+    }));
+    const { wsUrl, app } = edge;
+    const cycle = async (): Promise<void> => {
+      const socket = new WebSocket(wsUrl, 'graphql-transport-ws');
+      await new Promise<void>((resolve, reject) => {
+        socket.once('error', reject).once('open', () => socket.send(JSON.stringify(init))).on('message', (data) => {
+          const { type } = JSON.parse(String(data)) as { type: string };
+          if (type === 'connection_ack') socket.send(JSON.stringify(subscribe('1', 'subscription { jobEvents { cursor } }')));
+          else if (type === 'next') resolve();
+        });
+      });
+      socket.terminate();
+    };
+    setFlagsFromString('--expose-gc');
+    const collect = runInNewContext('gc') as () => void;
+    const cycles = async (count: number): Promise<number> => {
+      for (let at = 0; at < count; at += 10) await Promise.all(Array.from({ length: 10 }, cycle));
+      await expect.poll(() => app.sockets()).toBe(0);
+      await expect.poll(() => [...sources].every(({ state }) => state.ended)).toBe(true);
+      sources.clear();
+      collect();
+      return process.memoryUsage().heapUsed;
+    };
+    const before = await cycles(100);
+    expect((await cycles(400)) / before).toBeLessThan(1.05);
   });
 
   it('is closed with 1012 when the service stops, and its sources are let go', async () => {
