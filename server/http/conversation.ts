@@ -181,6 +181,8 @@ export class Conversation {
         if (done === true) break;
         const holds = this.access?.holds() ?? false;
         if (!(holds === true || (holds !== false && (await holds)))) this.shutOut();
+        // One that is closing takes nothing more: its source is not to be emptied for it.
+        if (this.socket.readyState !== this.socket.OPEN) this.forget(id);
         if (running.over) return;
         if (this.socket.bufferedAmount < this.deps.maxBufferedBytes) this.send(`${head}${value}}`);
         else await this.taken(`${head}${value}}`);

@@ -281,10 +281,10 @@ describe('the socket', () => {
     await expect.poll(() => sources.length).toBe(0);
     (frozen.socket as unknown as { _socket: { pause(): void } })._socket.pause();
     const large = 'x'.repeat(1_000_000);
-    let taken = 0;
-    for (let at = 0; at < 60; at += 1) {
+    const taken = new Set<number>();
+    for (let at = 0; at < 120; at += 1) {
       stuck.push({ ...event(job(), at), get cursor() {
-        taken += 1;
+        taken.add(at);
         return large;
       } });
     }
@@ -292,11 +292,11 @@ describe('the socket', () => {
     await expect.poll(() => other.frames.filter(({ type }) => type === 'next').length).toBe(1);
     // The kernel takes some of it; the rest was never asked for.
     await expect.poll(() => stuck.state.ended, { timeout: 5_000 }).toBe(true);
-    expect(taken).toBeLessThan(50);
+    expect(taken.size).toBeLessThan(60);
     expect(edge.app.sockets()).toBe(1);
     late.push(new DomainError('TOO_SLOW', 'It takes nothing.', { retryable: true }));
     expect(await other.closed).toBe(1013);
-    expect(well.state.ended).toBe(true);
+    await expect.poll(() => well.state.ended).toBe(true);
   });
 
   it('leaves nothing behind when it comes, subscribes and goes, however often', async () => {
