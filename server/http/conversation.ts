@@ -60,6 +60,8 @@ export class Conversation {
   private gone = false;
   /** Subscriptions that there was no room for. */
   private refused = 0;
+  /** Answers that wait for the client to take them, while it is not listened to. */
+  private untaken = 0;
 
   /** @param from the address it came from */
   constructor(private readonly socket: WebSocket, private readonly from: string | undefined, private readonly deps: ConversationDeps) {
@@ -203,8 +205,17 @@ export class Conversation {
     else this.shutOut();
   }
 
+  /** Whoever does not take the answers is not listened to until it does: it could ask for more than there is memory. */
   private send(text: string): void {
-    if (this.socket.readyState === this.socket.OPEN) this.socket.send(text);
+    const { socket } = this;
+    if (socket.readyState !== socket.OPEN) return;
+    if (socket.bufferedAmount < this.deps.maxBufferedBytes) return socket.send(text);
+    this.untaken += 1;
+    socket.pause();
+    socket.send(text, () => {
+      this.untaken -= 1;
+      if (this.untaken === 0) socket.resume();
+    });
   }
 
   /** Sends, and waits until the kernel has it. */

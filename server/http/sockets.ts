@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { type IncomingMessage, type Server, STATUS_CODES } from 'node:http';
 import { type Duplex } from 'node:stream';
 import { handleProtocols } from 'graphql-ws';
@@ -38,19 +39,21 @@ const refuseUpgrade = (socket: Duplex, status: number): void => {
   socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
 };
 
-/** Cuts a client that has not answered a ping by the next: it is gone, or it has stopped reading. */
+/** Cuts a client that has not answered a ping by the next: it is gone, or it has stopped reading. What it has to answer it can only have read. */
 const keepAsking = (socket: WebSocket, everyMs: number): void => {
   let alive = true;
+  let asked: Buffer | undefined;
   const timer = setInterval(() => {
     if (!alive) {
       socket.terminate();
       return;
     }
     alive = false;
-    socket.ping();
+    asked = randomBytes(8);
+    socket.ping(asked);
   }, everyMs);
-  socket.on('pong', () => {
-    alive = true;
+  socket.on('pong', (answer: Buffer) => {
+    if (asked?.equals(answer)) alive = true;
   });
   socket.once('close', () => clearInterval(timer));
 };

@@ -153,6 +153,30 @@ describe('sockets', () => {
     expect((most - before) / 1024 ** 2).toBeLessThan(64);
   });
 
+  it.each([
+    ['pings of its protocol', () => Buffer.concat([Buffer.from([0x89, 0x80 | 125]), Buffer.alloc(4 + 125)])],
+    ['pings of GraphQL\'s', () => frame(JSON.stringify({ type: 'ping', payload: { text: 'x'.repeat(1_000) } }))],
+    ['operations that are none', () => frame(JSON.stringify({ id: '1', type: 'subscribe', payload: { query: '{ noSuchField }' } }))],
+  ])('are not listened to while they take no answers to %s, and closed, whatever they answer to pings unread', async (_what, asking) => {
+    edge = await startEdge(fakeServices({}), { sockets: { pingMs: 500 } });
+    const { app, url } = edge;
+    const before = heldMemory();
+    const socket = deaf(Number(new URL(url).port));
+    await expect.poll(() => app.sockets(), { timeout: 5_000 }).toBe(1);
+    const question = asking();
+    const many = Buffer.concat([...Array.from({ length: Math.ceil(1024 ** 2 / question.length) }, () => question), Buffer.from([0x8a, 0x80, 0, 0, 0, 0])]);
+    const sent = (): number => socket.bytesWritten - socket.writableLength;
+    for (let standing = 0; standing < 12 && sent() < 64 * 1024 ** 2 && !socket.destroyed; ) {
+      const before = sent();
+      if (socket.writableLength < many.length) socket.write(many);
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      standing = sent() === before ? standing + 1 : 0;
+    }
+    expect(sent()).toBeLessThan(32 * 1024 ** 2);
+    expect((heldMemory() - before) / 1024 ** 2).toBeLessThan(32);
+    await expect.poll(() => app.sockets(), { timeout: 10_000 }).toBe(0);
+  });
+
   it('of one key are so many at once, and another key has its own', async () => {
     edge = await startEdge(fakeServices({}), { sockets: { maxSocketsOfKey: 3, maxSockets: 5 } });
     const open = await Promise.all([greeted(edge), greeted(edge), greeted(edge)]);
