@@ -12,7 +12,7 @@ const target = resolve(repository, process.env.CHROMIUM_DIR ?? '.cache/chromium'
 
 const NEEDED = /^(lib|chromium|zlib1g|fonts-liberation)/;
 /** The system's own C library is used, since Chromium starts itself anew by paths of its own; and nothing here draws by hardware or logs anybody in. */
-const NOT_NEEDED = /^(libc6|libc-|libllvm|libgl1-mesa-dri|libperl|libdebconf|libpam|libaudit|libsemanage|libsepol|libselinux|libgdbm|libdb5|libfile|libnet-|libx11-protocol|libipc|libtext|libhtml|libhttp|libwww|liburi|libxml-)/;
+const NOT_NEEDED = /^(libc6|libc-|libllvm|libgl1-mesa-dri|libz3|libqt5|libkf5|libgtk-4|libgtk2|libslang|libperl|libdebconf|libpam|libaudit|libsemanage|libsepol|libselinux|libgdbm|libdb5|libfile|libnet-|libx11-protocol|libipc|libtext|libhtml|libhttp|libwww|liburi|libxml-)/;
 
 /** Paths are taken from the file's own place, so that the folder can be moved. */
 const FONTS = `<?xml version="1.0"?>

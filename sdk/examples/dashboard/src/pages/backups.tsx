@@ -62,13 +62,15 @@ export const BackupsTab = ({ instance }: { instance: Instance }) => {
   const nothing = items?.length === 0 && pages.number === 1;
   return (
     <>
-      <div className="tab-head">
-        <label>Show <select value={trigger} onChange={({ target }) => setTrigger(target.value)}>
-          <option value="">all backups</option>
-          {Object.entries(TRIGGER).map(([value, text]) => <option key={value} value={value}>{text.toLowerCase()}</option>)}
-        </select></label>
-        <span className="hint">{pages.data === undefined ? '' : `${total(pages.data.totalCount)} in all`}</span>
-      </div>
+      {(!nothing || trigger !== '') && (
+        <div className="tab-head">
+          <label>Show <select value={trigger} onChange={({ target }) => setTrigger(target.value)}>
+            <option value="">all backups</option>
+            {Object.entries(TRIGGER).map(([value, text]) => <option key={value} value={value}>{text.toLowerCase()}</option>)}
+          </select></label>
+          <span className="hint">{pages.data === undefined ? '' : `${total(pages.data.totalCount)} in all`}</span>
+        </div>
+      )}
       <Problem error={pages.error} onRetry={pages.refresh} />
       {items === undefined && pages.error === undefined && <Loading what="backups" />}
       {nothing && (trigger === ''
