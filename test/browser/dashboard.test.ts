@@ -213,6 +213,17 @@ describe.skipIf(browser === null)('the dashboard', () => {
     }
   });
 
+  it('is as live where no WebSocket can be had', async () => {
+    const page = await stage.open(service.url, { first: 'delete globalThis.WebSocket' });
+    await signIn(page, service.key);
+    await page.getByText('Live', { exact: true }).waitFor();
+    await saveSlowly(redis, SLOWLY);
+    const name = fresh('over a stream');
+    const started = await service.sdk.backups.create({ instanceId: instance.id, name });
+    await card(page, name).getByText('Done', { exact: true }).waitFor({ timeout: 30_000 });
+    await service.sdk.backups.wait(started);
+  });
+
   it('offers a VIEWER nothing that it may not do, and lets a revoked key go', async () => {
     const seen = fresh('to be seen');
     const { apiKey, token } = await service.sdk.apiKeys.create({ name: 'wall display', role: 'VIEWER' });

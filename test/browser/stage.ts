@@ -18,8 +18,8 @@ const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.mi
 
 /** One browser for all tests of a file. */
 export interface Stage {
-  /** A browser window of its own, with nothing in common with others. */
-  open(url: string, options?: BrowserContextOptions): Promise<Page>;
+  /** A browser window of its own, with nothing in common with others. `first` is a script that runs before the page's own. */
+  open(url: string, options?: BrowserContextOptions & { first?: string }): Promise<Page>;
   /** Closes all windows, and fails when a page has broken its content policy or thrown. */
   clear(): Promise<void>;
   stop(): Promise<void>;
@@ -35,9 +35,10 @@ export const startStage = async (executablePath: string): Promise<Stage> => {
   const contexts: BrowserContext[] = [];
   const faults: string[] = [];
   return {
-    async open(url, options = {}) {
+    async open(url, { first, ...options } = {}) {
       const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, locale: 'en-GB', timezoneId: 'Europe/Berlin', ...options });
       contexts.push(context);
+      if (first !== undefined) await context.addInitScript(first);
       const page = await context.newPage();
       page.setDefaultTimeout(20_000);
       page.on('pageerror', (error) => faults.push(String(error)));
