@@ -11,14 +11,13 @@ import { EVENTS_CHANNEL } from './db/repositories/job-event.repository.js';
 import { engineGate } from './domain/capability.js';
 import { makeId } from './domain/ids.js';
 import { canCompress, SealingThreads } from './engine/archive/archive.js';
-import { openControl } from './engine/control.js';
 import { dialAgents } from './engine/dial-agents.js';
 import { type Clock, type Dial } from './engine/ports.js';
 import { type Store } from './engine/store/store.js';
 import { type LinkPlace } from './engine/target/check.js';
 import { createEnginePort } from './engine-port.js';
 import { createEventFeed } from './events/feed.js';
-import { createEventHub, type EventHubOptions } from './events/hub.js';
+import { createEventHub } from './events/hub.js';
 import { stateTopic, topicsOf } from './events/topics.js';
 import { type FindCaller } from './graphql/credential.js';
 import { type HttpAppDeps } from './http/app.js';
@@ -74,6 +73,7 @@ import { scheduleTime } from './services/schedule-time.js';
 import { createServiceService } from './services/service.service.js';
 import { createSlotService } from './services/slot.service.js';
 import { createSlotPlanner } from './services/slots.js';
+import { brokerOf } from './event-broker.js';
 import { createReadiness } from './readiness.js';
 import { openStoreAt } from './store-place.js';
 import { type Logger } from './telemetry/logger.js';
@@ -142,14 +142,6 @@ const linkPlace = async ({ replication: { advertiseHost, ports, peerCidrs, tls }
   const certificate = tls === null ? undefined : replicationTls(tls);
   await certificate?.();
   return { advertisedHost: advertiseHost ?? undefined, ports: ports ?? undefined, peerRanges: peerCidrs, tls: certificate, holdPort: (port) => own.hold(port) };
-};
-
-/** How this node reaches the Redis server that carries announcements besides PostgreSQL; undefined where there is none. */
-const brokerOf = ({ events: { redis } }: Config, deps: { dial: Dial; log: Logger }): EventHubOptions['broker'] => {
-  if (redis === null) return undefined;
-  const { host, port, tls, username, password } = redis;
-  if (password !== null) deps.log.hide(password);
-  return { open: (onMessage) => openControl({ host, port, username: username ?? undefined, password: password ?? undefined, tls: tls ? {} : undefined }, deps, { onMessage }) };
 };
 
 /** What tells the operator's webhook; null where there is none. */
