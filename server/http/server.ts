@@ -1,7 +1,9 @@
 import { once } from 'node:events';
-import { createServer, type Server } from 'node:http';
+import { createServer, type Server, STATUS_CODES } from 'node:http';
 import { type AddressInfo } from 'node:net';
+import { type Duplex } from 'node:stream';
 import express, { type Express, type NextFunction, type Request, type Response } from 'express';
+import { type ErrorCode } from '../domain/errors.js';
 import { callerOf, type FindCaller } from '../graphql/credential.js';
 import { type EdgeLog, type FaultPasses } from '../graphql/mask.js';
 import { errorHandler, sendError } from './errors.js';
@@ -56,6 +58,23 @@ const observer = (observe: ObserveRequest) => (req: Request, res: Response, next
   next();
 };
 
+/** What Node refuses before there is a request, by the code of its error. */
+const REFUSED: Readonly<Record<string, [status: number, code: ErrorCode, message: string]>> = {
+  HPE_HEADER_OVERFLOW: [431, 'LIMIT_EXCEEDED', 'The headers are larger than this service takes.'],
+  ERR_HTTP_REQUEST_TIMEOUT: [408, 'TOO_SLOW', 'The request took too long to arrive.'],
+};
+
+/** In the shape of every other answer, where the client can still be told. */
+const refuseUnreadable = (error: Error & { code?: string }, socket: Duplex): void => {
+  if (!socket.writable || error.code === 'ECONNRESET') {
+    socket.destroy();
+    return;
+  }
+  const [status, code, message] = REFUSED[error.code ?? ''] ?? [400, 'BAD_INPUT', 'This is no HTTP request.'];
+  const body = JSON.stringify({ errors: [{ message, extensions: { code } }] });
+  socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\nConnection: close\r\nContent-Type: application/json; charset=utf-8\r\nX-Content-Type-Options: nosniff\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`);
+};
+
 /** The one port of a process: probes, and what is `served` besides them. Without it, everything else is 404. */
 export const createHttpServer = (deps: ProbeDeps, served?: Served): HttpServer => {
   let stopping: Promise<void> | undefined;
@@ -73,6 +92,7 @@ export const createHttpServer = (deps: ProbeDeps, served?: Served): HttpServer =
   app.use(errorHandler(deps.log, deps.faultPasses));
 
   const server = createServer({ headersTimeout: 15_000, requestTimeout: 60_000, keepAliveTimeout: 65_000 }, app);
+  server.on('clientError', refuseUnreadable);
   served?.attach(server);
 
   const shutDown = async (drainMs: number): Promise<void> => {

@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { createClient, type Client } from '../../sdk/src/index.js';
 import { acquireFolderLock } from '../../server/embedded/folder-lock.js';
+import { canary, dumpOf, manifestsIn, shownOf } from './canary.js';
 import { exited, guardProcess, makeTempDir, releaseProcess, removeTempDir } from './processes.js';
 import { waitFor } from './wait.js';
 
@@ -92,6 +93,7 @@ export const spawnNode = async (facts: ServiceFacts, { env = {}, preload = [] }:
   const dataDir = makeTempDir('node');
   let output = '';
   let url = '';
+  let shown = '';
   const child: ChildProcess = spawn(process.execPath, ['--enable-source-maps', ...preload.flatMap((code) => ['--import', code]), MAIN], {
     env: {
       PATH: process.env['PATH'], HOME: process.env['HOME'], NODE_ENV: 'production', DATA_DIR: dataDir, PORT: '0', DATABASE_URL: facts.databaseUrl,
@@ -149,6 +151,11 @@ export const spawnNode = async (facts: ServiceFacts, { env = {}, preload = [] }:
     async dispose() {
       for (const client of clients) client.close();
       await node.kill();
+      if (canary) {
+        canary.hide((await readFile(join(dataDir, 'admin-key'), 'utf8').catch(() => '')).trim().slice(30, 73));
+        // Where others have taken the database away already, they have looked.
+        canary.check('a process of the service', { output, 'command line': shown, database: await dumpOf(facts.databaseUrl).catch(() => ''), manifests: await manifestsIn(facts.storeRoot) });
+      }
       await removeTempDir(dataDir);
     },
   };
@@ -158,6 +165,12 @@ export const spawnNode = async (facts: ServiceFacts, { env = {}, preload = [] }:
     return url === '' ? null : node;
   }, { timeoutMs: 60_000, message: () => `the service to start:\n${output}` });
   ready.catch(() => undefined);
+  if (canary) {
+    canary.hideSettings({ DATABASE_URL: facts.databaseUrl, MASTER_KEY: facts.masterKey, ...env });
+    void ready.then(async () => {
+      shown = await shownOf(pid);
+    }, () => undefined);
+  }
   return { node, ready };
 };
 

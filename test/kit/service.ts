@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { createClient, type Client } from '../../sdk/src/index.js';
@@ -5,6 +6,7 @@ import { startApp, type App } from '../../server/app.js';
 import { readConfig, type Config } from '../../server/config/config.js';
 import { type Clock } from '../../server/engine/ports.js';
 import { createLogger } from '../../server/telemetry/logger.js';
+import { canary, dumpOf, manifestsIn } from './canary.js';
 import { createTestDatabase } from './postgres.js';
 import { makeTempDir, removeTempDir } from './processes.js';
 import { transpile } from './transpile.js';
@@ -77,12 +79,29 @@ export const startService = async ({ env = {}, clock, dashboardDir }: TestServic
       service.sdk = createClient({ url: service.url, token: key });
     },
     async stop() {
+      const metrics = canary && (await metricsOf(service));
       await service.app.stop();
-      await database.drop();
-      await removeTempDir(dataDir);
+      try {
+        if (canary) {
+          const [dump, manifests] = [await dumpOf(database.url), await manifestsIn(service.storeRoot)];
+          canary.check('a service of a test', { log: lines.join(''), database: dump, manifests, metrics: metrics ?? '' });
+        }
+      } finally {
+        await database.drop();
+        await removeTempDir(dataDir);
+      }
     },
   };
+  if (canary) {
+    canary.hideSettings({ DATABASE_URL: database.url, ...env });
+    canary.hide(key.slice(30, 73));
+    canary.hide((await readFile(config.masterKeyFile, 'utf8').catch(() => '')).trim());
+  }
   return service;
 };
+
+/** A service that has been stopped already tells nothing more. */
+const metricsOf = async ({ app, key }: TestService): Promise<string> =>
+  fetch(`${app.url}/metrics`, { headers: { authorization: `Bearer ${key}` } }).then((response) => response.text(), () => '');
 
 export { type Client } from '../../sdk/src/index.js';

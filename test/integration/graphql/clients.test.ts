@@ -37,7 +37,7 @@ describe('pages of other origins', () => {
   });
 
   it('that are not may not', async () => {
-    for (const origin of ['https://evil.example.com', `${PAGE}.evil.com`, 'null']) {
+    for (const origin of ['https://evil.example.com', `${PAGE}.evil.com`, 'null', PAGE.toUpperCase(), PAGE.replace('https:', 'http:'), `${PAGE}:8443`, `${PAGE}/`, `https://x@${new URL(PAGE).host}`]) {
       expect((await preflight(origin)).headers.get('access-control-allow-origin')).toBeNull();
       expect((await asked({ origin })).headers.get('access-control-allow-origin')).toBeNull();
     }

@@ -1,4 +1,5 @@
 import { request } from 'node:http';
+import { connect } from 'node:net';
 import { getIntrospectionQuery } from 'graphql';
 import { afterEach, describe, expect, it } from 'vitest';
 import { DomainError } from '../../../server/domain/errors.js';
@@ -120,8 +121,8 @@ it('answers a huge wrong value shortly and at once', async () => {
 describe('the HTTP endpoint', () => {
   it('answers JSON to bodies that are broken, too large, of another kind, or batches', async () => {
     const { url } = await start();
-    const post = async (body: string, headers: Record<string, string> = KEYED): Promise<[number, string | null, unknown]> => {
-      const response = await fetch(`${url}/graphql`, { method: 'POST', headers, body });
+    const post = async (body: string, headers: Record<string, string> = KEYED, below = ''): Promise<[number, string | null, unknown]> => {
+      const response = await fetch(`${url}/graphql${below}`, { method: 'POST', headers, body });
       const answer = await response.json() as { errors: { extensions: { code: string } }[] };
       return [response.status, response.headers.get('content-type'), answer.errors[0]?.extensions.code];
     };
@@ -131,6 +132,29 @@ describe('the HTTP endpoint', () => {
     expect(await post('[{"query":"{viewer{role}}"}]')).toEqual([400, expect.stringContaining('json'), 'BAD_INPUT']);
     expect(await post('{"query":{"kind":"Document"}}')).toEqual([400, expect.stringContaining('json'), 'BAD_INPUT']);
     expect(await post('{}')).toEqual([400, expect.stringContaining('json'), 'BAD_INPUT']);
+    expect(await post('{"query":', KEYED, '/stream')).toEqual([400, type, 'BAD_INPUT']);
+    expect(await post(JSON.stringify({ query: `# ${'x'.repeat(1_100_000)}` }), KEYED, '/stream')).toEqual([413, type, 'LIMIT_EXCEEDED']);
+    // What a page could send without asking first is no JSON to this service.
+    expect(await post('{"query":"{viewer{role}}"}', { ...KEYED, 'content-type': 'text/plain' }, '/stream')).toEqual([400, expect.stringContaining('json'), 'BAD_INPUT']);
+    expect(await post('{}', { ...KEYED, 'content-encoding': 'rot13' })).toEqual([415, type, 'BAD_INPUT']);
+    expect(await post('{}', { ...KEYED, 'content-type': 'application/json; charset=utf-99' })).toEqual([415, type, 'BAD_INPUT']);
+  });
+
+  it('answers JSON to what is no HTTP, and to headers without an end', async () => {
+    const { url } = await start();
+    const sent = (text: string): Promise<string> => new Promise((resolve, reject) => {
+      let answer = '';
+      const socket = connect(Number(new URL(url).port), '127.0.0.1', () => socket.write(text));
+      socket.setEncoding('utf8').on('data', (piece: string) => (answer += piece)).once('close', () => resolve(answer)).once('error', reject);
+    });
+    for (const [text, status, code] of [
+      ['no HTTP\r\n\r\n', 400, 'BAD_INPUT'], [`GET / HTTP/1.1\r\nhost: x\r\nx-long: ${'x'.repeat(20_000)}\r\n\r\n`, 431, 'LIMIT_EXCEEDED'], ['POST /graphql HTTP/1.1\r\nhost: x\r\ncontent-length: many\r\n\r\n', 400, 'BAD_INPUT'],
+    ] as const) {
+      const [head = '', body = ''] = (await sent(text)).split('\r\n\r\n');
+      expect(head).toContain(`HTTP/1.1 ${status} `);
+      expect(head).toContain('Content-Type: application/json');
+      expect(JSON.parse(body)).toEqual({ errors: [{ message: expect.any(String) as string, extensions: { code } }] });
+    }
   });
 
   it('refuses what a foreign page could make a browser send (CSRF)', async () => {
@@ -158,6 +182,10 @@ describe('the HTTP endpoint', () => {
         const text = JSON.stringify((await edge.ask('{ instances { totalCount } backups { totalCount } }')).body);
         expect(text).toContain('"code":"INTERNAL"');
         expect(text).not.toMatch(/secret detail|TypeError|stack|\.ts/);
+        // No page of Apollo's for browsers either, which would load scripts from elsewhere.
+        const page = await fetch(`${edge.url}/graphql`, { headers: { accept: 'text/html', authorization: `Bearer ${ADMIN_KEY}` } });
+        expect([page.status, page.headers.get('content-type')]).toEqual([400, expect.stringContaining('json')]);
+        expect(await page.text()).not.toMatch(/html|https?:/);
         await edge.stop();
       }
     } finally {
@@ -168,9 +196,12 @@ describe('the HTTP endpoint', () => {
 
   it('puts a request id and security headers on every answer, and JSON on unknown paths', async () => {
     const { url } = await start();
-    for (const path of ['/graphql', '/healthz', '/nope', '/downloads/x', '/explorer/../../package.json', '/explorer/nope.js', '/%00', '/%E0%A4%A']) {
+    for (const path of ['/graphql', '/graphql/stream', '/metrics', '/healthz', '/nope', '/downloads/x', '/explorer/../../package.json', '/explorer/nope.js', '/%00', '/%E0%A4%A']) {
       const { status, headers, text } = await raw(url + path, 'GET', {});
-      expect(headers, path).toMatchObject({ 'x-content-type-options': 'nosniff', 'x-frame-options': 'DENY', 'x-request-id': expect.stringMatching(/^[\w-]{36}$/) as unknown });
+      expect(headers, path).toMatchObject({
+        'x-content-type-options': 'nosniff', 'x-frame-options': 'DENY', 'x-request-id': expect.stringMatching(/^[\w-]{36}$/) as unknown, 'cache-control': 'no-store', 'referrer-policy': 'no-referrer',
+        'cross-origin-opener-policy': 'same-origin', 'cross-origin-resource-policy': 'same-origin', 'content-security-policy': expect.stringContaining("default-src 'none'; frame-ancestors 'none'") as unknown,
+      });
       expect(headers['x-powered-by']).toBeUndefined();
       if (status >= 400) expect(JSON.parse(text), path).toHaveProperty('errors.0.extensions.code');
       if (path === '/nope') expect(status).toBe(404);
