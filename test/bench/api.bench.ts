@@ -9,6 +9,7 @@ import { exited, guardProcess, makeTempDir, releaseProcess, removeTempDir } from
 import { type FromServer, type ServerKind, type ToServer } from './api-server.js';
 import { fillWithBackups } from './backup-crowd.js';
 import { graphqlRequest, load } from './http-load.js';
+import { ProcessMeter } from './process-meter.js';
 import { median, round, runBench, tell } from './report.js';
 
 /** `--json` is accepted and changes nothing: the last line of standard output is always the result. */
@@ -34,6 +35,11 @@ const QUERY = `query Page($after: String) {
 const LAST = '{ backups(last: 21) { edges { cursor } } }';
 const COUNTED = '{ backups(first: 20) { totalCount nodes { id } } }';
 
+interface Measured {
+  perSecond: number;
+  cpuMs: number;
+}
+
 interface Answer {
   data?: { backups: { nodes: unknown[]; edges: { cursor: string }[]; pageInfo: unknown; totalCount: number } };
   errors?: unknown;
@@ -41,6 +47,7 @@ interface Answer {
 
 interface Server {
   port: number;
+  meter: ProcessMeter;
   ask(query: string, variables?: Readonly<Record<string, unknown>>): Promise<NonNullable<Answer['data']>['backups']>;
   request(variables?: Readonly<Record<string, unknown>>): Buffer;
   send(message: ToServer): void;
@@ -84,7 +91,7 @@ const startServer = async (kind: ServerKind, args: readonly string[], defer: (un
   const { port, key } = started;
   const headers: Record<string, string> = key === undefined ? {} : { authorization: `Bearer ${key}` };
   return {
-    port, next,
+    port, next, meter: new ProcessMeter(pid),
     send: (message) => void child.send(message),
     request: (variables = {}) => graphqlRequest(port, { query: QUERY, variables, operationName: 'Page' }, headers),
     async ask(query, variables = {}) {
@@ -136,26 +143,30 @@ await runBench(async (defer) => {
     raw: { server: raw, request: raw.request() },
   };
   type Run = keyof typeof runs;
-  const measure = async (run: Run, seconds: number): Promise<number> => {
+  /** `cpuMs`: of the server alone, for each request; it scatters less than requests in a second where the machine has other work. */
+  const measure = async (run: Run, seconds: number): Promise<Measured> => {
     const { server, request } = runs[run];
-    return (await load({ port: server.port, request, connections: CONNECTIONS, seconds })).requestsPerSecond;
+    const before = server.meter.cpuSeconds;
+    const { requestsPerSecond } = await load({ port: server.port, request, connections: CONNECTIONS, seconds });
+    return { perSecond: requestsPerSecond, cpuMs: ((server.meter.cpuSeconds - before) * 1_000) / (requestsPerSecond * seconds) };
   };
   const order = Object.keys(runs) as Run[];
   for (const run of order) await measure(run, Math.min(SECONDS, 3));
 
-  const rounds: Record<Run, number>[] = [];
+  const rounds: Record<Run, Measured>[] = [];
   for (let turn = 0; turn < ROUNDS; turn += 1) {
-    const found: Partial<Record<Run, number>> = {};
+    const found: Partial<Record<Run, Measured>> = {};
     // Each comes first, second, third and last in turn.
     for (let at = 0; at < order.length; at += 1) {
       const run = order[(at + turn) % order.length] as Run;
       found[run] = await measure(run, SECONDS);
     }
-    rounds.push(found as Record<Run, number>);
-    tell(`round ${turn}: ${order.map((run) => `${run} ${found[run]?.toFixed(0) ?? ''}/s`).join(', ')}`);
+    rounds.push(found as Record<Run, Measured>);
+    tell(`round ${turn}: ${order.map((run) => `${run} ${found[run]?.perSecond.toFixed(0) ?? ''}/s (${found[run]?.cpuMs.toFixed(2) ?? ''} ms)`).join(', ')}`);
   }
-  const ratio = (of: Run, to: Run): number => median(rounds.map((found) => found[of] / found[to]));
-  const rate = (run: Run): number => round(median(rounds.map((found) => found[run])), 0);
+  const ratio = (of: Run, to: Run): number => median(rounds.map((found) => found[of].perSecond / found[to].perSecond));
+  const cpuRatio = (of: Run, to: Run): number => median(rounds.map((found) => found[to].cpuMs / found[of].cpuMs));
+  const rate = (run: Run): number => round(median(rounds.map((found) => found[run].perSecond)), 0);
 
   snapback.send({ countStatements: true });
   await snapback.ask(QUERY);
@@ -168,6 +179,6 @@ await runBench(async (defer) => {
   const totalCountMs = performance.now() - countedAt;
   return {
     bench: 'api', ratioToFloor: round(ratio('first', 'floor'), 3), ratioToRawPg: round(ratio('first', 'raw'), 3), deepPageRatio: round(ratio('first', 'last'), 3), sqlStatements: statements.length,
-    backups: BACKUPS, perSecond: rate('first'), perSecondFloor: rate('floor'), perSecondRawPg: rate('raw'), totalCount, totalCountMs: round(totalCountMs, 1), pinned: canPin,
+    backups: BACKUPS, perSecond: rate('first'), perSecondFloor: rate('floor'), perSecondRawPg: rate('raw'), cpuRatioToFloor: round(cpuRatio('first', 'floor'), 3), cpuRatioToRawPg: round(cpuRatio('first', 'raw'), 3), totalCount, totalCountMs: round(totalCountMs, 1), pinned: canPin,
   };
 });
