@@ -5,13 +5,13 @@ import type {
   ApiKeyFilter, ApiKeyFragment, AuditEventFilter, AuditEventFragment, CreateApiKeyInput, CreateProjectInput, ProjectFragment,
 } from './generated/operations.js';
 import { createList, splitListInput, type List, type ListOptions } from './list.js';
-import type { CallOptions } from './options.js';
+import type { CallOptions, KeyedCallOptions } from './options.js';
 import type { Loaded } from './nouns.js';
 import type { Tries } from './outcome.js';
-import { fulfilled, idOf, type Ref } from './payload.js';
+import { fulfilled, idOf, keyed, type Ref } from './payload.js';
 
 export interface ProjectMutations {
-  create(input: CreateProjectInput, options?: CallOptions): Promise<ProjectFragment>;
+  create(input: CreateProjectInput, options?: KeyedCallOptions): Promise<ProjectFragment>;
 }
 
 /** Tenants, for service-wide keys. */
@@ -52,7 +52,7 @@ export const createAudit = (connection: Connection): Audit => ({
 
 export const createProjects = (connection: Connection): Loaded<Projects> => ({
   list: (input = {}, options) => createList('ListProjects', input, async (page) => (await connection.execute(ListProjectsDocument, page, options)).projects),
-  create: async (input, options) => fulfilled('createProject', (await connection.execute(CreateProjectDocument, { input }, options)).createProject).project,
+  create: async (input, options) => fulfilled('createProject', (await connection.execute(CreateProjectDocument, { input }, keyed(options, input))).createProject).project,
 });
 
 export const createApiKeys = (connection: Connection): Loaded<ApiKeys> => ({

@@ -9,20 +9,20 @@ import type {
 import { ListSlotsDocument } from './generated/slot.documents.js';
 import { createList, splitListInput, type List, type ListOptions } from './list.js';
 import type { Loaded } from './nouns.js';
-import type { CallOptions } from './options.js';
+import type { CallOptions, KeyedCallOptions } from './options.js';
 import type { Tries } from './outcome.js';
-import { found, fulfilled, idOf, type Ref } from './payload.js';
+import { found, fulfilled, idOf, keyed, type Ref } from './payload.js';
 
 /** What could be restored of an instance, and whether that is as new as its policy promises. */
 export type Recovery = InstanceFragment['recovery'];
 
 export interface InstanceMutations {
   /** Probes a server and stores it; stores nothing when the probe fails. */
-  register(input: RegisterInstanceInput, options?: CallOptions): Promise<InstanceFragment>;
+  register(input: RegisterInstanceInput, options?: KeyedCallOptions): Promise<InstanceFragment>;
   /** What is left out stays. */
-  update(input: UpdateInstanceInput, options?: CallOptions): Promise<InstanceFragment>;
+  update(input: UpdateInstanceInput, options?: KeyedCallOptions): Promise<InstanceFragment>;
   /** Stops protecting an instance. Its backups stay until they expire, unless `deleteBackups`. */
-  remove(instance: Ref | RemoveInstanceInput, options?: CallOptions): Promise<InstanceFragment>;
+  remove(instance: Ref | RemoveInstanceInput, options?: KeyedCallOptions): Promise<InstanceFragment>;
   /** Looks at the server again, now. */
   probe(instance: Ref, options?: CallOptions): Promise<InstanceFragment>;
 }
@@ -40,17 +40,17 @@ export interface Instances extends InstanceMutations, Tries<InstanceMutations> {
 
 export const createInstances = (connection: Connection): Loaded<Instances> => ({
   register: async (input, options) =>
-    fulfilled('registerInstance', (await connection.execute(RegisterInstanceDocument, { input }, options)).registerInstance).instance,
+    fulfilled('registerInstance', (await connection.execute(RegisterInstanceDocument, { input }, keyed(options, input))).registerInstance).instance,
   list: (input = {}, options) => {
     const { filter, list } = splitListInput<InstanceFilter>(input);
     return createList('ListInstances', list, async (page) => (await connection.execute(ListInstancesDocument, { filter, ...page }, options)).instances);
   },
   get: async (instance, options) => (await connection.execute(GetInstanceDocument, { id: idOf(instance) }, options)).instance,
   update: async (input, options) =>
-    fulfilled('updateInstance', (await connection.execute(UpdateInstanceDocument, { input }, options)).updateInstance).instance,
+    fulfilled('updateInstance', (await connection.execute(UpdateInstanceDocument, { input }, keyed(options, input))).updateInstance).instance,
   remove: async (instance, options) => {
-    const input = typeof instance === 'object' && 'instanceId' in instance ? instance : { instanceId: idOf(instance) };
-    return fulfilled('removeInstance', (await connection.execute(RemoveInstanceDocument, { input }, options)).removeInstance).instance;
+    const input: RemoveInstanceInput = typeof instance === 'object' && 'instanceId' in instance ? instance : { instanceId: idOf(instance) };
+    return fulfilled('removeInstance', (await connection.execute(RemoveInstanceDocument, { input }, keyed(options, input))).removeInstance).instance;
   },
   probe: async (instance, options) =>
     fulfilled('probeInstance', (await connection.execute(ProbeInstanceDocument, { input: { instanceId: idOf(instance) } }, options)).probeInstance).instance,

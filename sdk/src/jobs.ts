@@ -5,9 +5,9 @@ import { CancelJobDocument, GetJobDocument, JobEventsDocument, ListJobsDocument 
 import type { JobEventFragment, JobFilter, JobFragment } from './generated/operations.js';
 import { createList, splitListInput, type List, type ListOptions } from './list.js';
 import type { Loaded } from './nouns.js';
-import type { CallOptions } from './options.js';
+import type { CallOptions, KeyedCallOptions } from './options.js';
 import type { Tries } from './outcome.js';
-import { found, fulfilled, idOf, type Ref } from './payload.js';
+import { found, fulfilled, idOf, keyed, type Ref } from './payload.js';
 import { isReplacedBy, pick, progressOf } from './progress.js';
 import { follow, resumed, type Way } from './stream.js';
 import { openSubscription } from './subscription.js';
@@ -36,7 +36,7 @@ export interface FeedOptions extends CallOptions {
 
 export interface JobMutations {
   /** Asks a job to stop. One that is over is given as it is. */
-  cancel(job: Ref, options?: CallOptions): Promise<JobFragment>;
+  cancel(job: Ref, options?: KeyedCallOptions): Promise<JobFragment>;
 }
 
 export interface Jobs extends JobMutations, Tries<JobMutations> {
@@ -106,7 +106,7 @@ export const createJobs = (connection: Connection): Loaded<Jobs> => {
       return createList('ListJobs', list, async (page) => (await connection.execute(ListJobsDocument, { filter, ...page }, options)).jobs);
     },
     cancel: async (job, options) => {
-      const { cancelJob } = await connection.execute(CancelJobDocument, { input: { jobId: idOf(job) } }, options);
+      const { cancelJob } = await connection.execute(CancelJobDocument, { input: { jobId: idOf(job) } }, keyed(options));
       return fulfilled('cancelJob', cancelJob).job;
     },
     watch,

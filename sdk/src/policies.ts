@@ -2,9 +2,9 @@ import type { Connection } from './connection.js';
 import type { GetPolicyQuery, SetBackupPolicyInput } from './generated/operations.js';
 import { GetPolicyDocument, SetPolicyDocument } from './generated/policy.documents.js';
 import type { Loaded } from './nouns.js';
-import type { CallOptions } from './options.js';
+import type { CallOptions, KeyedCallOptions } from './options.js';
 import type { Tries } from './outcome.js';
-import { fulfilled, idOf, type Ref } from './payload.js';
+import { fulfilled, idOf, keyed, type Ref } from './payload.js';
 
 /** When an instance's automatic backups run, with the next runs. */
 export type Policy = NonNullable<GetPolicyQuery['instance']>['policy'];
@@ -16,7 +16,7 @@ export interface GetPolicyOptions extends CallOptions {
 
 export interface PolicyMutations {
   /** What is left out stays. The result brings the next 7 runs. */
-  set(input: SetBackupPolicyInput, options?: CallOptions): Promise<Policy>;
+  set(input: SetBackupPolicyInput, options?: KeyedCallOptions): Promise<Policy>;
 }
 
 export interface Policies extends PolicyMutations, Tries<PolicyMutations> {
@@ -27,5 +27,5 @@ export interface Policies extends PolicyMutations, Tries<PolicyMutations> {
 export const createPolicies = (connection: Connection): Loaded<Policies> => ({
   get: async (instance, { upcomingRuns = 7, ...options } = {}) =>
     (await connection.execute(GetPolicyDocument, { instanceId: idOf(instance), upcomingRuns }, options)).instance?.policy ?? null,
-  set: async (input, options) => fulfilled('setBackupPolicy', (await connection.execute(SetPolicyDocument, { input }, options)).setBackupPolicy).policy,
+  set: async (input, options) => fulfilled('setBackupPolicy', (await connection.execute(SetPolicyDocument, { input }, keyed(options, input))).setBackupPolicy).policy,
 });

@@ -37,6 +37,7 @@ export interface RegisterInstance {
   sourcePreference: SourcePreference;
   replica?: HostPort | null | undefined;
   skipSyncDelay: boolean;
+  idempotencyKey?: string | null | undefined;
 }
 
 /** `undefined` leaves a field as it is; `null` removes it where that is possible. */
@@ -52,6 +53,7 @@ export interface UpdateInstance {
   sourcePreference?: SourcePreference | null | undefined;
   replica?: HostPort | null | undefined;
   skipSyncDelay?: boolean | null | undefined;
+  idempotencyKey?: string | null | undefined;
 }
 
 export interface InstanceApi {
@@ -60,7 +62,7 @@ export interface InstanceApi {
   list(caller: Caller, filter: InstanceFilter, page: PageArgs): Promise<Page<InstanceRecord>>;
   register(caller: Caller, input: RegisterInstance): Promise<InstanceRecord>;
   update(caller: Caller, input: UpdateInstance): Promise<InstanceRecord>;
-  remove(caller: Caller, input: { instanceId: string; deleteBackups: boolean; abandonTarget: boolean }): Promise<InstanceRecord>;
+  remove(caller: Caller, input: { instanceId: string; deleteBackups: boolean; abandonTarget: boolean; idempotencyKey?: string | null | undefined }): Promise<InstanceRecord>;
   probe(caller: Caller, input: { instanceId: string }): Promise<InstanceRecord>;
 }
 
@@ -71,6 +73,7 @@ export interface SetBackupPolicy {
   startTime?: string | null | undefined;
   windowMinutes?: number | null | undefined;
   timeZone?: string | null | undefined;
+  idempotencyKey?: string | null | undefined;
 }
 
 export interface PolicyApi {
@@ -166,7 +169,7 @@ export interface JobApi {
   /** The unfinished backup or restore per instance; for the loader. */
   runningByInstance(caller: Caller, instanceIds: readonly string[]): Promise<(JobRecord | null)[]>;
   list(caller: Caller, filter: JobFilter, page: PageArgs): Promise<Page<JobRecord>>;
-  cancel(caller: Caller, input: { jobId: string }): Promise<JobRecord>;
+  cancel(caller: Caller, input: { jobId: string; idempotencyKey?: string | null | undefined }): Promise<JobRecord>;
   /** See `Subscription.jobProgress`. Ends by itself; ends early when `return()` is called. */
   progress(caller: Caller, input: { jobId: string; afterSequence?: number | null | undefined }): Promise<AsyncIterableIterator<JobEventRecord>>;
   /** See `Subscription.jobEvents`. */
@@ -184,7 +187,7 @@ export interface RetentionApi {
 export interface ProjectApi {
   get(caller: Caller, id: string): Promise<ProjectRecord | null>;
   list(caller: Caller, page: PageArgs): Promise<Page<ProjectRecord>>;
-  create(caller: Caller, input: { name: string }): Promise<ProjectRecord>;
+  create(caller: Caller, input: { name: string; idempotencyKey?: string | null | undefined }): Promise<ProjectRecord>;
 }
 
 export interface CreateApiKey {

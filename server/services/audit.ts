@@ -14,7 +14,7 @@ export const noted = (tx: Repositories, caller: Principal, what: Omit<AuditDraft
   appendAudit(tx, { projectId: caller.projectId, ...what, actor: actorOf(caller), outcome: 'DONE' });
 
 /** Which fields of an input were given, for what is noted of a change: their names, never their values. */
-export const givenFields = ({ instanceId: _id, ...input }: object & { instanceId?: unknown }): string =>
+export const givenFields = ({ instanceId: _id, idempotencyKey: _key, ...input }: object & { instanceId?: unknown; idempotencyKey?: unknown }): string =>
   Object.entries(input).filter(([, value]) => value !== undefined).map(([name]) => name).sort().join(', ');
 
 const REMEMBERED = 10_000;

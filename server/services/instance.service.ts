@@ -6,13 +6,14 @@ import { DEFAULT_POLICY, nextRun } from '../domain/schedule.js';
 import { type ProbeReport } from '../domain/server-report.js';
 import { type HostPort } from '../domain/source.js';
 import { type Clock, type Endpoint } from '../engine/ports.js';
-import { type InstanceApi } from './api.js';
+import { type InstanceApi, type RegisterInstance, type UpdateInstance } from './api.js';
 import { givenFields, noted } from './audit.js';
 import { type BackupStarter, instanceBusy } from './backup-start.js';
 import { endpointOf, openEndpoint, openSecrets, sealSecrets } from './endpoint.js';
 import { addressAlone, checkRegistration, mergeChange, tlsRecord, tlsSecrets } from './instance-input.js';
 import { checkFilter } from './lookup.js';
 import { pageQuery, toPage } from './pagination.js';
+import { once, recalled, repeated } from './idempotency.js';
 import { inOrder } from './order.js';
 import { type Database, type EnginePort, type Ids, type InstanceSecrets, type Repositories, type SyncDelayHoldRow, type Vault, type WorkQueue } from './ports.js';
 import { lockedInstance, protectedInstance } from './protected-instance.js';
@@ -118,6 +119,9 @@ export const createInstanceService = (deps: InstanceServiceDeps): InstanceApi =>
     async register(caller, input) {
       authorise(caller, 'extend');
       checkRegistration(input);
+      const call = { mutation: 'registerInstance', key: input.idempotencyKey, input: withoutSecrets(input), at: clock.now() };
+      const earlier = await repeated(db.read, caller, call);
+      if (earlier) return shown(recalled(await db.read.instances.get(caller, earlier['instance'] ?? '')));
       const secrets: InstanceSecrets = { password: input.password ?? null, tls: input.tls ? tlsSecrets(input.tls) : null };
       const address = { host: input.host, port: input.port, username: input.username ?? null, tls: input.tls ? tlsRecord(input.tls) : null };
       // Looked up first so that a taken name is said without dialling anything; the transaction decides.
@@ -148,27 +152,31 @@ export const createInstanceService = (deps: InstanceServiceDeps): InstanceApi =>
         ...schedule, id: ids.make('policy'), projectId: caller.projectId, instanceId: instance.id, retentionDays: RETENTION_DAYS, updatedAt: now,
         nextRunAt: nextRun(schedule, instance.id, await deps.time(db.read)),
       };
-      await db.transaction(async (tx) => {
+      const registered = await db.transaction((tx) => once(tx, caller, { ...call, ids: { instance: instance.id } }, async () => {
         await tx.instances.lockProject(caller);
         if (await tx.instances.findProtectedByName(caller, input.name)) throw nameTaken(input.name);
         await refuseSameServer(tx, caller, instance);
         await tx.instances.insert(instance, sealSecrets(vault, instance, secrets));
         await tx.policies.insert(policy);
         await noted(tx, caller, { action: 'INSTANCE_REGISTERED', objectId: instance.id, instanceId: instance.id, details: { name: instance.name, host: instance.host, port: instance.port }, at: now });
-      });
-      await queue.schedulePolicy(policy.id, policy.nextRunAt);
-      return shown(instance);
+        return instance;
+      }, async ({ instance: id = '' }) => recalled(await tx.instances.get(caller, id))));
+      if (registered.id === instance.id) await queue.schedulePolicy(policy.id, policy.nextRunAt);
+      return shown(registered);
     },
 
     async update(caller, input) {
       authorise(caller, 'operate');
+      const call = { mutation: 'updateInstance', key: input.idempotencyKey, input: withoutSecrets(input), at: clock.now() };
+      const earlier = await repeated(db.read, caller, call);
+      if (earlier) return shown(recalled(await db.read.instances.get(caller, earlier['instance'] ?? '')));
       const known = await protectedInstance(db.read, caller, input.instanceId);
       const planned = mergeChange(known, await openSecrets(vault, db.read, known), input);
       const dialled = endpointOf(planned.instance, planned.secrets);
       const report = planned.redial || planned.proof ? await engine.probe(dialled) : undefined;
       if (report && planned.proof && planned.instance.replica) await prove(dialled, planned.instance.replica, report);
       const now = clock.now();
-      return db.transaction(async (tx) => {
+      return db.transaction((tx) => once(tx, caller, { ...call, ids: { instance: known.id } }, async () => {
         await tx.instances.lockProject(caller);
         const current = await lockedInstance(tx, caller, input.instanceId);
         // Anew, over what may have been changed during the probe; what was probed must still be what is stored.
@@ -189,13 +197,14 @@ export const createInstanceService = (deps: InstanceServiceDeps): InstanceApi =>
         await tx.instances.save(saved, input.password === undefined && input.tls === undefined ? undefined : sealSecrets(vault, saved, secrets));
         await noted(tx, caller, { action: 'INSTANCE_UPDATED', objectId: saved.id, instanceId: saved.id, details: { fields: givenFields(input) }, at: now });
         return shown(saved);
-      });
+      }, async ({ instance: id = '' }) => shown(recalled(await tx.instances.get(caller, id)))));
     },
 
-    async remove(caller, { instanceId, deleteBackups, abandonTarget }) {
+    async remove(caller, { instanceId, deleteBackups, abandonTarget, idempotencyKey: key }) {
       authorise(caller, 'operate');
       const now = clock.now();
-      const { removed, jobIds, policyId } = await db.transaction(async (tx) => {
+      const call = { mutation: 'removeInstance', key, input: { instanceId, deleteBackups, abandonTarget }, ids: { instance: instanceId }, at: now };
+      const { removed, jobIds, policyId } = await db.transaction((tx) => once<Removal>(tx, caller, call, async () => {
         await tx.instances.lockProject(caller);
         await protectedInstance(tx, caller, instanceId);
         const [known] = await tx.policies.getByInstances(caller, [instanceId]);
@@ -217,7 +226,7 @@ export const createInstanceService = (deps: InstanceServiceDeps): InstanceApi =>
         const deletions = deleteBackups ? await deps.backups.deleteAllOf(tx, caller, instanceId, now) : [];
         await noted(tx, caller, { action: 'INSTANCE_REMOVED', objectId: instanceId, instanceId, details: { name: gone.name, deleteBackups, abandonTarget }, at: now });
         return { removed: gone, jobIds: deletions, policyId: policy?.id };
-      });
+      }, async ({ instance: id = '' }) => ({ removed: recalled(await tx.instances.get(caller, id)), jobIds: [], policyId: undefined })));
       if (policyId) await queue.schedulePolicy(policyId, null);
       for (const jobId of jobIds) await queue.enqueueJob(jobId);
       return shown(removed);
@@ -233,6 +242,17 @@ export const createInstanceService = (deps: InstanceServiceDeps): InstanceApi =>
     },
   };
 };
+
+/** What a removal leaves to be told to the queue. */
+interface Removal {
+  removed: InstanceRecord;
+  jobIds: string[];
+  policyId: string | undefined;
+}
+
+/** What has to be equal for the same idempotency key; a digest of secrets is not to lie about. */
+const withoutSecrets = ({ password, tls, idempotencyKey: _key, ...input }: RegisterInstance | UpdateInstance): Readonly<Record<string, unknown>> =>
+  ({ ...input, password: password == null ? password : 'given', tls: tls == null ? tls : 'given' });
 
 /** CONFLICT when another instance of the project is this server, by its process, or leads to it, by its address. */
 const refuseSameServer = async (tx: Repositories, caller: Principal, instance: InstanceRecord): Promise<void> => {

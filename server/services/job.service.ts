@@ -4,6 +4,7 @@ import { type Clock } from '../engine/ports.js';
 import { type JobApi } from './api.js';
 import { noted } from './audit.js';
 import { parseFeedCursor } from '../domain/cursor.js';
+import { once, recalled } from './idempotency.js';
 import { checkFilter, lookUp, shownId } from './lookup.js';
 import { inOrder } from './order.js';
 import { pageQuery, toPage } from './pagination.js';
@@ -35,10 +36,11 @@ export const createJobService = ({ db, feed, clock, queue }: { db: Database; fee
     return toPage('jobs', query, await db.read.jobs.list(caller, checkFilter(filter), query), () => db.read.jobs.count(caller, filter));
   },
 
-  async cancel(caller, { jobId }) {
+  async cancel(caller, { jobId, idempotencyKey: key }) {
     authorise(caller, 'operate');
     const at = clock.now();
-    const cancelled = await db.transaction(async (tx) => {
+    const call = { mutation: 'cancelJob', key, input: { jobId }, ids: { job: jobId }, at };
+    const cancelled = await db.transaction((tx) => once(tx, caller, call, async () => {
       const job = await lookUp('job', jobId, (id) => tx.jobs.get(caller, id));
       if (!job) throw missing(jobId);
       if (job.state === 'COMPLETED' || job.cancelRequestedAt !== null) return job;
@@ -58,7 +60,7 @@ export const createJobService = ({ db, feed, clock, queue }: { db: Database; fee
         hint: now.kind === 'RESTORE' ? 'The target is loading the data; to go back, restore the safety backup afterwards.' : 'Wait until it has ended.',
         field: ['jobId'],
       });
-    });
+    }, async ({ job: id = '' }) => recalled(await tx.jobs.get(caller, id))));
     // One that waits is put in order by a worker now, whatever it waits for.
     if (cancelled.state === 'QUEUED') await queue.enqueueJob(cancelled.id);
     return cancelled;

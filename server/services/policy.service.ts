@@ -4,10 +4,11 @@ import { nextRun, upcomingRuns, validatePolicy, WEEKDAYS } from '../domain/sched
 import { type Clock } from '../engine/ports.js';
 import { type PolicyApi } from './api.js';
 import { givenFields, noted } from './audit.js';
+import { once, recalled } from './idempotency.js';
 import { inOrder } from './order.js';
 import { type Database, type WorkQueue } from './ports.js';
 import { lockedInstance, protectedInstance } from './protected-instance.js';
-import { type PolicyRecord } from './records.js';
+import { type PolicyRecord, type SlotRecord } from './records.js';
 import { type ScheduleTime } from './schedule-time.js';
 import { type SlotPlanner } from './slots.js';
 
@@ -32,7 +33,9 @@ export const createPolicyService = ({ db, clock, time, queue, slots }: PolicySer
 
   async set(caller, input) {
     authorise(caller, 'operate');
-    const { saved, due } = await db.transaction(async (tx) => {
+    const { idempotencyKey: key, ...given } = input;
+    const call = { mutation: 'setBackupPolicy', key, input: given, ids: { instance: input.instanceId }, at: clock.now() };
+    const { saved, due } = await db.transaction((tx) => once<{ saved: PolicyRecord; due: SlotRecord | null }>(tx, caller, call, async () => {
       await protectedInstance(tx, caller, input.instanceId);
       const [found] = await tx.policies.getByInstances(caller, [input.instanceId]);
       // A run that comes due just now is decided by the policy as it was: wait for it.
@@ -59,7 +62,7 @@ export const createPolicyService = ({ db, clock, time, queue, slots }: PolicySer
       await tx.policies.save(changed);
       await noted(tx, caller, { action: 'POLICY_SET', objectId: changed.id, instanceId: changed.instanceId, details: { fields: givenFields(input) }, at: now });
       return { saved: changed, due: recorded };
-    });
+    }, async ({ instance: id = '' }) => ({ saved: recalled((await tx.policies.getByInstances(caller, [id]))[0] ?? null), due: null })));
     await queue.schedulePolicy(saved.id, due?.plannedAt ?? saved.nextRunAt);
     return saved;
   },

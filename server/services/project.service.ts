@@ -3,6 +3,7 @@ import { authorise, may } from '../domain/principal.js';
 import { type Clock } from '../engine/ports.js';
 import { type ProjectApi } from './api.js';
 import { noted } from './audit.js';
+import { once, recalled } from './idempotency.js';
 import { checkName } from './names.js';
 import { pageQuery, toPage } from './pagination.js';
 import { type Database, type Ids } from './ports.js';
@@ -25,16 +26,17 @@ export const createProjectService = ({ db, ids, clock }: ProjectServiceDeps): Pr
     return toPage('projects', query, await db.read.projects.list(query), () => db.read.projects.count());
   },
 
-  async create(caller, { name }) {
+  async create(caller, { name, idempotencyKey: key }) {
     authorise(caller, 'govern');
     checkName(name);
     const project = { id: ids.make('project'), name, createdAt: clock.now() };
-    return db.transaction(async (tx) => {
+    const call = { mutation: 'createProject', key, input: { name }, ids: { project: project.id }, at: project.createdAt };
+    return db.transaction((tx) => once(tx, caller, call, async () => {
       if (await tx.projects.insert(project)) {
         await noted(tx, caller, { projectId: project.id, action: 'PROJECT_CREATED', objectId: project.id, details: { name }, at: project.createdAt });
         return project;
       }
       throw new DomainError('NAME_TAKEN', `There is already a project named "${name}".`, { hint: 'Choose another name.', field: ['name'] });
-    });
+    }, async ({ project: id = '' }) => recalled(await tx.projects.get(id))));
   },
 });

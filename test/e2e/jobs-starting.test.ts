@@ -55,6 +55,45 @@ describe('starting work', () => {
     }
   });
 
+  it('changes are made once per key, too, and a repeat gives what is there by then', async () => {
+    const { sdk } = service;
+    const server = await startRedis();
+    const conflict = { code: 'IDEMPOTENCY_CONFLICT', field: ['idempotencyKey'] };
+    const once = { idempotencyKey: 'change' };
+    try {
+      const asked = { name: 'keyed', host: server.host, port: server.port };
+      const [made, ...repeats] = await Promise.all(Array.from({ length: 3 }, () => sdk.instances.register(asked, once)));
+      const { id: instanceId } = made!;
+      expect(repeats.map(({ id }) => id)).toEqual([instanceId, instanceId]);
+      expect(await refusal(sdk.instances.register({ ...asked, name: 'other' }, once))).toEqual(conflict);
+
+      await sdk.policies.set({ instanceId, startTime: '03:00' }, once);
+      await sdk.policies.set({ instanceId, startTime: '04:00' });
+      expect((await sdk.policies.set({ instanceId, startTime: '03:00' }, once)).startTime).toBe('04:00');
+      expect(await refusal(sdk.policies.set({ instanceId, startTime: '05:00' }, once))).toEqual(conflict);
+
+      await sdk.instances.update({ instanceId, name: 'renamed' }, once);
+      await sdk.instances.update({ instanceId, name: 'renamed again' });
+      expect((await sdk.instances.update({ instanceId, name: 'renamed' }, once)).name).toBe('renamed again');
+
+      const removed = await sdk.instances.remove(instanceId, once);
+      expect(await sdk.instances.remove(instanceId, once)).toEqual(removed);
+      // Also when there is nothing left to be changed, or to be asked.
+      await server.stop();
+      expect((await sdk.instances.register(asked, once)).removedAt).toBe(removed.removedAt);
+      expect(await refusal(sdk.instances.remove(instanceId))).toMatchObject({ field: ['instanceId'] });
+
+      const project = await sdk.projects.create({ name: 'keyed' }, once);
+      expect(await sdk.projects.create({ name: 'keyed' }, once)).toEqual(project);
+      const job = await sdk.jobs.list({ instanceIds: [instance.id] }).first();
+      expect([await sdk.jobs.cancel(job!, once), await sdk.jobs.cancel(job!, once)].map(({ id }) => id)).toEqual([job!.id, job!.id]);
+      expect((await sdk.audit.list({ actions: ['INSTANCE_REGISTERED', 'POLICY_SET', 'INSTANCE_UPDATED', 'INSTANCE_REMOVED'], instanceId }).toArray({ limit: 20 })).map(({ action }) => action).sort())
+        .toEqual(['INSTANCE_REGISTERED', 'INSTANCE_REMOVED', 'INSTANCE_UPDATED', 'INSTANCE_UPDATED', 'POLICY_SET', 'POLICY_SET']);
+    } finally {
+      await server.stop();
+    }
+  });
+
   it('twenty calls at once with one key make one backup', async () => {
     const { sdk } = service;
     const before = await count();

@@ -33,6 +33,8 @@ export type ApiKeyFilter = {
 export type CreateProjectInput = {
   /** Its name, 1 to 128 characters; no other project's. */
   name: string;
+  /** Makes repeating this call safe: the same key and input change nothing more and give the same project for 24 hours. 1 to 128 characters. */
+  idempotencyKey?: string | null | undefined;
 };
 
 /** Whom to let in. */
@@ -538,6 +540,8 @@ export type RegisterInstanceInput = {
    * no such wait; the job's `notices` say what became of it.
    */
   skipSyncDelay?: boolean;
+  /** Makes repeating this call safe: the same key and input change nothing more and give the same instance for 24 hours. 1 to 128 characters. */
+  idempotencyKey?: string | null | undefined;
 };
 
 /**
@@ -567,6 +571,8 @@ export type UpdateInstanceInput = {
   replica?: ReplicaInput | null | undefined;
   /** Whether its backups take away the server's wait (see `RegisterInstanceInput.skipSyncDelay`). */
   skipSyncDelay?: boolean | null | undefined;
+  /** Makes repeating this call safe: the same key and input change nothing more and give the same instance for 24 hours. 1 to 128 characters. */
+  idempotencyKey?: string | null | undefined;
 };
 
 /** What to remove. */
@@ -580,6 +586,8 @@ export type RemoveInstanceInput = {
    * server may go on following a listener that is gone, until you send it `REPLICAOF NO ONE`, or wait for no replicas, until you set that setting.
    */
   abandonTarget?: boolean;
+  /** Makes repeating this call safe: the same key and input change nothing more and give the same instance for 24 hours. 1 to 128 characters. */
+  idempotencyKey?: string | null | undefined;
 };
 
 /** What to probe. */
@@ -674,6 +682,8 @@ export type JobEventKind =
 export type CancelJobInput = {
   /** The job. */
   jobId: string;
+  /** Makes repeating this call safe: the same key and input change nothing more and give the same job for 24 hours. 1 to 128 characters. */
+  idempotencyKey?: string | null | undefined;
 };
 
 /** Days of the week. */
@@ -708,6 +718,8 @@ export type SetBackupPolicyInput = {
   windowMinutes?: number | null | undefined;
   /** An IANA zone such as `Europe/Berlin`, or a fixed offset such as `+08:00`. */
   timeZone?: string | null | undefined;
+  /** Makes repeating this call safe: the same key and input change nothing more and give the same policy for 24 hours. 1 to 128 characters. */
+  idempotencyKey?: string | null | undefined;
 };
 
 /** How a restore plan stands. */

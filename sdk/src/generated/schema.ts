@@ -2,4 +2,4 @@
 /** Version of this package. */
 export const SDK_VERSION = '0.1.0';
 /** SHA-256 of the schema files this package was generated from, in the order of their names. */
-export const SCHEMA_SHA256 = '41e80122f7341af61bf071d7025847bda80548dee132b00cebcd4db46cf7b33a';
+export const SCHEMA_SHA256 = '0147bb7fbeff131c9bba44592fe1af3857dd2bff0af14b99de4970cc1af22a76';

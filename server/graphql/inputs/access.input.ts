@@ -13,6 +13,7 @@ export class ApiKeyFilter {
 @InputType()
 export class CreateProjectInput {
   @Field(() => String) name!: string;
+  @Field(() => String, { nullable: true }) idempotencyKey?: string | null;
 }
 
 @InputType()

@@ -38,6 +38,7 @@ export class RegisterInstanceInput implements RegisterInstance {
   @Field(() => SourcePreferenceEnum, { defaultValue: 'PREFER_REPLICA' }) sourcePreference!: SourcePreference;
   @Field(() => ReplicaInput, { nullable: true }) replica?: HostPort | null;
   @Field(() => Boolean, { defaultValue: false }) skipSyncDelay!: boolean;
+  @Field(() => String, { nullable: true }) idempotencyKey?: string | null;
 }
 
 /** A field that was not sent is absent here too, so that the service can tell it from `null`. */
@@ -54,6 +55,7 @@ export class UpdateInstanceInput implements UpdateInstance {
   @Field(() => SourcePreferenceEnum, { nullable: true }) sourcePreference?: SourcePreference | null;
   @Field(() => ReplicaInput, { nullable: true }) replica?: HostPort | null;
   @Field(() => Boolean, { nullable: true }) skipSyncDelay?: boolean | null;
+  @Field(() => String, { nullable: true }) idempotencyKey?: string | null;
 }
 
 @InputType()
@@ -61,6 +63,7 @@ export class RemoveInstanceInput {
   @Field(() => ID) instanceId!: string;
   @Field(() => Boolean, { defaultValue: false }) deleteBackups!: boolean;
   @Field(() => Boolean, { defaultValue: false }) abandonTarget!: boolean;
+  @Field(() => String, { nullable: true }) idempotencyKey?: string | null;
 }
 
 @InputType()

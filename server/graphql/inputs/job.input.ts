@@ -13,4 +13,5 @@ export class JobFilter implements JobFilterRecord {
 @InputType()
 export class CancelJobInput {
   @Field(() => ID) jobId!: string;
+  @Field(() => String, { nullable: true }) idempotencyKey?: string | null;
 }

@@ -11,4 +11,5 @@ export class SetBackupPolicyInput implements SetBackupPolicy {
   @Field(() => String, { nullable: true }) startTime?: string | null;
   @Field(() => Int, { nullable: true }) windowMinutes?: number | null;
   @Field(() => String, { nullable: true }) timeZone?: string | null;
+  @Field(() => String, { nullable: true }) idempotencyKey?: string | null;
 }

@@ -180,9 +180,9 @@ describe('mutations', () => {
     expect(service.seen[0]?.variables['input']).toEqual({ instanceId: 'ins_1', name: 'x', idempotencyKey: 'nightly-1' });
   });
 
-  it('without a key are sent once', async () => {
+  it('that nobody can recall are sent once: what was made is shown only to the first', async () => {
     failFirst(1, status(503));
-    expect(await failure(client.jobs.cancel('job_1'))).toMatchObject({ code: 'HTTP_503' });
+    expect(await failure(client.apiKeys.create({ name: 'x', role: 'VIEWER' }))).toMatchObject({ code: 'HTTP_503' });
     expect(service.seen).toHaveLength(1);
   });
 
@@ -291,7 +291,7 @@ describe('a token function', () => {
     const events: ClientEvent[] = [];
     let calls = 0;
     const rotating = connect({ token: () => { calls += 1; return calls === 1 ? 'sb_old' : TOKEN; }, onEvent: (event) => events.push(event) });
-    await Promise.all([...Array.from({ length: 5 }, () => rotating.service.info()), failure(rotating.jobs.cancel('job_1'))]);
+    await Promise.all([...Array.from({ length: 5 }, () => rotating.service.info()), failure(rotating.apiKeys.revoke('key_1'))]);
     expect(calls).toBe(2);
     expect(service.seen).toHaveLength(12);
     expect(events.filter(({ type }) => type === 'token')).toHaveLength(1);
