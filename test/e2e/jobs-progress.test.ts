@@ -50,7 +50,12 @@ describe('following jobs', () => {
 
     const moving = events.filter(flows).map(({ job: { progress } }) => progress);
     expect(moving.length).toBeGreaterThan(1);
-    for (const field of ['bytesDone', 'keysDone'] as const) expect(rising(moving.map((progress) => Number(progress?.[field])))).toBe(true);
+    for (const field of ['bytesDone', 'keysDone'] as const) {
+      // Time passes without a key having come when the machine is busy: then it says the same again.
+      const amounts = moving.map((progress) => Number(progress?.[field]));
+      expect(amounts).toEqual([...amounts].sort((a, b) => a - b));
+      expect(new Set(amounts).size).toBeGreaterThan(1);
+    }
     expect(moving.some((progress) => Number(progress?.bytesPerSecond) > 0 && (progress?.remainingSeconds ?? -1) >= 0)).toBe(true);
     expect(moving.every((progress) => progress?.keysTotal === String(KEYS) && (progress.fraction ?? 2) <= 1)).toBe(true);
   });
