@@ -15,7 +15,7 @@ export interface Once {
   key: string | null | undefined;
   /** What has to be equal for the same key. */
   input: Readonly<Record<string, unknown>>;
-  /** Ids of what `make` makes. */
+  /** Ids of what `make` makes. None of the caller's own: they are stored before anybody has looked at them, and the input has them. */
   ids: Record<string, string>;
   at: Date;
 }

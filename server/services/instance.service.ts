@@ -203,7 +203,7 @@ export const createInstanceService = (deps: InstanceServiceDeps): InstanceApi =>
     async remove(caller, { instanceId, deleteBackups, abandonTarget, idempotencyKey: key }) {
       authorise(caller, 'operate');
       const now = clock.now();
-      const call = { mutation: 'removeInstance', key, input: { instanceId, deleteBackups, abandonTarget }, ids: { instance: instanceId }, at: now };
+      const call = { mutation: 'removeInstance', key, input: { instanceId, deleteBackups, abandonTarget }, ids: {}, at: now };
       const { removed, jobIds, policyId } = await db.transaction((tx) => once<Removal>(tx, caller, call, async () => {
         await tx.instances.lockProject(caller);
         await protectedInstance(tx, caller, instanceId);
@@ -226,7 +226,7 @@ export const createInstanceService = (deps: InstanceServiceDeps): InstanceApi =>
         const deletions = deleteBackups ? await deps.backups.deleteAllOf(tx, caller, instanceId, now) : [];
         await noted(tx, caller, { action: 'INSTANCE_REMOVED', objectId: instanceId, instanceId, details: { name: gone.name, deleteBackups, abandonTarget }, at: now });
         return { removed: gone, jobIds: deletions, policyId: policy?.id };
-      }, async ({ instance: id = '' }) => ({ removed: recalled(await tx.instances.get(caller, id)), jobIds: [], policyId: undefined })));
+      }, async () => ({ removed: recalled(await tx.instances.get(caller, instanceId)), jobIds: [], policyId: undefined })));
       if (policyId) await queue.schedulePolicy(policyId, null);
       for (const jobId of jobIds) await queue.enqueueJob(jobId);
       return shown(removed);

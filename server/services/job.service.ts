@@ -39,7 +39,7 @@ export const createJobService = ({ db, feed, clock, queue }: { db: Database; fee
   async cancel(caller, { jobId, idempotencyKey: key }) {
     authorise(caller, 'operate');
     const at = clock.now();
-    const call = { mutation: 'cancelJob', key, input: { jobId }, ids: { job: jobId }, at };
+    const call = { mutation: 'cancelJob', key, input: { jobId }, ids: {}, at };
     const cancelled = await db.transaction((tx) => once(tx, caller, call, async () => {
       const job = await lookUp('job', jobId, (id) => tx.jobs.get(caller, id));
       if (!job) throw missing(jobId);
@@ -60,7 +60,7 @@ export const createJobService = ({ db, feed, clock, queue }: { db: Database; fee
         hint: now.kind === 'RESTORE' ? 'The target is loading the data; to go back, restore the safety backup afterwards.' : 'Wait until it has ended.',
         field: ['jobId'],
       });
-    }, async ({ job: id = '' }) => recalled(await tx.jobs.get(caller, id))));
+    }, async () => recalled(await tx.jobs.get(caller, jobId))));
     // One that waits is put in order by a worker now, whatever it waits for.
     if (cancelled.state === 'QUEUED') await queue.enqueueJob(cancelled.id);
     return cancelled;

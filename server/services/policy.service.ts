@@ -34,7 +34,7 @@ export const createPolicyService = ({ db, clock, time, queue, slots }: PolicySer
   async set(caller, input) {
     authorise(caller, 'operate');
     const { idempotencyKey: key, ...given } = input;
-    const call = { mutation: 'setBackupPolicy', key, input: given, ids: { instance: input.instanceId }, at: clock.now() };
+    const call = { mutation: 'setBackupPolicy', key, input: given, ids: {}, at: clock.now() };
     const { saved, due } = await db.transaction((tx) => once<{ saved: PolicyRecord; due: SlotRecord | null }>(tx, caller, call, async () => {
       await protectedInstance(tx, caller, input.instanceId);
       const [found] = await tx.policies.getByInstances(caller, [input.instanceId]);
@@ -62,7 +62,7 @@ export const createPolicyService = ({ db, clock, time, queue, slots }: PolicySer
       await tx.policies.save(changed);
       await noted(tx, caller, { action: 'POLICY_SET', objectId: changed.id, instanceId: changed.instanceId, details: { fields: givenFields(input) }, at: now });
       return { saved: changed, due: recorded };
-    }, async ({ instance: id = '' }) => ({ saved: recalled((await tx.policies.getByInstances(caller, [id]))[0] ?? null), due: null })));
+    }, async () => ({ saved: recalled((await tx.policies.getByInstances(caller, [input.instanceId]))[0] ?? null), due: null })));
     await queue.schedulePolicy(saved.id, due?.plannedAt ?? saved.nextRunAt);
     return saved;
   },

@@ -10,6 +10,12 @@ import { waitFor } from '../../kit/wait.js';
 describe('start.mjs', () => {
   let dir: string;
   const main = (code: string): void => { writeFileSync(join(dir, 'server/main.js'), code); };
+  const describeProject = (scripts: Record<string, string> = {}): void => {
+    const builds = {
+      'build:service': `node -e "fs.cpSync('server','dist/server',{recursive:true})"`, 'build:dashboard': `node -e "fs.mkdirSync('dist/dashboard',{recursive:true})"`,
+    };
+    writeFileSync(join(dir, 'package.json'), JSON.stringify({ name: 'x', version: '1.0.0', type: 'module', dependencies: { dep: 'file:dep' }, scripts: { ...builds, ...scripts } }));
+  };
   const start = (): { child: ChildProcess; out: () => string } => {
     const child = spawn(process.execPath, ['start.mjs'], { cwd: dir, stdio: ['ignore', 'pipe', 'pipe'] });
     const pid = child.pid ?? 0;
@@ -31,8 +37,7 @@ describe('start.mjs', () => {
     for (const name of ['server', 'migrations', 'dep']) mkdirSync(join(dir, name));
     copyFileSync(fileURLToPath(new URL('../../../start.mjs', import.meta.url)), join(dir, 'start.mjs'));
     writeFileSync(join(dir, 'dep/package.json'), '{"name":"dep","version":"1.0.0"}');
-    const build = `node -e "fs.cpSync('server','dist/server',{recursive:true})"`;
-    writeFileSync(join(dir, 'package.json'), JSON.stringify({ name: 'x', version: '1.0.0', type: 'module', dependencies: { dep: 'file:dep' }, scripts: { build } }));
+    describeProject();
     execFileSync('npm', ['install', '--package-lock-only', '--silent'], { cwd: dir, stdio: 'ignore' });
   });
   afterAll(() => removeTempDir(dir));
@@ -53,11 +58,13 @@ describe('start.mjs', () => {
     expect(existsSync(join(dir, 'node_modules/dep'))).toBe(true);
   });
 
-  it('is the service itself: it gets the signal, and its end is the end', async () => {
+  it('is the service itself, with its dashboard or without: it gets the signal, and its end is the end', async () => {
+    describeProject({ 'build:dashboard': 'exit 7' });
     main(`process.on('SIGTERM', () => { console.log('draining'); process.exit(3); }); console.log('up ' + process.pid); setInterval(() => {}, 1000);`);
     const { child, out } = start();
     await waitFor(() => out().includes('up '), { message: () => `the service to be up: ${out()}` });
     expect(out()).toContain(`up ${String(child.pid)}`);
+    expect(out()).toContain('the dashboard is missing');
     child.kill('SIGTERM');
     await exited(child);
     expect(child.exitCode).toBe(3);
@@ -66,10 +73,9 @@ describe('start.mjs', () => {
 
   it('fails plainly when the build fails', async () => {
     main('process.exit(0)');
-    const text = JSON.stringify({ name: 'x', version: '1.0.0', type: 'module', dependencies: { dep: 'file:dep' }, scripts: { build: 'exit 9' } });
-    writeFileSync(join(dir, 'package.json'), text);
+    describeProject({ 'build:service': 'exit 9' });
     const { code, out } = await run();
     expect(code).toBe(1);
-    expect(out).toContain('build failed');
+    expect(out).toContain('build:service failed');
   });
 });
