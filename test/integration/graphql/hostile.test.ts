@@ -112,7 +112,7 @@ it(`has ${HOSTILE.length} hostile documents`, () => {
 /** The least of a few: what else the process does only ever adds to it. */
 const least = async (send: () => Promise<Outcome>, most: number): Promise<Outcome> => {
   let best: Outcome | undefined;
-  for (let at = 0; at < 4 && (best === undefined || best.ms > most); at += 1) {
+  for (let at = 0; at < 10 && (best === undefined || best.ms > most); at += 1) {
     const outcome = await send();
     if (best === undefined || outcome.ms < best.ms) best = outcome;
   }
