@@ -53,7 +53,7 @@ export interface PipelineDeps {
 
 export interface PipelineRestoreDeps extends PipelineDeps {
   /** Takes the PRE_RESTORE backup. Absent: none is wanted. When it fails, the target has not been touched. */
-  safetyBackup?: ((signal: AbortSignal, onProgress: OnProgress) => Promise<unknown>) | undefined;
+  safetyBackup?: ((signal: AbortSignal, onProgress: OnProgress) => Promise<{ replicationOffset: bigint | null }>) | undefined;
   /** Rejects when this work is no longer ours (the lease is lost). Awaited right before the target is changed for the first time; from then on, abort the signal. */
   assertOwned(): Promise<void>;
   /** Awaited right before the target is changed for the first time: whoever finds this work abandoned later has to take its data for a mix. */
@@ -222,9 +222,11 @@ class PipelineRun {
     await this.refuseConflicts(survey);
     await deps.assertOwned();
     if (deps.safetyBackup) {
-      await deps.safetyBackup(signal, onProgress);
+      const { replicationOffset } = await deps.safetyBackup(signal, onProgress);
       onProgress({ kind: 'phase', phase: 'PREPARING' });
-      await this.lookAgain();
+      const { mode, offset } = await this.lookAgain();
+      // The nodes of a cluster count each for itself.
+      if (replicationOffset !== null && mode !== 'CLUSTER') this.report.unsavedWriteBytes = offset > replicationOffset ? offset - replicationOffset : 0n;
     }
     if (signal.aborted) throw abortReason(signal);
     await deps.beforeFirstWrite?.();
@@ -251,12 +253,13 @@ class PipelineRun {
   }
 
   /** The safety backup has taken its time. */
-  private async lookAgain(): Promise<void> {
+  private async lookAgain(): Promise<TargetFacts> {
     const { router, times } = present(this.visit);
     const control = await openControl(this.plan.endpoint, this.deps, { timeoutMs: times.commandMs, signal: this.signal });
     try {
       const facts = await readFacts(control, { highestDatabase: 0, modules: false });
       assertAsPlanned(router.address, { facts, blockers: [...targetBlockers(facts, null)], warnings: [] }, this.plan);
+      return facts;
     } finally {
       control.close();
     }

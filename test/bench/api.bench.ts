@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { startEmbeddedPostgres } from '../../server/embedded/postgres.js';
 import { exited, guardProcess, makeTempDir, releaseProcess, removeTempDir } from '../kit/processes.js';
-import { type FromServer, type ServerKind, type ToServer } from './api-server.js';
+import type { FromServer, ServerKind, ToServer } from './api-server.js';
 import { fillWithBackups } from './backup-crowd.js';
 import { graphqlRequest, load } from './http-load.js';
 import { ProcessMeter } from './process-meter.js';

@@ -109,7 +109,7 @@ const selective = async (engine: PipelineProcess, at: { root: string; backupId: 
 };
 
 await runBench(async (defer) => {
-  const { values } = parseArgs({ options: { json: { type: 'boolean' }, keys: { type: 'string', default: '1000000' }, rounds: { type: 'string', default: '5' }, 'cpu-prof': { type: 'string' } } });
+  const { values } = parseArgs({ options: { json: { type: 'boolean' }, keys: { type: 'string', default: '1000000' }, rounds: { type: 'string', default: '11' }, 'cpu-prof': { type: 'string' } } });
   const [keys, rounds] = [Number(values.keys), Number(values.rounds)];
   if (!(Number.isInteger(keys) && keys >= 1_000_000)) throw new Error(`--keys takes 1000000 or more, not "${values.keys}"`);
   const folder = makeTempDir('bench');

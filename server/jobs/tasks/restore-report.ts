@@ -13,9 +13,9 @@ export const reportedLink = (report: RestoreReport, at: Date): RestoreChange => 
 
 /** The same after a restore key by key. The first failures have names of keys, and are kept elsewhere. */
 export const reportedKeys = (report: PipelineReport, at: Date): RestoreChange => {
-  const { dataNow, keysBefore, keysAfter, bytesSent, loadMs, bgsaveSuggested, notices, restored, replaced, skipped, expired, failed, uncertain, lost, functions, flushed, reconnects } = report;
+  const { dataNow, unsavedWriteBytes, keysBefore, keysAfter, bytesSent, loadMs, bgsaveSuggested, notices, restored, replaced, skipped, expired, failed, uncertain, lost, functions, flushed, reconnects } = report;
   return {
-    dataNow, completedAt: at, undoRecord: null,
+    dataNow, unsavedWriteBytes, completedAt: at, undoRecord: null,
     report: {
       keysBefore, keysAfter, bytesSent, loadMs, promoted: true, bgsaveSuggested, notices,
       keys: { restored, replaced, skipped, expired, failed, uncertain, lost, functions, flushed, reconnects },

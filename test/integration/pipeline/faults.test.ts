@@ -174,7 +174,7 @@ describe('an end by ourselves', () => {
     for (const deps of [
       { assertOwned: () => Promise.reject(gone) },
       { safetyBackup: () => Promise.reject(gone) },
-      { beforeFirstWrite: () => Promise.reject(gone), safetyBackup: () => Promise.resolve(order.push('safety')) },
+      { beforeFirstWrite: () => Promise.reject(gone), safetyBackup: () => Promise.resolve({ replicationOffset: BigInt(order.push('safety')) }) },
     ]) {
       const { report, failure } = await pipelineInto(target, lentSource(rdb), { flush: 'WRITTEN', deps });
       expect([failure?.cause, report.dataNow]).toEqual([gone, 'OLD']);

@@ -4,7 +4,7 @@ import { seedEncodings } from '../../kit/encodings.js';
 import { fillBytes } from '../../kit/fill.js';
 import { RdbBuilder } from '../../kit/rdb-builder.js';
 import { startRedis, type RedisServer } from '../../kit/redis.js';
-import { endpointOf, rdbOf, takeRdb, type Rdb } from '../restore/harness.js';
+import { endpointOf, rdbOf, safetyBackupOf, takeRdb, type Rdb } from '../restore/harness.js';
 import { inspectInto, lentSource, pipelineInto } from './harness.js';
 
 let source: RedisServer;
@@ -51,6 +51,22 @@ describe('a whole restore by pipeline', () => {
     expect(report).toMatchObject({ restored: rdb.facts.summary.keys, replaced: BigInt(there - 1) });
     await target.cli('DEL', 'stranger');
     expect(await ownDigest(target)).toBe(wanted);
+  });
+
+  it.each([0, 1_000])('says that %d bytes were written after the safety copy', async (bytes) => {
+    const { report, failure } = await pipelineInto(target, lentSource(rdb), {
+      deps: {
+        safetyBackup: async (signal) => {
+          const result = await safetyBackupOf(target)(signal);
+          if (bytes > 0) await target.cli('SET', 'late', 'x'.repeat(bytes));
+          return result;
+        },
+      },
+    });
+    expect(failure).toBeUndefined();
+    expect(Number(report.unsavedWriteBytes) - bytes).toBeGreaterThanOrEqual(0);
+    expect(Number(report.unsavedWriteBytes) - bytes).toBeLessThan(200);
+    expect((await pipelineInto(target, lentSource(rdb))).report.unsavedWriteBytes).toBeNull();
   });
 
   it('leaves what is there under SKIP, and counts it', async () => {

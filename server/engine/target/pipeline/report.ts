@@ -37,6 +37,8 @@ export interface PipelineReport {
   keysBefore: readonly DatabaseCount[];
   /** Null when they could not be counted any more. */
   keysAfter: readonly DatabaseCount[] | null;
+  /** Written to the target after the safety backup and before the first change; null without one, in a cluster, or where the backup tells no offset. */
+  unsavedWriteBytes: bigint | null;
   bytesSent: bigint;
   /** From the first byte that was written to the last answer, in milliseconds; null when nothing was written. */
   loadMs: number | null;
@@ -48,7 +50,7 @@ export interface PipelineReport {
 
 export const emptyReport = (): PipelineReport => ({
   dataNow: 'OLD', restored: 0n, replaced: 0n, skipped: 0n, expired: 0n, failed: 0n, uncertain: 0n, lost: [], failures: [], functions: 0, flushed: [],
-  keysBefore: [], keysAfter: null, bytesSent: 0n, loadMs: null, reconnects: 0, bgsaveSuggested: false, notices: [],
+  keysBefore: [], keysAfter: null, unsavedWriteBytes: null, bytesSent: 0n, loadMs: null, reconnects: 0, bgsaveSuggested: false, notices: [],
 });
 
 const whatIsThere = ({ dataNow, restored, flushed }: PipelineReport): string => {

@@ -16,7 +16,7 @@ const Report = ({ restore: { report, unsavedWriteBytes } }: { restore: Restore }
   <>
     {report?.keys != null && <small>{count(report.keys.restored)} keys written, {count(report.keys.skipped)} left as they were{report.keys.failed === '0' ? '' : `, ${count(report.keys.failed)} refused`}</small>}
     {report?.keys == null && report?.keysAfter != null && <small>{keysIn(report.keysBefore)} keys before, {keysIn(report.keysAfter)} after</small>}
-    {unsavedWriteBytes !== null && unsavedWriteBytes !== '0' && <small className="wrong">{bytes(unsavedWriteBytes)} of writes are in neither copy</small>}
+    {unsavedWriteBytes !== null && unsavedWriteBytes !== '0' && <small className="wrong">{bytes(unsavedWriteBytes)} of writes came after the safety copy</small>}
     {report?.bgsaveSuggested === true && <small>Run BGSAVE on the server to keep it across a restart.</small>}
   </>
 );
