@@ -29,7 +29,7 @@ export interface StreamDeps extends StreamSettings {
 }
 
 const RETRY_SECONDS = 5;
-/** A stream that has ended may take so long to be taken. */
+/** The end of a stream that lost its credential, or whose service stops, may take so long to be taken. */
 const LINGER_MS = 1_000;
 
 const parsed = (name: 'variables' | 'extensions', { [name]: text }: Request['query']): unknown => {
@@ -63,7 +63,8 @@ const ownOrigin = (allowed: readonly string[]) => (req: Request, res: Response, 
  */
 export const makeStreams = (deps: StreamDeps): { handlers: RequestHandler[]; count(): number; stop(): void } => {
   const { guard, live, log, watchAccess, places, heartbeatMs = 12_000, stallMs = 24_000 } = deps;
-  const open = new Set<Response>();
+  /** How to end each of those that are open. */
+  const open = new Map<Response, () => void>();
   let stopping = false;
 
   const full = (res: Response, what: string): void => {
@@ -99,19 +100,22 @@ export const makeStreams = (deps: StreamDeps): { handlers: RequestHandler[]; cou
 
   const stream = async (caller: Principal, answers: Answers, res: Response): Promise<void> => {
     const requestId = requestIdOf(res);
-    // A client that takes nothing keeps what was ended open.
-    const access = watchAccess(caller, () => {
-      res.end();
-      setTimeout(() => res.destroy(), LINGER_MS).unref();
-    });
     const heartbeat = setInterval(() => res.write(':\n\n'), heartbeatMs);
+    // Nothing may be written after the end: it would be an error that nobody takes. A client that does not take the end would keep it open.
+    const end = (lingerMs: number): void => {
+      clearInterval(heartbeat);
+      if (res.writableEnded) return;
+      res.end();
+      setTimeout(() => res.destroy(), lingerMs).unref();
+    };
+    const access = watchAccess(caller, () => end(LINGER_MS));
     res.once('close', () => {
       clearInterval(heartbeat);
       access.end();
       open.delete(res);
       answers.return?.().catch((error: unknown) => logFaults(log, [error], requestId, { transport: 'sse' }));
     });
-    open.add(res);
+    open.set(res, () => end(LINGER_MS));
     res.writeHead(200, { 'content-type': 'text/event-stream; charset=utf-8', 'cache-control': 'no-store, no-transform', 'x-accel-buffering': 'no' });
     res.write(':\n\n');
     try {
@@ -120,10 +124,10 @@ export const makeStreams = (deps: StreamDeps): { handlers: RequestHandler[]; cou
       // A reader that is too slow comes again by itself; everybody else is told, and it is over.
       if (!(error instanceof DomainError && error.code === 'TOO_SLOW')) {
         logFaults(log, [error], requestId, { transport: 'sse' });
-        res.write(`event: next\ndata: ${JSON.stringify({ errors: [guard.mask(error, requestId)] })}\n\nevent: complete\ndata:\n\n`);
+        if (!res.writableEnded) res.write(`event: next\ndata: ${JSON.stringify({ errors: [guard.mask(error, requestId)] })}\n\nevent: complete\ndata:\n\n`);
       }
     } finally {
-      res.end();
+      end(stallMs);
     }
   };
 
@@ -171,7 +175,7 @@ export const makeStreams = (deps: StreamDeps): { handlers: RequestHandler[]; cou
     count: () => open.size,
     stop() {
       stopping = true;
-      for (const res of open) res.end();
+      for (const end of [...open.values()]) end();
     },
   };
 };

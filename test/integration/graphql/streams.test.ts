@@ -132,6 +132,29 @@ describe('a stream of server-sent events', () => {
     expect(sources.every(({ state }) => state.ended)).toBe(true);
   });
 
+  it('shows no more signs of life once it has ended, and is cut when its end is not taken', async () => {
+    const source = feed();
+    let lose: () => void = () => undefined;
+    edge = await startEdge(sourceOf(source), {
+      streams: { heartbeatMs: 10 },
+      watchAccess: (_caller, onLost) => {
+        lose = onLost;
+        return { holds: () => true, end: () => undefined };
+      },
+    });
+    const asked = request(`${edge.url}/graphql/stream`, { method: 'POST', headers: HEADERS });
+    const closed = new Promise<void>((resolve) => asked.once('close', resolve).on('error', () => undefined));
+    asked.once('response', (response) => response.pause());
+    asked.end(JSON.stringify({ query: 'subscription { jobEvents { cursor } }' }));
+    for (let at = 0; at < 30; at += 1) source.push(event(job(), at, { cursor: 'x'.repeat(1_000_000) }));
+    await expect.poll(() => edge?.app.streams()).toBe(1);
+    lose();
+    // A write after the end would be an error that nobody takes, and the end of this process.
+    await expect.poll(() => edge?.app.streams(), { timeout: 5_000 }).toBe(0);
+    asked.destroy();
+    await closed;
+  });
+
   it('is cut when its client takes nothing, however much there is for it', async () => {
     const source = feed();
     edge = await startEdge(sourceOf(source), { streams: { stallMs: 100 } });
