@@ -65,14 +65,15 @@ export class Conversation {
 
   /** @param from the address it came from */
   constructor(private readonly socket: WebSocket, private readonly from: string | undefined, private readonly deps: ConversationDeps) {
+    // A frame that is too big or malformed: ws has answered with the matching code already; 'close' follows. Also of a socket that is refused here: an
+    // error that nobody takes would end the node.
+    socket.on('error', (error) => deps.log.info('A WebSocket was closed by an error', { socketId: this.socketId, error }));
     if (socket.protocol !== 'graphql-transport-ws') {
       socket.close(WRONG_PROTOCOL, 'Subprotocol not acceptable');
       return;
     }
     this.initTimer = setTimeout(() => socket.close(INIT_TIMEOUT, 'Connection initialisation timeout'), deps.initTimeoutMs);
     socket.on('message', (data: Buffer) => this.receive(String(data)));
-    // A frame that is too big or malformed: ws has answered with the matching code already; 'close' follows.
-    socket.on('error', (error) => deps.log.info('A WebSocket was closed by an error', { socketId: this.socketId, error }));
     socket.once('close', () => this.end());
   }
 

@@ -1,3 +1,5 @@
+import { once } from 'node:events';
+import { connect } from 'node:net';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { type Client, createClient } from 'graphql-ws';
@@ -256,6 +258,24 @@ describe('the socket', () => {
     twice.send(init);
     expect(await twice.closed).toBe(4429);
     await expect(rawSocket(edge.wsUrl, { protocol: 'graphql-ws' })).rejects.toThrow();
+  });
+
+  it.each(['graphql-transport-ws', 'graphql-ws'])('is cut when it asks for %s and goes on with what is no frame', async (protocol) => {
+    edge = await startEdge(fakeServices({}));
+    const { hostname, port } = new URL(edge.url);
+    const socket = connect({ host: hostname, port: Number(port) });
+    opened.push({ close: () => socket.destroy() });
+    let answer = '';
+    socket.on('data', (piece: Buffer) => { answer += piece.toString('latin1'); }).on('error', () => undefined);
+    const gone = once(socket, 'close');
+    socket.write([
+      'GET /graphql HTTP/1.1', `Host: ${hostname}:${port}`, 'Upgrade: websocket', 'Connection: Upgrade', 'Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==', 'Sec-WebSocket-Version: 13',
+      `Sec-WebSocket-Protocol: ${protocol}`, '', '',
+    ].join('\r\n'));
+    await expect.poll(() => answer).toMatch(/^HTTP\/1\.1 101 /);
+    socket.write(Buffer.from([0xff, 0xff, 0xff, 0xff]));
+    await gone;
+    expect((await greeted(edge.wsUrl)).frames).toHaveLength(1);
   });
 
   it('is cut when it answers no ping', async () => {
