@@ -39,7 +39,7 @@ import { createSyncDelaySettler } from './jobs/upkeep/settle-sync-delays.js';
 import { createUpkeep, type Upkeep } from './jobs/upkeep/upkeep.js';
 import { createAuditSigner } from './security/audit-signer.js';
 import { createAccessWatch } from './security/access-watch.js';
-import { type AuthenticatorDeps, createAuthenticator, makeApiKey } from './security/api-keys.js';
+import { type AuthenticatorDeps, createApiKeyMaker, createAuthenticator } from './security/api-keys.js';
 import { createConnectPolicy, OwnPorts, portsOnThisMachine } from './security/connect-policy.js';
 import { createDial } from './security/dial.js';
 import { createFetchJson } from './security/fetch-json.js';
@@ -246,7 +246,7 @@ const build = async ({ config, databaseUrl, log, clock: given, keepFirstKey, sea
     jobs: createJobService({ db, feed, clock, queue }),
     retention: createRetentionService({ db, upkeep }),
     projects: createProjectService({ db, ids, clock }),
-    apiKeys: createApiKeyService({ db, ids, clock, makeApiKey }),
+    apiKeys: createApiKeyService({ db, ids, clock, maker: createApiKeyMaker(keys) }),
     audit: createAuditService({ db }),
     service: createServiceService({ db, engine, gate, version: VERSION, defaultTimeZone: config.defaultTimeZone, concurrentJobs: config.concurrentJobs }),
   }, noteRefusal);

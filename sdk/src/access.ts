@@ -5,13 +5,13 @@ import type {
   ApiKeyFilter, ApiKeyFragment, AuditEventFilter, AuditEventFragment, CreateApiKeyInput, CreateProjectInput, ProjectFragment,
 } from './generated/operations.js';
 import { createList, splitListInput, type List, type ListOptions } from './list.js';
-import type { CallOptions, KeyedCallOptions } from './options.js';
+import type { CallOptions } from './options.js';
 import type { Loaded } from './nouns.js';
 import type { Tries } from './outcome.js';
 import { fulfilled, idOf, keyed, type Ref } from './payload.js';
 
 export interface ProjectMutations {
-  create(input: CreateProjectInput, options?: KeyedCallOptions): Promise<ProjectFragment>;
+  create(input: CreateProjectInput, options?: CallOptions): Promise<ProjectFragment>;
 }
 
 /** Tenants, for service-wide keys. */
@@ -21,12 +21,12 @@ export interface Projects extends ProjectMutations, Tries<ProjectMutations> {
 
 export interface ApiKeyAndToken {
   apiKey: ApiKeyFragment;
-  /** The key itself: given here, and never again. */
+  /** The key itself: given here alone. */
   token: string;
 }
 
 export interface ApiKeyMutations {
-  /** Not repeated after a fault: a key whose answer was lost stands in the list, and nobody has it. Revoke it, and make another. */
+  /** Whoever calls again with its idempotency key, within 24 hours and by the same API key, is given the same key and token. */
   create(input: CreateApiKeyInput, options?: CallOptions): Promise<ApiKeyAndToken>;
   /** One that was revoked already is given as it is. */
   revoke(apiKey: Ref, options?: CallOptions): Promise<ApiKeyFragment>;
@@ -60,7 +60,7 @@ export const createApiKeys = (connection: Connection): Loaded<ApiKeys> => ({
     const { filter, list } = splitListInput<ApiKeyFilter>(input);
     return createList('ListApiKeys', list, async (page) => (await connection.execute(ListApiKeysDocument, { filter, ...page }, options)).apiKeys);
   },
-  create: async (input, options) => fulfilled('createApiKey', (await connection.execute(CreateApiKeyDocument, { input }, options)).createApiKey),
+  create: async (input, options) => fulfilled('createApiKey', (await connection.execute(CreateApiKeyDocument, { input }, keyed(options, input))).createApiKey),
   revoke: async (apiKey, options) =>
-    fulfilled('revokeApiKey', (await connection.execute(RevokeApiKeyDocument, { input: { apiKeyId: idOf(apiKey) } }, options)).revokeApiKey).apiKey,
+    fulfilled('revokeApiKey', (await connection.execute(RevokeApiKeyDocument, { input: { apiKeyId: idOf(apiKey) } }, keyed(options))).revokeApiKey).apiKey,
 });

@@ -11,7 +11,7 @@ import type {
 import type { Jobs, WaitOptions, WatchOptions } from './jobs.js';
 import { createList, splitListInput, type ConnectionPage, type List, type ListOptions } from './list.js';
 import type { Loaded } from './nouns.js';
-import type { CallOptions, KeyedCallOptions } from './options.js';
+import type { CallOptions } from './options.js';
 import type { Tries } from './outcome.js';
 import { found, fulfilled, idOf, keyed, type Ref } from './payload.js';
 import { follow } from './stream.js';
@@ -32,19 +32,19 @@ export interface BackupAndJob {
 
 export interface BackupMutations {
   /** Begins a backup and returns at once; follow it with `watch` or `wait`. */
-  create(input: BackupNowInput, options?: KeyedCallOptions): Promise<BackupAndJob>;
+  create(input: BackupNowInput, options?: CallOptions): Promise<BackupAndJob>;
   /**
    * Begins a verification of a backup (CONTENT unless `level` says otherwise) and returns at once. Given to `wait`, the answer gives the backup once it
    * was found good, and throws JobFailedError with the code BACKUP_DAMAGED when it was not.
    */
-  verify(backup: BackupRef | VerifyBackupInput, options?: KeyedCallOptions): Promise<BackupAndJob>;
+  verify(backup: BackupRef | VerifyBackupInput, options?: CallOptions): Promise<BackupAndJob>;
   /**
    * Begins to look into a backup and returns at once: all its keys, or those that `filter` selects. Once `wait` has given the backup, `inspection` and
    * `keys` have the result.
    */
-  inspect(backup: BackupRef | InspectBackupInput, options?: KeyedCallOptions): Promise<BackupAndJob>;
+  inspect(backup: BackupRef | InspectBackupInput, options?: CallOptions): Promise<BackupAndJob>;
   /** The newest good backup of a protected instance needs `force`. */
-  delete(backup: BackupRef | DeleteBackupInput, options?: KeyedCallOptions): Promise<BackupAndJob>;
+  delete(backup: BackupRef | DeleteBackupInput, options?: CallOptions): Promise<BackupAndJob>;
   /** A link for other programs, or for a browser to follow. With `singleUse` it serves one GET, whatever comes of that. */
   link(backup: BackupRef, options?: CallOptions & { expiresInSeconds?: number; singleUse?: boolean }): Promise<DownloadLink>;
   /** Revokes the backup's links, or one of them, and answers with how many that were. Downloads that have begun go on. */
@@ -94,12 +94,12 @@ export const createBackups = (connection: Connection, jobs: Jobs): Loaded<Backup
 
   const link: Backups['link'] = async (backup, { expiresInSeconds, singleUse, ...options } = {}) => {
     const input = { backupId: backupId(backup), expiresInSeconds, singleUse };
-    return fulfilled('createDownloadLink', (await connection.execute(CreateDownloadLinkDocument, { input }, options)).createDownloadLink).link;
+    return fulfilled('createDownloadLink', (await connection.execute(CreateDownloadLinkDocument, { input }, keyed(options))).createDownloadLink).link;
   };
 
   const download = async (backup: BackupRef, { to, ...options }: DownloadOptions & { to?: WritableStream<Uint8Array> | undefined } = {}) => {
     const { openDownload } = await import('./download.js');
-    const { stream, summary } = await openDownload(connection, () => link(backup, options), options);
+    const { stream, summary } = await openDownload(connection, () => link(backup, { ...options, idempotencyKey: undefined }), options);
     if (to === undefined) return stream;
     await stream.pipeTo(to);
     return summary();
@@ -147,7 +147,7 @@ export const createBackups = (connection: Connection, jobs: Jobs): Loaded<Backup
     link,
     revokeLinks: async (backup, { linkId, ...options } = {}) => {
       const input = { backupId: backupId(backup), linkId };
-      return fulfilled('revokeDownloadLinks', (await connection.execute(RevokeDownloadLinksDocument, { input }, options)).revokeDownloadLinks).revokedCount;
+      return fulfilled('revokeDownloadLinks', (await connection.execute(RevokeDownloadLinksDocument, { input }, keyed(options))).revokeDownloadLinks).revokedCount;
     },
     download: download as Backups['download'],
   };

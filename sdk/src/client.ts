@@ -5,7 +5,7 @@ import type { TypedDocument } from './document.js';
 import type { Instances } from './instances.js';
 import type { Jobs } from './jobs.js';
 import { lazyNoun, lazyStream, once } from './nouns.js';
-import type { CallOptions, ClientOptions, KeyedCallOptions } from './options.js';
+import type { CallOptions, ClientOptions } from './options.js';
 import type { Policies } from './policies.js';
 import type { Restores } from './restores.js';
 import type { Service, Viewer } from './service.js';
@@ -26,7 +26,7 @@ export interface Client {
    * Sends an own query or mutation. A mutation is repeated after a fault only when its variables hold `input.idempotencyKey`, which
    * `options.idempotencyKey` sets.
    */
-  execute<Result, Variables = Record<string, unknown>>(document: TypedDocument<Result, Variables>, variables: Variables, options?: KeyedCallOptions): Promise<Result>;
+  execute<Result, Variables = Record<string, unknown>>(document: TypedDocument<Result, Variables>, variables: Variables, options?: CallOptions): Promise<Result>;
   /** Follows an own subscription. It is not resumed after a cut, since only its author knows how: it throws with kind `network` then. */
   subscribe<Event, Variables = Record<string, unknown>>(document: TypedDocument<Event, Variables>, variables: Variables, options?: { signal?: AbortSignal; timeoutMs?: number }): AsyncIterableIterator<Event>;
   /** Ends every `watch`, `wait` and `events` with kind `aborted`, and closes the socket. Calls under way are not touched. */

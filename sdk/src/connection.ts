@@ -3,7 +3,7 @@ import { operationHead, type TypedDocument } from './document.js';
 import { SnapbackError } from './errors.js';
 import { SDK_VERSION } from './generated/schema.js';
 import { graphqlError, isTransientStatus, type GraphqlErrorBody } from './graphql-errors.js';
-import type { CallOptions, ClientOptions, KeyedCallOptions } from './options.js';
+import type { CallOptions, ClientOptions } from './options.js';
 import type { Socket } from './socket.js';
 import { backoffMs, parseRetryAfter, pause, retryPolicy, startDeadline, unlessAborted } from './timing.js';
 import { createTokenSource, type TokenSource } from './token.js';
@@ -19,7 +19,7 @@ export interface Connection {
   /** A POST with everything that goes with every request to the service itself. Throws a TypeError for headers that cannot be. */
   request(body: string, token: string, options: { accept: string; headers?: Readonly<Record<string, string>> | undefined }): RequestInit;
   /** Sends a query or mutation; see `ClientOptions.retry` for when it is sent again. */
-  execute<Result, Variables>(document: TypedDocument<Result, Variables>, variables: Variables, options?: KeyedCallOptions): Promise<Result>;
+  execute<Result, Variables>(document: TypedDocument<Result, Variables>, variables: Variables, options?: CallOptions): Promise<Result>;
   /** The address of something on the service, such as a download link that came as a path. */
   resolve(url: string): URL;
   /** Headers for the service itself, without the token. */
@@ -134,7 +134,7 @@ export const createConnection = (base: URL, options: ClientOptions): Connection 
     request,
     tokens,
     emit,
-    execute: async <Result, Variables>(document: TypedDocument<Result, Variables>, variables: Variables, call: KeyedCallOptions = {}): Promise<Result> => {
+    execute: async <Result, Variables>(document: TypedDocument<Result, Variables>, variables: Variables, call: CallOptions = {}): Promise<Result> => {
       const query = document.toString();
       const { kind, name } = operationHead(query);
       if (kind === 'subscription') throw new TypeError('execute takes queries and mutations; use subscribe for a subscription.');

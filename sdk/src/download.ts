@@ -39,8 +39,8 @@ const httpError = (response: Response): SnapbackError =>
     retryAfterMs: parseRetryAfter(response.headers.get('retry-after')),
   });
 
-/** An expired link is answered with one of these, depending on who keeps the file. */
-const isLinkOver = (status: number): boolean => status === 401 || status === 403 || status === 410;
+/** An expired link is answered with one of these, depending on who keeps the file: 404 by the service, as everything that is no link any more. */
+const isLinkOver = (status: number): boolean => status === 401 || status === 403 || status === 404 || status === 410;
 
 /** The first byte a 206 brings (RFC 9110, 14.4). */
 const rangeStart = (response: Response): number => Number(/^bytes (\d+)-/.exec(response.headers.get('content-range') ?? '')?.[1] ?? NaN);

@@ -9,7 +9,7 @@ import type {
 import { ListSlotsDocument } from './generated/slot.documents.js';
 import { createList, splitListInput, type List, type ListOptions } from './list.js';
 import type { Loaded } from './nouns.js';
-import type { CallOptions, KeyedCallOptions } from './options.js';
+import type { CallOptions } from './options.js';
 import type { Tries } from './outcome.js';
 import { found, fulfilled, idOf, keyed, type Ref } from './payload.js';
 
@@ -18,11 +18,11 @@ export type Recovery = InstanceFragment['recovery'];
 
 export interface InstanceMutations {
   /** Probes a server and stores it; stores nothing when the probe fails. */
-  register(input: RegisterInstanceInput, options?: KeyedCallOptions): Promise<InstanceFragment>;
+  register(input: RegisterInstanceInput, options?: CallOptions): Promise<InstanceFragment>;
   /** What is left out stays. */
-  update(input: UpdateInstanceInput, options?: KeyedCallOptions): Promise<InstanceFragment>;
+  update(input: UpdateInstanceInput, options?: CallOptions): Promise<InstanceFragment>;
   /** Stops protecting an instance. Its backups stay until they expire, unless `deleteBackups`. */
-  remove(instance: Ref | RemoveInstanceInput, options?: KeyedCallOptions): Promise<InstanceFragment>;
+  remove(instance: Ref | RemoveInstanceInput, options?: CallOptions): Promise<InstanceFragment>;
   /** Looks at the server again, now. */
   probe(instance: Ref, options?: CallOptions): Promise<InstanceFragment>;
 }
@@ -53,7 +53,7 @@ export const createInstances = (connection: Connection): Loaded<Instances> => ({
     return fulfilled('removeInstance', (await connection.execute(RemoveInstanceDocument, { input }, keyed(options, input))).removeInstance).instance;
   },
   probe: async (instance, options) =>
-    fulfilled('probeInstance', (await connection.execute(ProbeInstanceDocument, { input: { instanceId: idOf(instance) } }, options)).probeInstance).instance,
+    fulfilled('probeInstance', (await connection.execute(ProbeInstanceDocument, { input: { instanceId: idOf(instance) } }, keyed(options))).probeInstance).instance,
   slots: (instance, input = {}, options) => {
     const { filter, list } = splitListInput<SlotFilter>(input);
     const instanceId = idOf(instance);

@@ -5,7 +5,7 @@ import { CancelJobDocument, GetJobDocument, JobEventsDocument, ListJobsDocument 
 import type { JobEventFragment, JobFilter, JobFragment } from './generated/operations.js';
 import { createList, splitListInput, type List, type ListOptions } from './list.js';
 import type { Loaded } from './nouns.js';
-import type { CallOptions, KeyedCallOptions } from './options.js';
+import type { CallOptions } from './options.js';
 import type { Tries } from './outcome.js';
 import { found, fulfilled, idOf, keyed, type Ref } from './payload.js';
 import { isReplacedBy, pick, progressOf } from './progress.js';
@@ -36,7 +36,7 @@ export interface FeedOptions extends CallOptions {
 
 export interface JobMutations {
   /** Asks a job to stop. One that is over is given as it is. */
-  cancel(job: Ref, options?: KeyedCallOptions): Promise<JobFragment>;
+  cancel(job: Ref, options?: CallOptions): Promise<JobFragment>;
 }
 
 export interface Jobs extends JobMutations, Tries<JobMutations> {

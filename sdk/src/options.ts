@@ -54,13 +54,14 @@ export interface CallOptions {
   retry?: RetryOptions | false;
   /** On top of the client's. */
   headers?: Readonly<Record<string, string>>;
-}
-
-/** For calls the service can recognise when they are repeated. */
-export interface KeyedCallOptions extends CallOptions {
   /**
-   * 1 to 128 characters. Within 24 hours the same key with the same input gives the same result, whoever repeats it. Default: a new random
-   * one for every call, kept over its attempts.
+   * For calls that change something, 1 to 128 characters; others pay no heed to it. Within 24 hours the same key with the same input gives the same
+   * result, whoever repeats it; one with a secret in it (`apiKeys.create`, `backups.link`) only to the same caller. Default: a new random one for
+   * every call, kept over its attempts.
    */
   idempotencyKey?: string;
 }
+
+/** @deprecated All calls take what `CallOptions` has. */
+export type KeyedCallOptions = CallOptions;
+

@@ -1,6 +1,6 @@
 import { SnapbackError, UserInputError } from './errors.js';
 import type { UserErrorFragment } from './generated/operations.js';
-import type { KeyedCallOptions } from './options.js';
+import type { CallOptions } from './options.js';
 
 /** An id, or anything that has one. */
 export type Ref = string | { readonly id: string };
@@ -32,7 +32,7 @@ const randomKey = (): string => {
 };
 
 /** The options of a call with the key that all its attempts carry: the caller's, or a new one. */
-export const keyed = <Options extends KeyedCallOptions>(options: Options | undefined, input?: { idempotencyKey?: string | null | undefined }): Options & { idempotencyKey: string } =>
+export const keyed = <Options extends CallOptions>(options: Options | undefined, input?: { idempotencyKey?: string | null | undefined }): Options & { idempotencyKey: string } =>
   ({ ...(options as Options), idempotencyKey: options?.idempotencyKey ?? input?.idempotencyKey ?? randomKey() });
 
 /** For objects that must be there because something else named them. */

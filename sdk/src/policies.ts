@@ -2,7 +2,7 @@ import type { Connection } from './connection.js';
 import type { GetPolicyQuery, SetBackupPolicyInput } from './generated/operations.js';
 import { GetPolicyDocument, SetPolicyDocument } from './generated/policy.documents.js';
 import type { Loaded } from './nouns.js';
-import type { CallOptions, KeyedCallOptions } from './options.js';
+import type { CallOptions } from './options.js';
 import type { Tries } from './outcome.js';
 import { fulfilled, idOf, keyed, type Ref } from './payload.js';
 
@@ -16,7 +16,7 @@ export interface GetPolicyOptions extends CallOptions {
 
 export interface PolicyMutations {
   /** What is left out stays. The result brings the next 7 runs. */
-  set(input: SetBackupPolicyInput, options?: KeyedCallOptions): Promise<Policy>;
+  set(input: SetBackupPolicyInput, options?: CallOptions): Promise<Policy>;
 }
 
 export interface Policies extends PolicyMutations, Tries<PolicyMutations> {

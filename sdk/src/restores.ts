@@ -6,7 +6,7 @@ import { CreateRestorePlanDocument, GetRestoreDocument, GetRestorePlanDocument, 
 import type { Jobs, WaitOptions, WatchOptions } from './jobs.js';
 import { createList, splitListInput, type List, type ListOptions } from './list.js';
 import type { Loaded } from './nouns.js';
-import type { CallOptions, KeyedCallOptions } from './options.js';
+import type { CallOptions } from './options.js';
 import type { Tries } from './outcome.js';
 import { found, fulfilled, idOf, keyed, type Ref } from './payload.js';
 import { follow } from './stream.js';
@@ -20,7 +20,7 @@ export interface RestoreAndJob {
 }
 
 /** How to carry out a plan, where the plan itself is given. */
-export interface RunOptions extends KeyedCallOptions {
+export interface RunOptions extends CallOptions {
   /** The target instance's name, typed by the person who answers for it. Without it the service refuses with CONFIRMATION_REQUIRED. */
   confirmation?: string;
   /** Names of the plan's warnings that must be accepted, and are. */
@@ -32,7 +32,7 @@ export interface RestoreMutations {
    * What a restore would do; writes nothing. Waits for the job that fills the plan, where there is one, so `state` is not PREPARING.
    * Read `blockers` and `warnings` before `run`.
    */
-  plan(input: CreateRestorePlanInput, options?: KeyedCallOptions): Promise<RestorePlanFragment>;
+  plan(input: CreateRestorePlanInput, options?: CallOptions): Promise<RestorePlanFragment>;
   /** Carries out a plan: `run(plan, { confirmation, acceptedWarnings })`. Returns at once; follow it with `watch` or `wait`. */
   run(plan: Ref | RestoreBackupInput, options?: RunOptions): Promise<RestoreAndJob>;
 }

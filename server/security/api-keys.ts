@@ -1,8 +1,9 @@
-import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
+import { createHash, createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
 import { crc32 } from 'node:zlib';
 import { createJoint } from '../domain/joint.js';
 import { type Principal } from '../domain/principal.js';
-import { type ApiKeyRepository, type ApiKeyRow, type MakeApiKey } from '../services/ports.js';
+import { type ApiKeyMaker, type ApiKeyRepository, type ApiKeyRow, type NewApiKey } from '../services/ports.js';
+import { type MasterKeys } from './master-key.js';
 
 /* `sb_<26 characters of the key's id>_<43 of secret><6 of checksum>`; the checksum lets scanners and clients spot a mistyped key. */
 const SHAPE = /^sb_([0-9a-hjkmnp-tv-z]{26})_([A-Za-z0-9_-]{43})([0-9a-z]{6})$/;
@@ -10,11 +11,33 @@ const SHAPE = /^sb_([0-9a-hjkmnp-tv-z]{26})_([A-Za-z0-9_-]{43})([0-9a-z]{6})$/;
 const checksum = (body: string): string => crc32(Buffer.from(body)).toString(36).padStart(6, '0').slice(-6);
 const hash = (secret: string): Buffer => createHash('sha256').update(secret).digest();
 
-/** Makes a key's text for `keyId` (`key_…`) and the hash to store. The text is shown once and kept nowhere. */
-export const makeApiKey: MakeApiKey = (keyId) => {
-  const secret = randomBytes(32).toString('base64url');
+const keyOf = (keyId: string, bytes: Buffer): NewApiKey => {
+  const secret = bytes.toString('base64url');
   const body = `sb_${keyId.slice('key_'.length)}_${secret}`;
   return { text: `${body}${checksum(body)}`, secretHash: hash(secret) };
+};
+
+/** Makes a key's text for `keyId` (`key_…`) and the hash to store. The text is shown once and kept nowhere. */
+export const makeApiKey = (keyId: string): NewApiKey => keyOf(keyId, randomBytes(32));
+
+/**
+ * Keys whose secret is HMAC-SHA-256, under a key derived from the master key, of 256 random bits (the seed) and the key's id. Whoever keeps the seed can
+ * have the text made again; the seed tells nothing without the master key, and when it is forgotten, the master key tells nothing either.
+ */
+export const createApiKeyMaker = ({ current, all }: MasterKeys): ApiKeyMaker => {
+  const secretUnder = (key: Buffer) => (keyId: string, seed: string): Buffer => createHmac('sha256', key).update(`api key\n${keyId}\n${seed}`).digest();
+  const purpose = 'api key secrets v1';
+  const under = all.map((master) => secretUnder(master.derive(purpose)));
+  const underCurrent = secretUnder(current.derive(purpose));
+  return {
+    make(keyId) {
+      const seed = randomBytes(32).toString('base64url');
+      return { ...keyOf(keyId, underCurrent(keyId, seed)), seed };
+    },
+    makeAgain({ id, secretHash }, seed) {
+      return under.map((secret) => keyOf(id, secret(id, seed))).find((key) => timingSafeEqual(key.secretHash, secretHash))?.text;
+    },
+  };
 };
 
 /** How exactly a key's last use is known. */

@@ -4,10 +4,11 @@ import { authorise, may, type Principal } from '../domain/principal.js';
 import { type Clock } from '../engine/ports.js';
 import { type ApiKeyApi, type CreateApiKey } from './api.js';
 import { noted } from './audit.js';
+import { notAnyMore, once, recalled } from './idempotency.js';
 import { lookUp, shownId } from './lookup.js';
 import { checkName } from './names.js';
 import { pageQuery, toPage } from './pagination.js';
-import { type ApiKeyRow, type Database, type Ids, type MakeApiKey, type Repositories, type Scope } from './ports.js';
+import { type ApiKeyMaker, type ApiKeyRow, type Database, type Ids, type Repositories, type Scope } from './ports.js';
 import { type ApiKeyRecord } from './records.js';
 
 /** Of one key. */
@@ -17,7 +18,7 @@ export interface ApiKeyServiceDeps {
   db: Database;
   ids: Ids;
   clock: Clock;
-  makeApiKey: MakeApiKey;
+  maker: ApiKeyMaker;
 }
 
 const missing = (id: string): DomainError => new DomainError('NOT_FOUND', `There is no API key ${shownId(id)}.`, { field: ['apiKeyId'] });
@@ -55,7 +56,7 @@ const checkInstances = async (tx: Repositories, scope: Scope, ids: readonly stri
   if (unknown !== undefined) throw new DomainError('NOT_FOUND', `There is no instance ${shownId(unknown)}.`, { field: ['instanceIds'] });
 };
 
-export const createApiKeyService = ({ db, ids, clock, makeApiKey }: ApiKeyServiceDeps): ApiKeyApi => ({
+export const createApiKeyService = ({ db, ids, clock, maker }: ApiKeyServiceDeps): ApiKeyApi => ({
   async get(caller, id) {
     authorise(caller, 'administer');
     return reachedKey(db.read, caller, id);
@@ -76,23 +77,37 @@ export const createApiKeyService = ({ db, ids, clock, makeApiKey }: ApiKeyServic
     const createdAt = clock.now();
     const { name, role, serviceWide, expiresAt = null } = input;
     checkName(name);
-    checkRights(input, createdAt);
     const instanceIds = input.instanceIds ? [...new Set(input.instanceIds)].sort() : null;
     const id = ids.make('apiKey');
-    const { text, secretHash } = makeApiKey(id);
+    const { text, secretHash, seed } = maker.make(id);
     return db.transaction(async (tx) => {
       const { projectId } = await projectOf(tx, caller, input.projectId);
-      if (instanceIds) await checkInstances(tx, { projectId }, instanceIds);
-      const key: ApiKeyRow = { id, projectId, name, role, serviceWide, instanceIds, createdAt, expiresAt, revokedAt: null, lastUsedAt: null, secretHash };
-      await tx.apiKeys.insert(key);
-      await noted(tx, caller, { projectId, action: 'API_KEY_CREATED', objectId: id, details: { name, role, serviceWide, limited: instanceIds !== null }, at: createdAt });
-      return { apiKey: shown(key), token: text };
+      const asked = { name, role, serviceWide, projectId, instanceIds, expiresAt };
+      const call = { mutation: 'createApiKey', key: input.idempotencyKey, input: asked, by: caller.keyId, ids: { apiKey: id, seed }, at: createdAt };
+      return once(tx, caller, call, async () => {
+        checkRights(input, createdAt);
+        if (instanceIds) await checkInstances(tx, { projectId }, instanceIds);
+        const key: ApiKeyRow = { id, projectId, name, role, serviceWide, instanceIds, createdAt, expiresAt, revokedAt: null, lastUsedAt: null, secretHash };
+        await tx.apiKeys.insert(key);
+        await noted(tx, caller, { projectId, action: 'API_KEY_CREATED', objectId: id, details: { name, role, serviceWide, limited: instanceIds !== null }, at: createdAt });
+        return { apiKey: shown(key), token: text };
+      }, async (earlier) => {
+        // By an id of ours, and with its hash: the seed is proved by it.
+        const key = recalled(await tx.apiKeys.findForLogin(earlier['apiKey'] ?? ''));
+        if (key.revokedAt !== null) throw notAnyMore('was revoked');
+        if (key.expiresAt !== null && key.expiresAt <= createdAt) throw notAnyMore('has expired');
+        const token = maker.makeAgain(key, earlier['seed'] ?? '');
+        if (token === undefined) throw notAnyMore('cannot be shown any more: the master key has been changed since');
+        return { apiKey: shown(key), token };
+      });
     });
   },
 
-  async revoke(caller, { apiKeyId }) {
+  async revoke(caller, { apiKeyId, idempotencyKey }) {
     authorise(caller, 'administer');
-    return db.transaction(async (tx) => {
+    const now = clock.now();
+    const call = { mutation: 'revokeApiKey', key: idempotencyKey, input: { apiKeyId }, ids: {}, at: now };
+    return db.transaction((tx) => once(tx, caller, call, async () => {
       const key = await lookUp('apiKey', apiKeyId, (id) => reachedKey(tx, caller, id));
       if (!key) throw missing(apiKeyId);
       // A project's administrator cannot take the service from its own.
@@ -103,10 +118,9 @@ export const createApiKeyService = ({ db, ids, clock, makeApiKey }: ApiKeyServic
           hint: 'Make another one first.', field: ['apiKeyId'],
         });
       }
-      const at = clock.now();
-      if (!(await tx.apiKeys.revoke(key, key.id, at))) return (await tx.apiKeys.get(key, key.id)) ?? key;
-      await noted(tx, caller, { projectId: key.projectId, action: 'API_KEY_REVOKED', objectId: key.id, details: { name: key.name }, at });
-      return { ...key, revokedAt: at };
-    });
+      if (!(await tx.apiKeys.revoke(key, key.id, now))) return (await tx.apiKeys.get(key, key.id)) ?? key;
+      await noted(tx, caller, { projectId: key.projectId, action: 'API_KEY_REVOKED', objectId: key.id, details: { name: key.name }, at: now });
+      return { ...key, revokedAt: now };
+    }, async () => recalled(await reachedKey(tx, caller, apiKeyId))));
   },
 });

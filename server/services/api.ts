@@ -63,7 +63,7 @@ export interface InstanceApi {
   register(caller: Caller, input: RegisterInstance): Promise<InstanceRecord>;
   update(caller: Caller, input: UpdateInstance): Promise<InstanceRecord>;
   remove(caller: Caller, input: { instanceId: string; deleteBackups: boolean; abandonTarget: boolean; idempotencyKey?: string | null | undefined }): Promise<InstanceRecord>;
-  probe(caller: Caller, input: { instanceId: string }): Promise<InstanceRecord>;
+  probe(caller: Caller, input: { instanceId: string; idempotencyKey?: string | null | undefined }): Promise<InstanceRecord>;
 }
 
 export interface SetBackupPolicy {
@@ -96,6 +96,13 @@ export interface RecoveryApi {
   getManyByInstance(caller: Caller, instanceIds: readonly string[]): Promise<(RecoveryRecord | null)[]>;
 }
 
+export interface CreateDownloadLink {
+  backupId: string;
+  expiresInSeconds: number;
+  singleUse: boolean;
+  idempotencyKey?: string | null | undefined;
+}
+
 export interface BackupApi {
   get(caller: Caller, id: string): Promise<BackupRecord | null>;
   getMany(caller: Caller, ids: readonly string[]): Promise<(BackupRecord | null)[]>;
@@ -108,9 +115,9 @@ export interface BackupApi {
   backupNow(caller: Caller, input: { instanceId: string; name: string; idempotencyKey?: string | null | undefined }): Promise<{ backup: BackupRecord; job: JobRecord }>;
   verify(caller: Caller, input: { backupId: string; level: VerificationLevel; idempotencyKey?: string | null | undefined }): Promise<{ backup: BackupRecord; job: JobRecord }>;
   delete(caller: Caller, input: { backupId: string; force: boolean; idempotencyKey?: string | null | undefined }): Promise<{ backup: BackupRecord; job: JobRecord }>;
-  createDownloadLink(caller: Caller, input: { backupId: string; expiresInSeconds: number; singleUse: boolean }): Promise<DownloadLinkRecord>;
+  createDownloadLink(caller: Caller, input: CreateDownloadLink): Promise<DownloadLinkRecord>;
   /** Answers with how many links that could still be used have been revoked. */
-  revokeDownloadLinks(caller: Caller, input: { backupId: string; linkId?: string | null | undefined }): Promise<number>;
+  revokeDownloadLinks(caller: Caller, input: { backupId: string; linkId?: string | null | undefined; idempotencyKey?: string | null | undefined }): Promise<number>;
 }
 
 export interface InspectBackup {
@@ -197,15 +204,16 @@ export interface CreateApiKey {
   projectId?: string | null | undefined;
   instanceIds?: readonly string[] | null | undefined;
   expiresAt?: Date | null | undefined;
+  idempotencyKey?: string | null | undefined;
 }
 
 /** Keys of the caller's project; of any for service-wide administrators. */
 export interface ApiKeyApi {
   get(caller: Caller, id: string): Promise<ApiKeyRecord | null>;
   list(caller: Caller, filter: { projectId?: string | null | undefined; validOnly?: boolean | null | undefined }, page: PageArgs): Promise<Page<ApiKeyRecord>>;
-  /** @returns the key's text too: here, and never again */
+  /** @returns the key's text too: here, and never again but to the same caller that repeats it with its idempotency key */
   create(caller: Caller, input: CreateApiKey): Promise<{ apiKey: ApiKeyRecord; token: string }>;
-  revoke(caller: Caller, input: { apiKeyId: string }): Promise<ApiKeyRecord>;
+  revoke(caller: Caller, input: { apiKeyId: string; idempotencyKey?: string | null | undefined }): Promise<ApiKeyRecord>;
 }
 
 /** Who did what in the caller's project; in any for service-wide administrators. */

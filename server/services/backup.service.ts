@@ -6,12 +6,12 @@ import { type BackupApi } from './api.js';
 import { noted } from './audit.js';
 import { type BackupStarter } from './backup-start.js';
 import { downloadName } from './file-name.js';
-import { once, recalled } from './idempotency.js';
+import { notAnyMore, once, recalled } from './idempotency.js';
 import { checkFilter, lookUp, shownId } from './lookup.js';
 import { checkName } from './names.js';
 import { inOrder } from './order.js';
 import { pageQuery, toPage, toPages } from './pagination.js';
-import { type Database, type Ids, type LinkSigner, type Repositories, type Scope, type WorkQueue } from './ports.js';
+import { type Database, type Ids, type LinkClaims, type LinkSigner, type Repositories, type Scope, type WorkQueue } from './ports.js';
 import { lockedInstance } from './protected-instance.js';
 import { type BackupRecord } from './records.js';
 
@@ -128,7 +128,7 @@ export const createBackupService = ({ db, ids, clock, queue, starter, links, pub
     return result;
   },
 
-  async createDownloadLink(caller, { backupId, expiresInSeconds, singleUse }) {
+  async createDownloadLink(caller, { backupId, expiresInSeconds, singleUse, idempotencyKey: key }) {
     authorise(caller, 'operate');
     const { min, max } = DOWNLOAD_LINK_SECONDS;
     if (expiresInSeconds < min || expiresInSeconds > max) {
@@ -138,30 +138,42 @@ export const createBackupService = ({ db, ids, clock, queue, starter, links, pub
     const at = clock.now();
     // Whole seconds: that is what the link carries.
     const expiresAt = new Date(Math.floor(at.getTime() / 1000 + expiresInSeconds) * 1000);
-    const claims = { linkId: ids.make('downloadLink'), backupId, projectId: caller.projectId, expiresAt, keyId: caller.keyId };
-    await db.transaction(async (tx) => {
-      await tx.links.insert({ ...claims, singleUse, createdAt: at });
+    const made = { linkId: ids.make('downloadLink'), backupId, projectId: caller.projectId, expiresAt, keyId: caller.keyId };
+    const call = { mutation: 'createDownloadLink', key, input: { backupId, expiresInSeconds, singleUse }, by: caller.keyId, ids: { link: made.linkId }, at };
+    const claims = await db.transaction((tx) => once<LinkClaims>(tx, caller, call, async () => {
+      await tx.links.insert({ ...made, singleUse, createdAt: at });
       await noted(tx, caller, {
-        action: 'DOWNLOAD_LINK_CREATED', objectId: backupId, instanceId: backup.instanceId, details: { linkId: claims.linkId, expiresAt: expiresAt.toISOString(), singleUse }, at,
+        action: 'DOWNLOAD_LINK_CREATED', objectId: backupId, instanceId: backup.instanceId, details: { linkId: made.linkId, expiresAt: expiresAt.toISOString(), singleUse }, at,
       });
-    });
+      return made;
+    }, async ({ link: id = '' }) => {
+      const earlier = await tx.links.get(caller, id);
+      // Links are forgotten some time after they have expired.
+      if (!earlier || earlier.expiresAt <= at) throw notAnyMore('has expired');
+      if (earlier.revokedAt !== null) throw notAnyMore('was revoked');
+      if (earlier.singleUse && earlier.usedAt !== null) throw notAnyMore('was for a single use, and has been used');
+      return earlier;
+    }));
+    // The token is made from its claims alone, and so the same for a repeat.
     return {
-      id: claims.linkId, url: `${publicUrl()}/downloads/${links.sign(claims)}`, expiresAt, singleUse, fileName: downloadName(backup), sizeBytes: backup.sizeBytes, sha256: backup.sha256,
+      id: claims.linkId, url: `${publicUrl()}/downloads/${links.sign(claims)}`, expiresAt: claims.expiresAt, singleUse,
+      fileName: downloadName(backup), sizeBytes: backup.sizeBytes, sha256: backup.sha256,
     };
   },
 
-  async revokeDownloadLinks(caller, { backupId, linkId = null }) {
+  async revokeDownloadLinks(caller, { backupId, linkId = null, idempotencyKey: key }) {
     authorise(caller, 'operate');
     // Links of a backup that cannot be read any more may be revoked all the same.
     const backup = await lookUp('backup', backupId, (id) => db.read.backups.get(caller, id));
     if (!backup) throw missingBackup(backupId);
     if (linkId !== null && !isId('downloadLink', linkId)) throw new DomainError('NOT_FOUND', `There is no download link ${shownId(linkId)}.`, { field: ['linkId'] });
     const at = clock.now();
-    return db.transaction(async (tx) => {
+    const call = { mutation: 'revokeDownloadLinks', key, input: { backupId, linkId }, ids: {}, at };
+    return db.transaction((tx) => once(tx, caller, call, async () => {
       const revoked = await tx.links.revoke(caller, { backupId, linkId }, at);
       await noted(tx, caller, { action: 'DOWNLOAD_LINKS_REVOKED', objectId: backupId, instanceId: backup.instanceId, details: { revoked, ...(linkId === null ? {} : { linkId }) }, at });
       return revoked;
-    });
+    }, ({ revoked }) => Promise.resolve(Number(revoked)), (revoked) => ({ revoked: String(revoked) })));
   },
 });
 

@@ -232,13 +232,18 @@ export const createInstanceService = (deps: InstanceServiceDeps): InstanceApi =>
       return shown(removed);
     },
 
-    async probe(caller, { instanceId }) {
+    async probe(caller, { instanceId, idempotencyKey: key }) {
       authorise(caller, 'operate');
+      const call = { mutation: 'probeInstance', key, input: { instanceId }, ids: {}, at: clock.now() };
+      const recall = async (repositories: Repositories): Promise<InstanceRecord> => shown(recalled(await repositories.instances.get(caller, instanceId)));
+      if (await repeated(db.read, caller, call)) return recall(db.read);
       const instance = await protectedInstance(db.read, caller, instanceId);
       const report = await engine.probe(await openEndpoint(vault, db.read, instance));
       const facts = { server: serverFacts(report, clock.now()), capabilities: judge(report, instance.acceptPartial) };
-      if (await db.read.instances.saveFacts(instance, facts)) return shown({ ...instance, ...facts });
-      throw changedMeanwhile(await protectedInstance(db.read, caller, instanceId));
+      return db.transaction((tx) => once(tx, caller, call, async () => {
+        if (await tx.instances.saveFacts(instance, facts)) return shown({ ...instance, ...facts });
+        throw changedMeanwhile(await protectedInstance(tx, caller, instanceId));
+      }, () => recall(tx)));
     },
   };
 };

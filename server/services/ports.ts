@@ -227,6 +227,8 @@ export interface IdempotencyRepository {
    * stored; a racing first call is waited for.
    */
   claim(scope: Scope, claim: { mutation: string; key: string; inputHash: string; result: Record<string, string>; at: Date }): Promise<{ inputHash: string; result: Record<string, string> } | null>;
+  /** Stores another result with a key that was claimed in the same transaction. */
+  keep(scope: Scope, claimed: { mutation: string; key: string; result: Record<string, string> }): Promise<void>;
   /** Removes at most `limit` keys past their time. */
   forgetOld(limit: number): Promise<void>;
 }

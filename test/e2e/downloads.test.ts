@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type Backup } from '@snapback/sdk';
+import { type Backup, createClient } from '@snapback/sdk';
 import { digest } from '../kit/digest.js';
 import { makeTempDir, removeTempDir } from '../kit/processes.js';
 import { startRedis, type RedisServer } from '../kit/redis.js';
@@ -51,6 +51,30 @@ describe('downloads', () => {
     } finally {
       await started.stop();
     }
+  });
+
+  it('that were cut go on with another link when theirs does not work any more', async () => {
+    const { url, key: token, sdk } = service;
+    const gets: string[] = [];
+    const cutOff = createClient({
+      url, token,
+      fetch: async (...args) => {
+        const response = await fetch(...args);
+        if (!response.url.includes('/downloads/')) return response;
+        gets.push(response.url);
+        if (gets.length > 1) return response;
+        const whole = new Uint8Array(await response.arrayBuffer());
+        await sdk.backups.revokeLinks(backup);
+        return new Response(whole.subarray(0, 1_000), { status: response.status, headers: response.headers });
+      },
+    });
+    const parts: Uint8Array[] = [];
+    const to = new WritableStream<Uint8Array>({ write: (part) => void parts.push(part) });
+    expect(await cutOff.backups.download(backup, { to })).toMatchObject({ bytes: Number(backup.sizeBytes), sha256: backup.sha256 });
+    expect(parts[0]).toHaveLength(1_000);
+    expect(createHash('sha256').update(Buffer.concat(parts)).digest('hex')).toBe(backup.sha256);
+    // The first link, the same once more in vain, another.
+    expect([gets.length, new Set(gets).size]).toEqual([3, 2]);
   });
 
   it('say what they are before they are fetched, and can be fetched in parts', async () => {

@@ -1,5 +1,6 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type Backup, type BackupAndJob, type Instance } from '@snapback/sdk';
+import { Client } from 'pg';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { type Backup, type BackupAndJob, createClient, type CreateApiKeyInput, type Instance } from '@snapback/sdk';
 import { digest } from '../kit/digest.js';
 import { startRedis, type RedisServer } from '../kit/redis.js';
 import { startService, type TestService } from '../kit/service.js';
@@ -7,6 +8,17 @@ import { backUp, caught, populate, refusal, register, saveSlowly, toAccept } fro
 
 const MINUTE = 60_000;
 const idsOf = ({ backup, job }: BackupAndJob): [string, string] => [backup.id, job.id];
+
+/** All rows of a query, as one text. */
+const rowsOf = async ({ databaseUrl }: TestService, sql: string): Promise<string> => {
+  const client = new Client({ connectionString: databaseUrl });
+  await client.connect();
+  try {
+    return JSON.stringify((await client.query(sql)).rows);
+  } finally {
+    await client.end();
+  }
+};
 
 describe('starting work', () => {
   let ahead = 0;
@@ -26,6 +38,9 @@ describe('starting work', () => {
   });
   afterAll(async () => {
     await Promise.all([service?.stop(), source?.stop(), target?.stop()]);
+  });
+  beforeEach(() => {
+    ahead = 0;
   });
   const count = async (): Promise<number> => {
     const page = await service.sdk.backups.list({ instanceId: instance.id }).pages().next();
@@ -89,6 +104,98 @@ describe('starting work', () => {
       expect([await sdk.jobs.cancel(job!, once), await sdk.jobs.cancel(job!, once)].map(({ id }) => id)).toEqual([job!.id, job!.id]);
       expect((await sdk.audit.list({ actions: ['INSTANCE_REGISTERED', 'POLICY_SET', 'INSTANCE_UPDATED', 'INSTANCE_REMOVED'], instanceId }).toArray({ limit: 20 })).map(({ action }) => action).sort())
         .toEqual(['INSTANCE_REGISTERED', 'INSTANCE_REMOVED', 'INSTANCE_UPDATED', 'INSTANCE_UPDATED', 'POLICY_SET', 'POLICY_SET']);
+    } finally {
+      await server.stop();
+    }
+  });
+
+  it('a key and a link whose answers were lost are made once, and given again to whoever made them, to nobody else', async () => {
+    const { sdk, url, key } = service;
+    const once = { idempotencyKey: 'secret' };
+    const conflict = { code: 'IDEMPOTENCY_CONFLICT', field: ['idempotencyKey'] };
+    const over = { code: 'CONFLICT', field: ['idempotencyKey'] };
+    const asked: CreateApiKeyInput = { name: 'robot', role: 'ADMIN' };
+    const lost: string[] = [];
+    /** The service has done its work; nobody hears of it. */
+    const losing = createClient({
+      url, token: key, retry: { baseMs: 1, maxMs: 5 },
+      fetch: async (...args) => {
+        const response = await fetch(...args);
+        if (lost.length >= 3) return response;
+        lost.push(await response.text());
+        throw new TypeError('the line went dead');
+      },
+    });
+    const { apiKey, token } = await losing.apiKeys.create(asked, once);
+    expect(lost).toHaveLength(3);
+    for (const text of lost) expect(text).toContain(token);
+    expect((await sdk.apiKeys.list().toArray({ limit: 100 })).filter(({ name }) => name === 'robot')).toHaveLength(1);
+    expect(await Promise.all(Array.from({ length: 5 }, async () => (await sdk.apiKeys.create(asked, once)).token))).toEqual(Array.from({ length: 5 }, () => token));
+    for (const other of [{ ...asked, name: 'other' }, { ...asked, expiresAt: new Date(Date.now() + 10 * MINUTE).toISOString() }]) {
+      expect(await refusal(sdk.apiKeys.create(other, once))).toEqual(conflict);
+    }
+
+    const robot = createClient({ url, token });
+    expect((await robot.viewer()).role).toBe('ADMIN');
+    // In the same project, with the same rights, and with the same words.
+    expect(await refusal(robot.apiKeys.create(asked, once))).toEqual(conflict);
+    const [link, ...links] = await Promise.all(Array.from({ length: 3 }, () => sdk.backups.link(backup, { ...once, singleUse: true })));
+    expect(links).toEqual([link, link]);
+    expect(await refusal(robot.backups.link(backup, { ...once, singleUse: true }))).toEqual(conflict);
+    expect(await refusal(sdk.backups.link(backup, { ...once, singleUse: false }))).toEqual(conflict);
+    const { id } = await sdk.projects.create({ name: 'another project' });
+    const stranger = createClient({ url, token: (await sdk.apiKeys.create({ ...asked, projectId: id })).token });
+    const theirs = await stranger.apiKeys.create(asked, once);
+    expect(theirs.apiKey.id).not.toBe(apiKey.id);
+    expect(theirs.token).not.toBe(token);
+
+    // What is stored tells neither: the seed is nothing without the master key, a link is its claims.
+    const stored = await rowsOf(service, 'SELECT mutation, key, input_hash, result FROM idempotency_keys');
+    expect(stored).toMatch(/createApiKey/);
+    expect(stored).toMatch(/createDownloadLink/);
+    for (const secret of [token.slice(30, 73), link?.url.split('/').at(-1)?.split('.').at(-1) ?? 'no link']) expect(stored).not.toContain(secret);
+    expect(service.logs()).not.toContain(token.slice(30, 73));
+
+    expect((await fetch(link?.url ?? '')).status).toBe(200);
+    expect(await refusal(sdk.backups.link(backup, { ...once, singleUse: true }))).toEqual(over);
+    const long = await sdk.backups.link(backup, { idempotencyKey: 'long', expiresInSeconds: 60 });
+    expect(await sdk.backups.link(backup, { idempotencyKey: 'long', expiresInSeconds: 60 })).toEqual(long);
+    ahead += MINUTE;
+    expect(await refusal(sdk.backups.link(backup, { idempotencyKey: 'long', expiresInSeconds: 60 }))).toEqual(over);
+    const open = { idempotencyKey: 'open' };
+    await Promise.all([sdk.backups.link(backup, open), sdk.backups.link(backup)]);
+    expect([await sdk.backups.revokeLinks(backup, once), await sdk.backups.revokeLinks(backup, once), await sdk.backups.revokeLinks(backup)]).toEqual([2, 2, 0]);
+    expect(await refusal(sdk.backups.revokeLinks(backup, { ...once, linkId: long.id }))).toEqual(conflict);
+    expect(await refusal(sdk.backups.link(backup, open))).toEqual(over);
+
+    const soon = { name: 'soon over', role: 'VIEWER', expiresAt: new Date(Date.now() + ahead + MINUTE).toISOString() } as const;
+    await sdk.apiKeys.create(soon, { idempotencyKey: 'soon' });
+    ahead += MINUTE;
+    expect(await refusal(sdk.apiKeys.create(soon, { idempotencyKey: 'soon' }))).toEqual(over);
+    const revoked = await sdk.apiKeys.revoke(apiKey, once);
+    expect(await sdk.apiKeys.revoke(apiKey, once)).toEqual(revoked);
+    expect(await refusal(sdk.apiKeys.revoke(theirs.apiKey, once))).toEqual(conflict);
+    expect(await refusal(sdk.apiKeys.create(asked, once))).toEqual(over);
+
+    // A refused call leaves its key free: nothing is stored of an instance that is not there.
+    expect(await refusal(sdk.apiKeys.create({ ...asked, role: 'VIEWER', instanceIds: ['ins_none'] }, { idempotencyKey: 'free' }))).toEqual({ code: 'NOT_FOUND', field: ['instanceIds'] });
+    await sdk.apiKeys.revoke((await sdk.apiKeys.create(asked, { idempotencyKey: 'free' })).apiKey);
+    // Once each, however often they were asked for.
+    expect((await sdk.audit.list({ actions: ['API_KEY_CREATED', 'API_KEY_REVOKED'] }).toArray({ limit: 100 })).filter(({ objectId }) => objectId === apiKey.id).map(({ action }) => action).sort())
+      .toEqual(['API_KEY_CREATED', 'API_KEY_REVOKED']);
+  });
+
+  it('a probe that is repeated with its key does not ask the server again', async () => {
+    const { sdk } = service;
+    const server = await startRedis();
+    try {
+      const { id } = await register(service, 'probed', server);
+      const first = await sdk.instances.probe(id, { idempotencyKey: 'probe' });
+      await server.stop();
+      expect((await sdk.instances.probe(id, { idempotencyKey: 'probe' })).server.probedAt).toBe(first.server.probedAt);
+      expect(await refusal(sdk.instances.probe(into, { idempotencyKey: 'probe' }))).toMatchObject({ code: 'IDEMPOTENCY_CONFLICT' });
+      expect(await caught(sdk.instances.probe(id))).toMatchObject({ code: 'CONNECT_FAILED' });
+      await sdk.instances.remove(id);
     } finally {
       await server.stop();
     }

@@ -1,10 +1,11 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { createClient } from '@snapback/sdk';
 import { startRedis, type RedisServer } from '../kit/redis.js';
 import { startService, type TestService } from '../kit/service.js';
 import { waitFor } from '../kit/wait.js';
-import { backUp, register, startRestore, storedFiles } from './scene.js';
+import { backUp, refusal, register, startRestore, storedFiles } from './scene.js';
 
 const NEW_KEY = 'c0ffee'.repeat(10) + 'beef';
 
@@ -25,6 +26,8 @@ describe('changing the master key', () => {
     const instance = await register(service, 'source', source, { password: 'of-the-source' });
     const backup = await backUp(service, instance.id);
     const link = await service.sdk.backups.link(backup);
+    const robot = { name: 'robot', role: 'VIEWER', idempotencyKey: 'robot' } as const;
+    const { token } = await service.sdk.apiKeys.create(robot);
     const data = await readFile(join(service.storeRoot, `backups/${backup.id}/rdb`));
 
     await writeFile(file, `${NEW_KEY}\n${old}\n`);
@@ -35,8 +38,13 @@ describe('changing the master key', () => {
     // A link that was given out goes on, as long as its key is there.
     expect((await fetch(link.url.replace(/^https?:\/\/[^/]+/, service.url))).status).toBe(200);
 
+    expect((await service.sdk.apiKeys.create(robot)).token).toBe(token);
+
     await writeFile(file, `${NEW_KEY}\n`);
     await service.restart();
+    // Nobody can make its text again. The key is as good as ever.
+    expect(await refusal(service.sdk.apiKeys.create(robot))).toEqual({ code: 'CONFLICT', field: ['idempotencyKey'] });
+    expect((await createClient({ url: service.url, token }).viewer()).role).toBe('VIEWER');
     await source.client().set('k', 'after');
     await backUp(service, instance.id, 'under the new key');
     const { restore } = await startRestore(service, backup.id, instance);

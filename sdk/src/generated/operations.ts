@@ -51,12 +51,19 @@ export type CreateApiKeyInput = {
   instanceIds?: Array<string> | null | undefined;
   /** From when on it lets nobody in; left out, it does not expire. */
   expiresAt?: string | null | undefined;
+  /**
+   * Makes repeating this call safe: the same key and input make nothing more and give the same answer to the same caller for 24 hours, the token too; CONFLICT once
+   * the API key has been revoked or has expired, IDEMPOTENCY_CONFLICT for any other caller. 1 to 128 characters.
+   */
+  idempotencyKey?: string | null | undefined;
 };
 
 /** Which key to revoke. */
 export type RevokeApiKeyInput = {
   /** The key. */
   apiKeyId: string;
+  /** Makes repeating this call safe: the same key and input change nothing more and give the same API key for 24 hours. 1 to 128 characters. */
+  idempotencyKey?: string | null | undefined;
 };
 
 /** What is noted of who did what. */
@@ -303,6 +310,11 @@ export type CreateDownloadLinkInput = {
   expiresInSeconds?: number;
   /** Whether it serves one GET only, whatever comes of that: such a download cannot be resumed. HEAD does not count. */
   singleUse?: boolean;
+  /**
+   * Makes repeating this call safe: the same key and input make nothing more and give the same link to the same caller for 24 hours; CONFLICT once the link has been
+   * used up or revoked or has expired, IDEMPOTENCY_CONFLICT for any other caller. 1 to 128 characters.
+   */
+  idempotencyKey?: string | null | undefined;
 };
 
 /** Which download links to revoke. */
@@ -311,6 +323,8 @@ export type RevokeDownloadLinksInput = {
   backupId: string;
   /** The one link that is meant. */
   linkId?: string | null | undefined;
+  /** Makes repeating this call safe: the same key and input change nothing more and give the same count for 24 hours. 1 to 128 characters. */
+  idempotencyKey?: string | null | undefined;
 };
 
 /** In which order a list is given. Ties in time are broken by id, so a list has exactly one order. */
@@ -594,6 +608,8 @@ export type RemoveInstanceInput = {
 export type ProbeInstanceInput = {
   /** The instance. */
   instanceId: string;
+  /** Makes repeating this call safe: for 24 hours the same key and input do not ask the server again and give the instance as it stands. 1 to 128 characters. */
+  idempotencyKey?: string | null | undefined;
 };
 
 /** Kinds of work. */

@@ -2,4 +2,4 @@
 /** Version of this package. */
 export const SDK_VERSION = '0.1.0';
 /** SHA-256 of the schema files this package was generated from, in the order of their names. */
-export const SCHEMA_SHA256 = 'fad063c9c06a47cf4c73964dd0c836dfb096f9aa92eefc10b7873f0a4d29f440';
+export const SCHEMA_SHA256 = '522d70a376051b4f133dde90e9ec208e20e9219cf5d7346babccd1e1c85840c3';

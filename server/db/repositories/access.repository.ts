@@ -104,6 +104,9 @@ export const createIdempotencyRepository = (manager: EntityManager): Idempotency
     if (!row) throw new Error(`Idempotency key of ${mutation} vanished between insert and read`);
     return { inputHash: row.input_hash, result: row.result };
   },
+  async keep(scope, { mutation, key, result }) {
+    await manager.query('UPDATE idempotency_keys SET result = $4 WHERE project_id = $1 AND mutation = $2 AND key = $3', [scope.projectId, mutation, key, JSON.stringify(result)]);
+  },
   async forgetOld(limit) {
     // Twice their time: keys are judged by the callers' nodes' clocks, this by the database's.
     await manager.query(

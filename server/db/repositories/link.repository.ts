@@ -8,6 +8,14 @@ export const createLinkRepository = (manager: EntityManager): LinkRepository => 
       [linkId, projectId, backupId, keyId, singleUse, createdAt, expiresAt],
     );
   },
+  async get({ projectId }, linkId) {
+    const [row]: NonNullable<Awaited<ReturnType<LinkRepository['get']>>>[] = await manager.query(
+      `SELECT id AS "linkId", project_id AS "projectId", backup_id AS "backupId", key_id AS "keyId", single_use AS "singleUse", created_at AS "createdAt",
+         expires_at AS "expiresAt", used_at AS "usedAt", revoked_at AS "revokedAt"
+       FROM download_links WHERE id = $1 AND project_id = $2`, [linkId, projectId],
+    );
+    return row ?? null;
+  },
   async stands({ projectId }, { linkId, backupId }) {
     const found: unknown[] = await manager.query(
       'SELECT 1 FROM download_links WHERE id = $1 AND project_id = $2 AND backup_id = $3 AND revoked_at IS NULL AND NOT (single_use AND used_at IS NOT NULL)', [linkId, projectId, backupId],

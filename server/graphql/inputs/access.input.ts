@@ -24,9 +24,11 @@ export class CreateApiKeyInput implements CreateApiKey {
   @Field(() => ID, { nullable: true }) projectId?: string | null;
   @Field(() => [ID], { nullable: true }) instanceIds?: readonly string[] | null;
   @Field(() => DateTime, { nullable: true }) expiresAt?: Date | null;
+  @Field(() => String, { nullable: true }) idempotencyKey?: string | null;
 }
 
 @InputType()
 export class RevokeApiKeyInput {
   @Field(() => ID) apiKeyId!: string;
+  @Field(() => String, { nullable: true }) idempotencyKey?: string | null;
 }

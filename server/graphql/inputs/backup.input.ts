@@ -58,10 +58,12 @@ export class CreateDownloadLinkInput {
   @Field(() => ID) backupId!: string;
   @Field(() => Int, { defaultValue: 3600 }) expiresInSeconds!: number;
   @Field(() => Boolean, { defaultValue: false }) singleUse!: boolean;
+  @Field(() => String, { nullable: true }) idempotencyKey?: string | null;
 }
 
 @InputType()
 export class RevokeDownloadLinksInput {
   @Field(() => ID) backupId!: string;
   @Field(() => ID, { nullable: true }) linkId?: string | null;
+  @Field(() => String, { nullable: true }) idempotencyKey?: string | null;
 }

@@ -69,4 +69,5 @@ export class RemoveInstanceInput {
 @InputType()
 export class ProbeInstanceInput {
   @Field(() => ID) instanceId!: string;
+  @Field(() => String, { nullable: true }) idempotencyKey?: string | null;
 }

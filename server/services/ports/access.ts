@@ -35,5 +35,16 @@ export interface ProjectRepository {
   insert(project: ProjectRecord): Promise<boolean>;
 }
 
-/** Makes what a key's owner is given, and what is stored of it. */
-export type MakeApiKey = (keyId: string) => { text: string; secretHash: Buffer };
+export interface NewApiKey {
+  /** What its owner is given. */
+  text: string;
+  /** What is stored of it. */
+  secretHash: Buffer;
+}
+
+/** Makes keys, and, with the seed of one, its text once more. */
+export interface ApiKeyMaker {
+  make(keyId: string): NewApiKey & { seed: string };
+  /** undefined: that is not the key's seed, or the master key that it was made under is not there any more. */
+  makeAgain(key: Pick<ApiKeyRow, 'id' | 'secretHash'>, seed: string): string | undefined;
+}

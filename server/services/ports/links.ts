@@ -15,9 +15,16 @@ export interface LinkSigner {
   verify(token: string, now: Date): LinkClaims | undefined;
 }
 
+export interface NewLink extends LinkClaims {
+  singleUse: boolean;
+  createdAt: Date;
+}
+
 /** Links that were made, until they expire: what a signature alone cannot say. */
 export interface LinkRepository {
-  insert(link: LinkClaims & { singleUse: boolean; createdAt: Date }): Promise<void>;
+  insert(link: NewLink): Promise<void>;
+  /** Expired ones too, for a while. */
+  get(scope: Scope, linkId: string): Promise<(NewLink & { usedAt: Date | null; revokedAt: Date | null }) | null>;
   /** Whether a link stands: neither revoked nor, if made for a single use, used. */
   stands(scope: Scope, link: Pick<LinkClaims, 'linkId' | 'backupId'>): Promise<boolean>;
   /** The same; a link for a single use is used by it. Of several at once, one gets true. */

@@ -59,6 +59,7 @@ const deliver = (request: IncomingMessage, response: ServerResponse, { cutAfter,
 beforeEach(() => {
   ranges.length = 0;
   links = 0;
+  service.seen.length = 0;
   link = freshLink();
   client = connect();
   service.serve((request, response) => {
@@ -149,14 +150,25 @@ describe('a download', () => {
     expect(answers).toBe(2);
   });
 
-  it('makes a new link when the old one has expired on the way', async () => {
+  it.each([401, 403, 404, 410])('makes a new link when the old one has expired on the way, which is answered with %i', async (status) => {
     let answers = 0;
     service.serve((request, response) => {
       answers += 1;
-      if (answers === 2) response.writeHead(403).end('expired');
+      if (answers === 2) response.writeHead(status).end('expired');
       else deliver(request, response, answers === 1 ? { cutAfter: 100_000 } : {});
     });
-    expect((await collect(await client.backups.download('bak_1'))).equals(file)).toBe(true);
+    expect((await collect(await client.backups.download('bak_1', { idempotencyKey: 'mine' }))).equals(file)).toBe(true);
+    expect(links).toBe(2);
+    // Under one key the service would give the expired link again.
+    const keys = service.seen.map(({ variables }) => (variables['input'] as { idempotencyKey: string }).idempotencyKey);
+    expect(new Set([...keys, 'mine']).size).toBe(3);
+  });
+
+  it('ends in an error when a new link is refused as well', async () => {
+    service.serve((_, response) => {
+      response.writeHead(404).end();
+    });
+    expect(await failure(client.backups.download('bak_1').then(collect))).toMatchObject({ kind: 'http', code: 'HTTP_404', retryable: false });
     expect(links).toBe(2);
   });
 
@@ -281,5 +293,5 @@ describe('a download', () => {
 
 it('gives a link for others to follow', async () => {
   expect(await client.backups.link('bak_1', { expiresInSeconds: 60 })).toMatchObject({ url: '/downloads/signed', fileName: 'cache.rdb' });
-  expect(service.seen.at(-1)?.variables).toEqual({ input: { backupId: 'bak_1', expiresInSeconds: 60 } });
+  expect(service.seen.at(-1)?.variables).toEqual({ input: { backupId: 'bak_1', expiresInSeconds: 60, idempotencyKey: expect.stringMatching(/^sdk-/) as string } });
 });

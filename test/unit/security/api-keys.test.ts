@@ -1,6 +1,7 @@
-import { createHash } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
-import { createAuthenticator, makeApiKey } from '../../../server/security/api-keys.js';
+import { createApiKeyMaker, createAuthenticator, makeApiKey } from '../../../server/security/api-keys.js';
+import { masterKeysFromText } from '../../../server/security/master-key.js';
 import { type ApiKeyRepository, type ApiKeyRow } from '../../../server/services/ports.js';
 
 const ID = 'key_01hzy0000000000000000000a1';
@@ -43,6 +44,24 @@ describe('API keys', () => {
       expect(secretHash).toEqual(createHash('sha256').update(secret).digest());
     }
     expect(new Set(keys.map(({ text }) => text)).size).toBe(50);
+  });
+
+  it('are made again from their seed, under any master key that is still there, and from nothing else', () => {
+    const [old, fresh] = [randomBytes(32).toString('hex'), randomBytes(32).toString('hex')];
+    const maker = createApiKeyMaker(masterKeysFromText(old));
+    const { seed, ...key } = maker.make(ID);
+    const row = rowOf(key);
+    expect(key.text).toMatch(/^sb_01hzy0000000000000000000a1_[A-Za-z0-9_-]{43}[0-9a-z]{6}$/);
+    expect(key.secretHash).toEqual(createHash('sha256').update(key.text.slice(30, 73)).digest());
+    expect(key.text).not.toContain(seed);
+    expect(maker.makeAgain(row, seed)).toBe(key.text);
+    expect(createApiKeyMaker(masterKeysFromText(`${fresh},${old}`)).makeAgain(row, seed)).toBe(key.text);
+
+    expect(createApiKeyMaker(masterKeysFromText(fresh)).makeAgain(row, seed)).toBeUndefined();
+    expect(maker.makeAgain(row, maker.make(ID).seed)).toBeUndefined();
+    expect(maker.makeAgain({ ...row, id: 'key_01hzy0000000000000000000b2' }, seed)).toBeUndefined();
+    // Two keys of one id, as of no id at all, have nothing in common.
+    expect(maker.make(ID).text).not.toBe(key.text);
   });
 
   it('log in as who they are', async () => {
