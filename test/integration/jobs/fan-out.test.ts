@@ -7,13 +7,15 @@ import { openControl } from '../../../server/engine/control.js';
 import { createEventFeed } from '../../../server/events/feed.js';
 import { createEventHub, type EventHub } from '../../../server/events/hub.js';
 import { topicsOf } from '../../../server/events/topics.js';
+import { forgetOld } from '../../../server/jobs/reconcile.js';
 import { ALLOW_EVERYTHING, createDial } from '../../../server/security/dial.js';
-import { type EventFeed, type JobEventRepository, type JobEventRow } from '../../../server/services/ports.js';
+import { type EventFeed, type JobEventRepository } from '../../../server/services/ports.js';
 import { type JobEventRecord, type JobFilter, type JobRecord } from '../../../server/services/records.js';
 import { startProxy } from '../../kit/proxy.js';
 import { startRedis } from '../../kit/redis.js';
 import { waitFor } from '../../kit/wait.js';
 import { clock, newId, type Rig, startRig } from './rig.js';
+import { scriptFeed } from './scripted-feed.js';
 
 type Events = AsyncIterator<JobEventRecord>;
 
@@ -58,6 +60,8 @@ describe('a node that reads for many', () => {
     expect(given).toMatchObject({ sequence: 2, notice: { code: 'A' }, job: { id: job.id } });
     // The log was read for all who came together, and not again for any.
     expect(reads.filter((name) => name === 'ofJob').length).toBeLessThanOrEqual(2);
+    // What came then, the node's one reader has read: when it was told, and perhaps by its own clock.
+    expect(reads.filter((name) => name === 'since').length).toBeLessThanOrEqual(4);
     await Promise.all([...followers, all].map((events) => events.return?.()));
     const before = reads.length;
     await notice('B');
@@ -100,41 +104,41 @@ describe('a node that reads for many', () => {
     expect(got.map((one) => one.length)).toEqual([4, 2, 2, 0, 2, 2, 0, 0]);
   });
 
-  /** A feed whose log is what the test says, without a database. */
-  const scripted = () => {
-    const rows: JobEventRow[] = [];
-    let wake: () => void = () => undefined;
-    const made = createEventFeed({
-      events: {
-        ofJob: async (_scope, jobId, after, limit) => rows.filter((row) => row.job.id === jobId && row.sequence > after).slice(0, limit),
-        ofProject: async (_scope, _filter, after, limit) => rows.filter(({ position }) => BigInt(position) > BigInt(after)).slice(0, limit),
-        // As a database would, it answers in a later turn.
-        since: (_projects, after, limit) => new Promise((resolve) => setImmediate(() => resolve(rows.filter(({ position }) => BigInt(position) > BigInt(after)).slice(0, limit)))),
-        lastPosition: async () => rows.at(-1)?.position ?? '0', newestPosition: async () => rows.at(-1)?.position ?? '0', forgottenTo: async () => '5',
-      },
-      jobs: { get: async () => null }, hub: { onEvent: (_topic, listener) => {
-        wake = listener;
-        return () => undefined;
-      } }, clock, mayPass: () => false,
-    });
-    const append = (kind: JobEventRow['kind'], of = job): void => {
-      rows.push({ position: String(rows.length + 10), sequence: rows.length + 10, kind, at: new Date(), job: of, notice: null });
-    };
-    return { feed: made, append, wake: () => wake() };
-  };
+  it.each([1, 900, 2_500])('misses none of %s that come while it reads the log, and gives none twice', async (many) => {
+    const { feed: of, append, wake, hold, givenOut } = scriptFeed();
+    append('STATE', job);
+    const log = hold();
+    const events = of.job(scope(), job.id, 0);
+    const first = next(events);
+    await log.reached();
+    for (let at = 0; at < many; at += 1) append('STATE', job);
+    wake();
+    await givenOut();
+    log.letGo();
+    const got = [(await first).sequence];
+    while (got.length < many + 1) got.push((await next(events)).sequence);
+    append('STATE', job);
+    wake();
+    got.push((await next(events)).sequence);
+    expect(got).toEqual(Array.from({ length: many + 2 }, (_, at) => 10 + at));
+    await events.return?.();
+  });
 
   it('gives the newest progress four times a second at most, whatever has a place of its own at once, and cursors that never go back', async () => {
-    const { feed: of, append, wake } = scripted();
+    const { feed: of, append, wake } = scriptFeed();
     const other = { ...job, id: newId('job') };
     const events = await of.project(scope(), {}, feedCursor('9'));
     const began = performance.now();
-    const got: { kind: string; cursor: string; ms: number }[] = [];
+    const got: { kind: string; cursor: string; ms: number; behind: number }[] = [];
+    const newest = new Map<string, number>();
     const reading = (async () => {
-      for (let event = await events.next(); event.done !== true; event = await events.next()) got.push({ kind: event.value.kind, cursor: event.value.cursor, ms: performance.now() - began });
+      for (let event = await events.next(); event.done !== true; event = await events.next()) {
+        const { kind, cursor, sequence, job: { id } } = event.value;
+        got.push({ kind, cursor, ms: performance.now() - began, behind: (newest.get(id) ?? 0) - sequence });
+      }
     })();
     const timer = setInterval(() => {
-      append('PROGRESS', job);
-      append('PROGRESS', other);
+      for (const of of [job, other]) newest.set(of.id, append('PROGRESS', of));
       wake();
     }, 20);
     await waitFor(() => got.filter(({ kind }) => kind === 'PROGRESS').length >= 4);
@@ -149,14 +153,16 @@ describe('a node that reads for many', () => {
     await reading;
     const times = got.filter(({ kind }) => kind === 'PROGRESS').map(({ ms }) => ms);
     for (let at = 4; at < times.length; at += 1) expect((times[at] ?? 0) - (times[at - 4] ?? 0)).toBeGreaterThan(990);
+    // What has come while it was its job's turn to wait is the newest, or the one before it, which the node's reader has not read yet.
+    for (const { behind } of got.filter(({ kind }) => kind === 'PROGRESS')) expect(behind).toBeLessThanOrEqual(4);
     const places = got.map(({ cursor }) => Number(JSON.parse(Buffer.from(cursor, 'base64url').toString())[1]));
     expect(places).toEqual([...places].sort((a, b) => a - b));
   });
 
   it('gives up a reader that takes nothing, and holds up nobody for it', async () => {
-    const { feed: of, append, wake } = scripted();
+    const { feed: of, append, wake } = scriptFeed();
     const [stuck, quick] = [of.job(scope(), job.id, 0), of.job(scope(), job.id, 0)];
-    append('STATE');
+    append('STATE', job);
     expect([await next(stuck), await next(quick)].map(({ sequence }) => sequence)).toEqual([10, 10]);
     let got = 0;
     const reading = (async () => {
@@ -164,10 +170,10 @@ describe('a node that reads for many', () => {
     })();
     // Both have found the end of the log.
     const second = next(stuck);
-    append('STATE');
+    append('STATE', job);
     wake();
     expect((await second).sequence).toBe(11);
-    for (let at = 0; at < 1_200; at += 1) append('STATE');
+    for (let at = 0; at < 1_200; at += 1) append('STATE', job);
     wake();
     await waitFor(() => got >= 1_201);
     await expect(stuck.next()).rejects.toMatchObject({ code: 'TOO_SLOW', retryable: true } satisfies Partial<DomainError>);
@@ -182,15 +188,16 @@ describe('a node that reads for many', () => {
     await again.return?.();
   });
 
-  it('refuses a cursor behind which events have been removed for their age, and tells of a job that ended before', async () => {
-    const { feed: of } = scripted();
+  it('keeps events for 30 days, refuses a cursor behind which some are gone, and tells of a job that ended before', async () => {
+    const { feed: of } = scriptFeed();
     await expect(of.project(scope(), {}, feedCursor('4'))).rejects.toMatchObject({ code: 'BAD_INPUT', field: ['after'] });
     await (await of.project(scope(), {}, feedCursor('5'))).return?.();
 
     await rig.db.transaction((tx) => tx.jobs.change(job.id, {}, { state: 'COMPLETED', conclusion: 'SUCCEEDED', completedAt: new Date() }, { kind: 'STATE', at: new Date() }));
     const young = await rig.insertJob({ projectId: job.projectId });
-    await rig.sql(`UPDATE job_events SET at = at - interval '31 days' WHERE job_id = $1`, [job.id]);
-    await rig.db.read.events.forgetOld(1_000);
+    await rig.sql(`UPDATE job_events SET at = clock_timestamp() - CASE WHEN job_id = $1 THEN interval '30 days 1 minute' ELSE interval '29 days 23 hours' END`, [job.id]);
+    await forgetOld({ db: rig.db });
+    expect(await rig.events(job.id)).toEqual([]);
     expect(codes([(await feed.standing(scope(), job.id))?.snapshot as JobEventRecord])).toEqual(['SNAPSHOT 2']);
     expect(await feed.standing(scope(), job.id)).toMatchObject({ hasEvents: false, snapshot: { job: { state: 'COMPLETED' } } });
     expect(await feed.standing(scope(), young.id)).toMatchObject({ hasEvents: true });
@@ -225,15 +232,16 @@ describe('a node that reads for many', () => {
         got.push((await event).notice?.code);
       };
       await hears('by both');
+      const seen = [(await next(looking)).notice?.code];
       toPostgres.cut();
       await waitFor(() => rig.logged.some((line) => line.includes('Lost the connection that announces')));
       await hears('by Redis');
+      seen.push((await next(looking)).notice?.code);
       toRedis.cut();
       await waitFor(() => !far.listening);
-      const late = next(told);
+      const [late, found] = [next(told), next(looking)];
       await write('by itself');
-      const seen: unknown[] = [];
-      while (seen.length < 3) seen.push((await next(looking)).notice?.code);
+      seen.push((await found).notice?.code);
       expect(seen).toEqual(['by both', 'by Redis', 'by itself']);
       toPostgres.mend();
       await waitFor(() => far.listening);

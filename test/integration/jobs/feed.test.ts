@@ -1,13 +1,18 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { createDatabase } from '../../../server/db/database.js';
+import { createDataSource } from '../../../server/db/data-source.js';
+import { feedCursor } from '../../../server/domain/cursor.js';
 import { createEventFeed } from '../../../server/events/feed.js';
+import { topicsOf } from '../../../server/events/topics.js';
 import { type JobEventRecord } from '../../../server/services/records.js';
 import { waitFor } from '../../kit/wait.js';
 import { clock, gate, newId, type Rig, startRig } from './rig.js';
 
 const WRITERS = 50;
 const WRITES = 3;
-/** Longest pause of a writer before its commit, with the feed's lock and without. */
-const LATE_MS = 3;
+/** Longest pauses of a writer: between its event and its commit, and before its next. */
+const COMMIT_MS = 15;
+const BETWEEN_MS = 600;
 
 describe('the feed', () => {
   let rig: Rig;
@@ -17,46 +22,64 @@ describe('the feed', () => {
   afterAll(() => rig?.stop());
 
   const feed = () => rig.feed;
-  const late = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, Math.random() * LATE_MS));
+  const late = (mostMs: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, Math.random() * mostMs));
   const notice = (jobId: string, code: string) => rig.db.transaction((tx) => tx.jobs.change(jobId, {}, {}, { kind: 'NOTICE', at: new Date(), notice: { code, message: 'm' } }));
 
-  it('gives every event of fifty writers that commit late once, in order, to a reader that always begins anew at its last cursor', async () => {
+  it('gives every event of fifty writers that commit late once, in order, to readers that stay and to one that always begins anew at its last cursor', async () => {
     const caller = { ...rig.caller, projectId: newId('project') };
     const jobs = await Promise.all(Array.from({ length: WRITERS }, () => rig.insertJob({ projectId: caller.projectId, kind: 'DELETE', serverRunId: null })));
-    const seen: JobEventRecord[] = [];
-    let after: string | null = null;
-    const reading = (async () => {
-      while (seen.length < WRITERS * (WRITES + 1)) {
-        // A few at a time, so that it resumes in the middle of what is being written.
-        const events: AsyncIterableIterator<JobEventRecord> = await feed().project(caller, {}, after ?? (await firstCursor()));
-        for (let i = 0; i < 7 && seen.length < WRITERS * (WRITES + 1); i += 1) {
-          const { value, done } = await events.next();
-          if (done) break;
-          seen.push(value as JobEventRecord);
-          after = (value as JobEventRecord).cursor;
+    const all = WRITERS * (WRITES + 1);
+    // Every writer has a connection of its own: none waits for another but at the feed.
+    const source = createDataSource({ url: rig.url, poolSize: WRITERS });
+    await source.initialize();
+    const db = createDatabase(source, topicsOf);
+    let written = false;
+    let inTime = 0;
+    const readers: { seen: JobEventRecord[]; events?: AsyncIterator<JobEventRecord> }[] = [{ seen: [] }, { seen: [] }];
+    const take = async (reader: (typeof readers)[number], most: number): Promise<void> => {
+      reader.events = await feed().project(caller, {}, reader.seen.at(-1)?.cursor ?? feedCursor('0'));
+      for (let at = 0; at < most && reader.seen.length < all; at += 1) {
+        const { value, done } = await reader.events.next();
+        if (done === true) return;
+        reader.seen.push(value);
+        if (!written) inTime += 1;
+      }
+      await reader.events.return?.();
+    };
+    const [staying, resuming] = readers as [(typeof readers)[number], (typeof readers)[number]];
+    let over = false;
+    const reading = [take(staying, all), (async () => {
+      // As soon as it has all there is, it is in the middle of what is being written.
+      while (!over && resuming.seen.length < all) await take(resuming, 3);
+    })()];
+    try {
+      await Promise.all(jobs.map(async ({ id }) => {
+        for (let at = 0; at < WRITES; at += 1) {
+          await late(BETWEEN_MS);
+          await db.transaction(async (tx) => {
+            await tx.now();
+            await tx.jobs.change(id, {}, {}, { kind: 'NOTICE', at: new Date(), notice: { code: `N${at}`, message: 'm' } });
+            await late(COMMIT_MS);
+          });
         }
-        await events.return?.();
+      }));
+      written = true;
+      await waitFor(() => readers.every(({ seen }) => seen.length === all), { message: () => `all ${all} events to be seen, and not ${readers.map(({ seen }) => seen.length).join(' and ')}` });
+      for (const { seen } of readers) {
+        for (const { id } of jobs) {
+          expect(seen.filter(({ job }) => job.id === id).map(({ sequence }) => sequence)).toEqual(Array.from({ length: WRITES + 1 }, (_, at) => at + 1));
+        }
+        // Nothing of other tenants.
+        expect(seen.every(({ job }) => job.projectId === caller.projectId)).toBe(true);
       }
-    })();
-    await Promise.all(jobs.map(async ({ id }) => {
-      for (let i = 0; i < WRITES; i += 1) {
-        await rig.db.transaction(async (tx) => {
-          await tx.now();
-          await late();
-          await tx.jobs.change(id, {}, {}, { kind: 'NOTICE', at: new Date(), notice: { code: `N${i}`, message: 'm' } });
-          await late();
-        });
-      }
-    }));
-    await reading;
-    for (const { id } of jobs) {
-      const own = seen.filter(({ job }) => job.id === id);
-      expect(own.map(({ sequence }) => sequence)).toEqual(Array.from({ length: WRITES + 1 }, (_, index) => index + 1));
+      // Whoever comes when all is written is shown nothing too early: these kept up.
+      expect(inTime).toBeGreaterThan(all);
+    } finally {
+      over = true;
+      await Promise.all(readers.map(({ events }) => events?.return?.()));
+      await Promise.all(reading);
+      await source.destroy();
     }
-    const [total] = await rig.sql<{ count: string }>('SELECT count(*) FROM job_events WHERE project_id = $1', [caller.projectId]);
-    expect(seen).toHaveLength(Number(total?.count));
-    // Nothing of other tenants.
-    expect(seen.every(({ job }) => job.projectId === caller.projectId)).toBe(true);
   });
 
   it('shows nothing that was written later before what was written earlier, however late that is committed', async () => {
@@ -100,12 +123,6 @@ describe('the feed', () => {
     await events.return?.();
     await expect(read([wrong]).next()).rejects.toBe(wrong);
   });
-
-  /** From before everything. */
-  const firstCursor = async (): Promise<string> => {
-    const { feedCursor } = await import('../../../server/domain/cursor.js');
-    return feedCursor('0');
-  };
 
   it('a reader that waits is let go at once', async () => {
     const job = await rig.insertJob();

@@ -31,7 +31,10 @@ describe('running jobs', () => {
     expectWholeHistory(events);
   });
 
-  it('a worker that slept through its lease can change nothing any more; the other one concludes', async () => {
+  it.each<[string, (asleep: TaskContext) => unknown]>([
+    ['reports', (asleep) => asleep.onProgress({ kind: 'phase', phase: 'VERIFYING' })],
+    ['writes', (asleep) => expect(asleep.write(() => Promise.resolve('written'))).rejects.toMatchObject({ code: 'INTERRUPTED' })],
+  ])('a worker that slept through its lease and then %s changes nothing, neither state nor events; the other one concludes', async (_what, wakeUp) => {
     const job = await rig.insertJob();
     const asleep = gate();
     const ended: string[] = [];
@@ -56,15 +59,21 @@ describe('running jobs', () => {
       waker.stop();
     }
     expect(await rig.job(job.id)).toMatchObject({ state: 'QUEUED', attempt: 1 });
-    await rig.runner(taskOf(() => Promise.resolve())).runJob(job.id);
-    const done = await rig.events(job.id);
-    expect(await rig.job(job.id)).toMatchObject({ state: 'COMPLETED', conclusion: 'SUCCEEDED', attempt: 2 });
+    const other = gate();
+    const running = rig.runner(taskOf(() => other.pass())).runJob(job.id);
+    await other.reached();
 
     // It wakes up, and knows of nothing.
     expect(context?.signal.aborted).toBe(false);
-    await expect(context?.write(() => Promise.resolve('written'))).rejects.toMatchObject({ code: 'INTERRUPTED' });
+    const known = [await rig.job(job.id), await rig.events(job.id)];
+    await wakeUp(context as TaskContext);
+    await waitFor(() => context?.signal.aborted === true, { message: 'it to learn that its lease is lost' });
+    expect([await rig.job(job.id), await rig.events(job.id)]).toEqual(known);
     await expect(context?.assertOwned()).rejects.toMatchObject({ code: 'INTERRUPTED' });
-    expect(context?.signal.aborted).toBe(true);
+    other.open();
+    await running;
+    expect(await rig.job(job.id)).toMatchObject({ state: 'COMPLETED', conclusion: 'SUCCEEDED', attempt: 2 });
+    const done = await rig.events(job.id);
     context?.onProgress({ kind: 'phase', phase: 'SEALING' });
     asleep.open();
     await sleeping;
