@@ -9,7 +9,8 @@ export const use = async (signal: AbortSignal): Promise<string> => {
     const named: Backup = backup;
     // An open union: what a newer service may say is a string, and what is known is still completed and checked.
     const state: BackupState = named.state;
-    if (state === 'AVAILABLE') return named.sizeBytes ?? '0';
+    const later: BackupState = 'FROZEN_BY_A_NEWER_SERVICE';
+    if (state === 'AVAILABLE' || state === later) return named.sizeBytes ?? '0';
   }
   const outcome: Outcome<{ backup: Backup; job: Job }> = await client.backups.tryCreate({ instanceId: 'ins_1', name: 'x' }, { idempotencyKey: 'k', retry: false });
   if (!outcome.ok) {
@@ -22,6 +23,8 @@ export const use = async (signal: AbortSignal): Promise<string> => {
   const stream: ReadableStream<Uint8Array> = await client.backups.download(outcome.value);
   await stream.cancel();
   const page: ListBackupsQuery['backups']['nodes'] = [];
+  const options = { signal, timeoutMs: 1_000, idempotencyKey: 'k', retry: { attempts: 2 }, headers: { 'x-trace': 't' } };
+  await Promise.all([client.backups.get('bak_1', options), client.backups.create({ instanceId: 'ins_1', name: 'x' }, options), client.backups.wait('bak_1', options), client.viewer(options)]);
   // @ts-expect-error an input that lacks what must be there
   await client.backups.create({ name: 'x' });
   // @ts-expect-error a variable of another type
