@@ -14,7 +14,7 @@ import type { Loaded } from './nouns.js';
 import type { CallOptions } from './options.js';
 import type { Tries } from './outcome.js';
 import { found, fulfilled, idOf, keyed, type Ref } from './payload.js';
-import { follow } from './stream.js';
+import { follow, within } from './stream.js';
 
 /** A signed, expiring address of one backup's RDB file. Whoever has it can download; treat it as a secret. */
 export type DownloadLink = NonNullable<CreateDownloadLinkMutation['createDownloadLink']['link']>;
@@ -137,12 +137,14 @@ export const createBackups = (connection: Connection, jobs: Jobs): Loaded<Backup
         const jobId = found(await jobOf(backup, { ...options, signal, timeoutMs: undefined }), `job of backup ${backupId(backup)}`);
         yield* jobs.watch(jobId, { ...options, signal });
       }),
-    wait: async (backup, options = {}) => {
+    wait: (backup, options = {}) => {
       const id = backupId(backup);
-      const { signal, retry, headers } = options;
-      const jobId = await jobOf(backup, { signal, retry, headers });
-      if (jobId !== null) await jobs.wait(jobId, options);
-      return found(await get(id, { signal, retry, headers }), `backup ${id}`);
+      const { retry, headers } = options;
+      return within(`Waiting for ${id}`, options, async (signal) => {
+        const jobId = await jobOf(backup, { signal, retry, headers });
+        if (jobId !== null) await jobs.wait(jobId, { ...options, signal, timeoutMs: undefined });
+        return found(await get(id, { signal, retry, headers }), `backup ${id}`);
+      });
     },
     link,
     revokeLinks: async (backup, { linkId, ...options } = {}) => {

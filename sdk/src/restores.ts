@@ -9,7 +9,7 @@ import type { Loaded } from './nouns.js';
 import type { CallOptions } from './options.js';
 import type { Tries } from './outcome.js';
 import { found, fulfilled, idOf, keyed, type Ref } from './payload.js';
-import { follow } from './stream.js';
+import { follow, within } from './stream.js';
 
 /** A restore, its id, or what `run` returns. */
 export type RestoreRef = Ref | { readonly restore: { readonly id: string }; readonly job: { readonly id: string } };
@@ -86,11 +86,13 @@ export const createRestores = (connection: Connection, jobs: Jobs): Loaded<Resto
       follow(`Watching ${restoreId(restore)}`, options, async function* (signal) {
         yield* jobs.watch(await jobOf(restore, { ...options, signal, timeoutMs: undefined }), { ...options, signal });
       }),
-    wait: async (restore, options = {}) => {
+    wait: (restore, options = {}) => {
       const id = restoreId(restore);
-      const { signal, retry, headers } = options;
-      await jobs.wait(await jobOf(restore, { signal, retry, headers }), options);
-      return found(await get(id, { signal, retry, headers }), `restore ${id}`);
+      const { retry, headers } = options;
+      return within(`Waiting for ${id}`, options, async (signal) => {
+        await jobs.wait(await jobOf(restore, { signal, retry, headers }), { ...options, signal, timeoutMs: undefined });
+        return found(await get(id, { signal, retry, headers }), `restore ${id}`);
+      });
     },
   };
 };

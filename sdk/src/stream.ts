@@ -44,6 +44,20 @@ export const follow = <T>(
   return iterator;
 };
 
+/** What `work` gives, when that comes in time and before the caller's signal; both end the signal that `work` is given. */
+export const within = async <T>(
+  what: string, { signal: outer, timeoutMs }: { signal?: AbortSignal | undefined; timeoutMs?: number | undefined }, work: (signal: AbortSignal) => Promise<T>,
+): Promise<T> => {
+  const deadline = startDeadline(what, timeoutMs, outer);
+  try {
+    return await work(deadline.signal);
+  } catch (error) {
+    throw isSnapbackError(error) && error.kind === 'aborted' ? deadline.explain(error, () => error) : error;
+  } finally {
+    deadline.dispose();
+  }
+};
+
 /** One way to the events of a stream. */
 export interface Way<Event> {
   name: Transport;

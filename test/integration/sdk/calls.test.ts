@@ -247,6 +247,90 @@ describe('mutations', () => {
   });
 });
 
+describe('every call', () => {
+  const OPTIONS = { timeoutMs: 20_000, idempotencyKey: 'mine', retry: false, headers: { 'x-trace': 't1' } } as const;
+  type Options = typeof OPTIONS & { signal?: AbortSignal };
+  const CALLS: Record<string, (options: Options) => Promise<unknown>> = {
+    'instances.register': (options) => client.instances.register({ name: 'n', host: 'h' }, options),
+    'instances.list': (options) => client.instances.list({}, options).first(),
+    'instances.get': (options) => client.instances.get('ins_1', options),
+    'instances.update': (options) => client.instances.update({ instanceId: 'ins_1' }, options),
+    'instances.remove': (options) => client.instances.remove('ins_1', options),
+    'instances.probe': (options) => client.instances.probe('ins_1', options),
+    'instances.slots': (options) => client.instances.slots('ins_1', {}, options).first(),
+    'instances.recovery': (options) => client.instances.recovery('ins_1', options),
+    'policies.get': (options) => client.policies.get('ins_1', options),
+    'policies.set': (options) => client.policies.set({ instanceId: 'ins_1' }, options),
+    'backups.create': (options) => client.backups.create({ instanceId: 'ins_1', name: 'n' }, options),
+    'backups.list': (options) => client.backups.list({}, options).toArray({ limit: 1 }),
+    'backups.retentionPreview': (options) => client.backups.retentionPreview({}, options).first(),
+    'backups.get': (options) => client.backups.get('bak_1', options),
+    'backups.verify': (options) => client.backups.verify('bak_1', options),
+    'backups.inspect': (options) => client.backups.inspect('bak_1', options),
+    'backups.inspection': (options) => client.backups.inspection('bak_1', options),
+    'backups.keys': (options) => client.backups.keys('bak_1', {}, options).first(),
+    'backups.delete': (options) => client.backups.delete('bak_1', options),
+    'backups.watch': (options) => client.backups.watch('bak_1', options).next(),
+    'backups.wait': (options) => client.backups.wait('bak_1', options),
+    'backups.link': (options) => client.backups.link('bak_1', options),
+    'backups.revokeLinks': (options) => client.backups.revokeLinks('bak_1', options),
+    'backups.download': (options) => client.backups.download('bak_1', options),
+    'restores.plan': (options) => client.restores.plan({ backupId: 'bak_1', instanceId: 'ins_1' }, options),
+    'restores.getPlan': (options) => client.restores.getPlan('rpl_1', options),
+    'restores.run': (options) => client.restores.run('rpl_1', { ...options, confirmation: 'n' }),
+    'restores.list': (options) => client.restores.list({}, options).first(),
+    'restores.get': (options) => client.restores.get('rst_1', options),
+    'restores.watch': (options) => client.restores.watch('rst_1', options).next(),
+    'restores.wait': (options) => client.restores.wait('rst_1', options),
+    'jobs.get': (options) => client.jobs.get('job_1', options),
+    'jobs.list': (options) => client.jobs.list({}, options).first(),
+    'jobs.cancel': (options) => client.jobs.cancel('job_1', options),
+    'projects.list': (options) => client.projects.list({}, options).first(),
+    'projects.create': (options) => client.projects.create({ name: 'n' }, options),
+    'apiKeys.list': (options) => client.apiKeys.list({}, options).first(),
+    'apiKeys.create': (options) => client.apiKeys.create({ name: 'n', role: 'VIEWER' }, options),
+    'apiKeys.revoke': (options) => client.apiKeys.revoke('key_1', options),
+    'audit.list': (options) => client.audit.list({}, options).first(),
+    'service.info': (options) => client.service.info(options),
+    'service.viewer': (options) => client.service.viewer(options),
+    viewer: (options) => client.viewer(options),
+    execute: (options) => client.execute('{ service { version } }', {}, options),
+  };
+  /** Over sockets alone: they are tested with the watches. */
+  const STREAMS = ['jobs.watch', 'jobs.wait', 'jobs.events', 'subscribe'];
+
+  it('is known to this test', () => {
+    const own = Object.entries(connect()).flatMap(([name, noun]) => (typeof noun === 'function' ? [name] : Object.keys(noun).filter((call) => !call.startsWith('try')).map((call) => `${name}.${call}`)));
+    expect([...Object.keys(CALLS), ...STREAMS, 'close'].sort()).toEqual(own.sort());
+  });
+
+  it.each(Object.keys(CALLS))('takes its options: %s', async (name) => {
+    const ended: unknown[] = [];
+    const call = async (options: Options): Promise<SnapbackError> => failure(CALLS[name]?.(options) ?? Promise.reject(new Error('No such call.')));
+    // Its headers, and no retry.
+    service.intercept((_, response) => {
+      status(503)(response);
+      return true;
+    });
+    expect(await call(OPTIONS)).toMatchObject({ code: 'HTTP_503' });
+    expect(service.seen).toHaveLength(1);
+    expect(service.seen[0]?.headers).toMatchObject({ 'x-trace': 't1' });
+    // Its signal, while no answer comes.
+    service.intercept((_, response) => {
+      response.on('close', () => ended.push(response));
+      return true;
+    });
+    const controller = new AbortController();
+    const pending = call({ ...OPTIONS, signal: controller.signal });
+    await waitFor(() => service.seen.length === 2);
+    controller.abort();
+    expect(await pending).toMatchObject({ kind: 'aborted' });
+    await waitFor(() => ended.length === 1);
+    // Its time.
+    expect(await call({ ...OPTIONS, timeoutMs: 20 as 20_000 })).toMatchObject({ kind: 'timeout' });
+  });
+});
+
 describe('own documents', () => {
   it('may be plain texts', async () => {
     expect(await client.execute('{ service { version } }', {})).toEqual({ service: { version: '1.2.3' } });

@@ -56,9 +56,12 @@ const readBody = async (request: IncomingMessage): Promise<string> => {
   return Buffer.concat(chunks).toString('utf8');
 };
 
-/** A service with the real schema and hand-written resolvers on a free port, over real sockets, that can be made to misbehave. */
-export const startFakeService = async (resolvers: Resolvers): Promise<FakeService> => {
-  const schema = makeExecutableSchema({ typeDefs, resolvers: { Node: { __resolveType: () => 'Job' }, ...resolvers } });
+/**
+ * A service with the real schema and hand-written resolvers on a free port, over real sockets, that can be made to misbehave.
+ * @param newer SDL that a service of a later release has besides
+ */
+export const startFakeService = async (resolvers: Resolvers, newer = ''): Promise<FakeService> => {
+  const schema = makeExecutableSchema({ typeDefs: [...typeDefs, newer], resolvers: { Node: { __resolveType: () => 'Job' }, ...resolvers } });
   const seen: SeenRequest[] = [];
   const inits: unknown[] = [];
   const sockets = new Set<Socket>();

@@ -14,8 +14,8 @@ afterEach(async () => {
   }
 });
 
-const begin = async (job: FakeJob, options: Partial<ClientOptions> = {}, resolvers: Resolvers = {}): Promise<{ service: FakeService; client: Client }> => {
-  const service = await startFakeService({ ...job.resolvers, Query: { ...job.resolvers['Query'], ...resolvers['Query'] }, Mutation: resolvers['Mutation'] ?? {} });
+const begin = async (job: FakeJob, options: Partial<ClientOptions> = {}, resolvers: Resolvers = {}, newer = ''): Promise<{ service: FakeService; client: Client }> => {
+  const service = await startFakeService({ ...job.resolvers, Query: { ...job.resolvers['Query'], ...resolvers['Query'] }, Mutation: resolvers['Mutation'] ?? {} }, newer);
   const client = createClient({ url: service.url, token: TOKEN, retry: { baseMs: 1, maxMs: 5 }, ...options });
   started.push({ service, clients: [client] });
   return { service, client };
@@ -365,7 +365,30 @@ describe('waiting', () => {
     });
   });
 
-  it('takes a conclusion it has never heard of for a failure', async () => {
+  it('gives what it has never heard of as it came: kinds of events, phases, states, codes, and a conclusion that is no success', async () => {
+    const job = new FakeJob('job_1', { kind: 'TRANSMUTE' });
+    const { client } = await begin(job, {}, {
+      Query: { backups: () => ({ nodes: [makeBackup('bak_9', { state: 'FROZEN' })], edges: [], totalCount: 1, pageInfo: { hasNextPage: false, hasPreviousPage: false } }) },
+      Mutation: { cancelJob: () => ({ job: null, userErrors: [{ code: 'MERCURY_SPILLED', message: 'Mind the floor.', field: null }] }) },
+    }, `
+      extend enum JobKind { TRANSMUTE } extend enum JobEventKind { OMEN } extend enum Phase { SUBLIMING } extend enum JobConclusion { GILDED }
+      extend enum BackupState { FROZEN } extend enum ErrorCode { MERCURY_SPILLED }
+    `);
+    const { events, done } = read(client.jobs.watch('job_1'));
+    await waitFor(() => events.length === 1);
+    job.emit('OMEN', { phase: 'SUBLIMING' });
+    job.emit('OMEN');
+    job.emit('STATE', { state: 'COMPLETED', conclusion: 'GILDED' });
+    await done;
+    expect(events.map((event) => [event.kind, event.job.kind, event.job.phase, event.job.conclusion])).toEqual([
+      ['SNAPSHOT', 'TRANSMUTE', 'TRANSFERRING', null], ['OMEN', 'TRANSMUTE', 'SUBLIMING', null], ['OMEN', 'TRANSMUTE', 'SUBLIMING', null], ['STATE', 'TRANSMUTE', 'SUBLIMING', 'GILDED'],
+    ]);
+    expect(await failure(client.jobs.wait('job_1'))).toMatchObject({ kind: 'job_failed', code: 'GILDED', retryable: false });
+    expect((await client.backups.list().first())?.state).toBe('FROZEN');
+    expect(await failure(client.jobs.cancel('job_1'))).toMatchObject({ kind: 'user_input', code: 'MERCURY_SPILLED' });
+  });
+
+  it('takes a job that was cancelled for one that failed', async () => {
     const job = new FakeJob('job_1');
     const { client } = await begin(job);
     job.emit('STATE', { state: 'COMPLETED', conclusion: 'CANCELLED' });
