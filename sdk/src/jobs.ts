@@ -1,7 +1,7 @@
 import { carriers } from './carriers.js';
 import type { Connection } from './connection.js';
 import { JobFailedError } from './errors.js';
-import { CancelJobDocument, GetJobDocument, JobEventsDocument, ListJobsDocument } from './generated/job.documents.js';
+import { CancelJobDocument, FeedNowDocument, GetJobDocument, JobEventsDocument, ListJobsDocument } from './generated/job.documents.js';
 import type { JobEventFragment, JobFilter, JobFragment } from './generated/operations.js';
 import { createList, splitListInput, type List, type ListOptions } from './list.js';
 import type { Loaded } from './nouns.js';
@@ -55,8 +55,7 @@ export interface Jobs extends JobMutations, Tries<JobMutations> {
    */
   wait(job: Ref, options?: WaitOptions): Promise<JobFragment>;
   /**
-   * The events of all the project's jobs, from now on. Does not end by itself. Taken up again like `watch`; what happened during a cut
-   * before the very first event is not seen.
+   * The events of all the project's jobs, from the moment at which the first is asked for. Does not end by itself. Taken up again like `watch`.
    */
   events(filter?: JobFilter, options?: FeedOptions): AsyncIterableIterator<JobEventFragment>;
 }
@@ -72,18 +71,22 @@ export const createJobs = (connection: Connection): Loaded<Jobs> => {
 
   const events: Jobs['events'] = (filter = {}, options = {}) => {
     const what = 'The feed of job events';
-    const { after } = options;
-    return follow(what, options, (signal) => resumed<JobEventFragment>({
-      what, signal, retry: retryPolicy(options.retry ?? connection.options.retry), emit: connection.emit,
-      ways: carriers(connection, options).map(({ name, carrier }): Way<JobEventFragment> => ({ name, open: (last) => pick(
-        openSubscription(carrier(), JobEventsDocument, { filter, after: last?.cursor ?? after }, {
-          what, signal, replaces: (newer, waiting) => isReplacedBy(newer.jobEvents, waiting.jobEvents),
-        }),
-        ({ jobEvents }) => jobEvents,
-      )})),
-      isNewer: (event, last) => event.cursor !== last.cursor,
-      isFinal: () => false,
-    }));
+    const { retry, headers } = options;
+    return follow(what, options, async function* (signal) {
+      // A place of its own from the beginning: what happens while a connection is lost is not missed, although no event has come yet.
+      const after = options.after ?? (await connection.execute(FeedNowDocument, {}, { signal, retry, headers })).jobs.feedCursor;
+      yield* resumed<JobEventFragment>({
+        what, signal, retry: retryPolicy(retry ?? connection.options.retry), emit: connection.emit,
+        ways: carriers(connection, options).map(({ name, carrier }): Way<JobEventFragment> => ({ name, open: (last) => pick(
+          openSubscription(carrier(), JobEventsDocument, { filter, after: last?.cursor ?? after }, {
+            what, signal, replaces: (newer, waiting) => isReplacedBy(newer.jobEvents, waiting.jobEvents),
+          }),
+          ({ jobEvents }) => jobEvents,
+        )})),
+        isNewer: (event, last) => event.cursor !== last.cursor,
+        isFinal: () => false,
+      });
+    });
   };
 
   const wait: Jobs['wait'] = async (job, { onProgress, ...options } = {}) => {

@@ -36,8 +36,14 @@ const passes = ({ record: { job } }: Placed, scope: Scope, { instanceIds, kinds,
 export const createEventFeed = ({ events, jobs, hub, clock, mayPass, pollMs }: FeedDeps): EventFeed => {
   const tail = createTail(events, hub, mayPass, pollMs);
   const jointly = createJoint();
+  const lastOf = (scope: Scope): Promise<string> => jointly(keyOf(scope, 'last'), () => events.lastPosition(scope));
+  const forgotten = (): Promise<string> => jointly('forgotten', () => events.forgottenTo());
 
   return {
+    async now(scope) {
+      const [last, gone] = [await lastOf(scope), await forgotten()];
+      return feedCursor(BigInt(last) < BigInt(gone) ? gone : last);
+    },
     standing: (scope, jobId) => jointly(keyOf(scope, 'standing', jobId), async () => {
       // The position first: an event that comes in between is then given twice in the feed, not skipped.
       const position = await events.lastPosition(scope, jobId);
@@ -58,9 +64,9 @@ export const createEventFeed = ({ events, jobs, hub, clock, mayPass, pollMs }: F
     }, mayPass),
     async project(scope, filter, cursor) {
       const from = cursor === null
-        ? await jointly(keyOf(scope, 'last'), () => events.lastPosition(scope))
+        ? await lastOf(scope)
         : parseFeedCursor(cursor, 'after');
-      if (cursor !== null && BigInt(from) < BigInt(await jointly('forgotten', () => events.forgottenTo()))) {
+      if (cursor !== null && BigInt(from) < BigInt(await forgotten())) {
         throw new DomainError('BAD_INPUT', '"after" is older than what is kept: events have come and gone since.', { hint: 'Read how the jobs stand, and follow the feed from now on.', field: ['after'] });
       }
       return new Subscription<bigint>({

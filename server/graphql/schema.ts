@@ -11,7 +11,7 @@ import { AuditResolver } from './resolvers/audit.resolver.js';
 import { BackupResolver, BackupVerificationResolver } from './resolvers/backup.resolver.js';
 import { BackupInspectionResolver, InspectionResolver } from './resolvers/inspection.resolver.js';
 import { InstanceResolver } from './resolvers/instance.resolver.js';
-import { JobResolver } from './resolvers/job.resolver.js';
+import { JobConnectionResolver, JobResolver } from './resolvers/job.resolver.js';
 import { PolicyResolver } from './resolvers/policy.resolver.js';
 import { RateLimitResolver } from './resolvers/rate-limit.resolver.js';
 import { InstanceRecoveryResolver, RecoveryResolver } from './resolvers/recovery.resolver.js';
@@ -22,7 +22,7 @@ import { InstanceSlotsResolver, SlotResolver } from './resolvers/slot.resolver.j
 import { assertSameSchema } from './schema-gate.js';
 
 const RESOLVERS: NonEmptyArray<new () => object> = [
-  ServiceResolver, InstanceResolver, PolicyResolver, BackupResolver, BackupVerificationResolver, InspectionResolver, BackupInspectionResolver, JobResolver, RestorePlanResolver, RestoreResolver,
+  ServiceResolver, InstanceResolver, PolicyResolver, BackupResolver, BackupVerificationResolver, InspectionResolver, BackupInspectionResolver, JobResolver, JobConnectionResolver, RestorePlanResolver, RestoreResolver,
   AccessResolver, ApiKeyResolver, AuditResolver, RetentionResolver, SlotResolver, InstanceSlotsResolver, RecoveryResolver, InstanceRecoveryResolver, RateLimitResolver,
 ];
 

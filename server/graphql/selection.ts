@@ -53,6 +53,9 @@ const look = (info: GraphQLResolveInfo): WantedOfBackups => {
   };
 };
 
+/** Whether a field of what a field answers is asked for, however often and deep in fragments. */
+export const isSelected = (info: GraphQLResolveInfo, name: string): boolean => fieldsOf(info.fieldNodes.flatMap(({ selectionSet }) => selectionSet ?? []), info).has(name);
+
 /** Documents that passed are kept, and so are what their fields want. */
 const looked = new WeakMap<FieldNode, WantedOfBackups>();
 

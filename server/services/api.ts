@@ -6,7 +6,7 @@ import { type HostPort, type SourcePreference } from '../domain/source.js';
 import { type Principal, type Role } from '../domain/principal.js';
 import {
   type ApiKeyRecord, type AuditEventRecord, type AuditFilter, type BackupFilter, type BackupRecord, type DownloadLinkRecord, type InspectedKeyRecord, type InspectionRecord, type InstanceFilter, type InstanceRecord, type JobEventRecord,
-  type JobFilter, type JobRecord, type KeyFailureRecord, type Page, type PageArgs, type PlanDetailRecord, type PlannedRunRecord, type PolicyRecord, type ProjectRecord, type RecoveryRecord,
+  type JobFilter, type JobPage, type JobRecord, type KeyFailureRecord, type Page, type PageArgs, type PlanDetailRecord, type PlannedRunRecord, type PolicyRecord, type ProjectRecord, type RecoveryRecord,
   type RestoreFilter, type RestorePlanRecord, type RestoreRecord, type RetentionStatusRecord, type RetentionVerdictRecord, type ServiceRecord, type SlotFilter, type SlotRecord, type ViewerRecord, type Weekday,
 } from './records.js';
 import { type ListedBackup, type WantedOfBackups } from './wanted.js';
@@ -175,7 +175,8 @@ export interface JobApi {
   getMany(caller: Caller, ids: readonly string[]): Promise<(JobRecord | null)[]>;
   /** The unfinished backup or restore per instance; for the loader. */
   runningByInstance(caller: Caller, instanceIds: readonly string[]): Promise<(JobRecord | null)[]>;
-  list(caller: Caller, filter: JobFilter, page: PageArgs): Promise<Page<JobRecord>>;
+  /** @param wanted whether the page is to say from where the feed goes on; else its `feedCursor` is null */
+  list(caller: Caller, filter: JobFilter, page: PageArgs, wanted?: { feedCursor: boolean }): Promise<JobPage>;
   cancel(caller: Caller, input: { jobId: string; idempotencyKey?: string | null | undefined }): Promise<JobRecord>;
   /** See `Subscription.jobProgress`. Ends by itself; ends early when `return()` is called. */
   progress(caller: Caller, input: { jobId: string; afterSequence?: number | null | undefined }): Promise<AsyncIterableIterator<JobEventRecord>>;

@@ -30,10 +30,13 @@ export const createJobService = ({ db, feed, clock, queue }: { db: Database; fee
     return inOrder(instanceIds, await db.read.jobs.runningByInstance(caller, instanceIds), ({ instanceId }) => instanceId ?? '');
   },
 
-  async list(caller, filter, page) {
+  async list(caller, filter, page, wanted) {
     authorise(caller, 'read');
     const query = pageQuery('jobs', page);
-    return toPage('jobs', query, await db.read.jobs.list(caller, checkFilter(filter), query), () => db.read.jobs.count(caller, filter));
+    const asked = checkFilter(filter);
+    // Before the page: what happens in between is in both, and not in neither.
+    const feedCursor = wanted?.feedCursor === true ? await feed.now(caller) : null;
+    return { ...toPage('jobs', query, await db.read.jobs.list(caller, asked, query), () => db.read.jobs.count(caller, filter)), feedCursor };
   },
 
   async cancel(caller, { jobId, idempotencyKey: key }) {

@@ -378,6 +378,11 @@ export interface Page<T> {
   totalCount(): Promise<number>;
 }
 
+/** A page of jobs, and where the feed stood before it was read. */
+export interface JobPage extends Page<JobRecord> {
+  feedCursor: string | null;
+}
+
 export interface InstanceFilter {
   nameContains?: string | null | undefined;
   engine?: Engine | null | undefined;

@@ -1,10 +1,11 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { createClient, type Instance, type JobEvent } from '@snapback/sdk';
+import { createClient, type Instance, type JobEvent, TypedDocumentString } from '@snapback/sdk';
 import { startRedis, type RedisServer } from '../kit/redis.js';
 import { startService, type TestService } from '../kit/service.js';
 import { waitFor } from '../kit/wait.js';
 import { archivesOf, backUp, caught, firstEvent, flows, populate, register, saveSlowly, startRestore, storedFiles } from './scene.js';
 
+const STANDING = new TypedDocumentString<{ jobs: { nodes: { id: string }[]; feedCursor: string } }, object>('{ jobs(first: 100) { nodes { id } feedCursor } }');
 const KEYS = 3_000;
 const ORDER = ['PREPARING', 'SNAPSHOTTING', 'TRANSFERRING', 'VERIFYING', 'SEALING'];
 
@@ -120,21 +121,27 @@ describe('following jobs', () => {
     await reading;
     const from = seen.at(-1)?.cursor ?? '';
 
+    const { jobs: page } = await service.sdk.execute(STANDING, {});
     const { job: unseen } = await backUp(service, instance.id, 'while nobody looked');
     await service.restart();
-    const stop = new AbortController();
-    const after: JobEvent[] = [];
     const { job } = await service.sdk.backups.create({ instanceId: instance.id, name: 'after the restart' });
-    for await (const event of service.sdk.jobs.events({ instanceIds: [instance.id] }, { after: from, signal: stop.signal })) {
-      after.push(event);
-      if (event.job.id === job.id && event.job.state === 'COMPLETED') break;
-    }
-    stop.abort();
-    expect(new Set(after.map(({ cursor }) => cursor)).size).toBe(after.length);
-    expect([...new Set(after.map((event) => event.job.id))]).toEqual([unseen?.id, job.id]);
-    for (const id of [unseen?.id ?? '', job.id]) {
-      const all = await collect(service.sdk.jobs.watch(id, { afterSequence: 0 }));
-      expect(lasting(after.filter((event) => event.job.id === id))).toEqual(lasting(all));
+    const since = async (cursor: string): Promise<JobEvent[]> => {
+      const events: JobEvent[] = [];
+      for await (const event of service.sdk.jobs.events({ instanceIds: [instance.id] }, { after: cursor })) {
+        events.push(event);
+        if (event.job.id === job.id && event.job.state === 'COMPLETED') break;
+      }
+      return events;
+    };
+    // After the last event, or after a page of jobs: the same that neither shows.
+    for (const after of await Promise.all([since(from), since(page.feedCursor)])) {
+      expect(new Set(after.map(({ cursor }) => cursor)).size).toBe(after.length);
+      expect([...new Set(after.map((event) => event.job.id))]).toEqual([unseen?.id, job.id]);
+      for (const id of [unseen?.id ?? '', job.id]) {
+        const all = await collect(service.sdk.jobs.watch(id, { afterSequence: 0 }));
+        expect(lasting(after.filter((event) => event.job.id === id))).toEqual(lasting(all));
+        expect(page.nodes.map((node) => node.id)).not.toContain(id);
+      }
     }
     expect(await caught(collect(service.sdk.jobs.events({}, { after: 'made up' })))).toMatchObject({ code: 'BAD_INPUT' });
     const listed = await service.sdk.jobs.list().pages().next();

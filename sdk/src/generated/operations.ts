@@ -1154,6 +1154,11 @@ export type JobProgressSubscriptionVariables = Exact<{
 
 export type JobProgressSubscription = { jobProgress: JobEventFragment };
 
+export type FeedNowQueryVariables = Exact<{ [key: string]: never; }>;
+
+
+export type FeedNowQuery = { jobs: { feedCursor: string } };
+
 export type JobEventsSubscriptionVariables = Exact<{
   filter?: JobFilter | null | undefined;
   after?: string | null | undefined;

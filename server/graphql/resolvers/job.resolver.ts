@@ -1,10 +1,12 @@
-import { Arg, Args, ArgsType, Ctx, Field, FieldResolver, ID, Int, Mutation, Query, Resolver, Root, Subscription } from 'type-graphql';
+import { type GraphQLResolveInfo } from 'graphql';
+import { Arg, Args, ArgsType, Ctx, Field, FieldResolver, ID, Info, Int, Mutation, Query, Resolver, Root, Subscription } from 'type-graphql';
 import { isId } from '../../domain/ids.js';
-import { type BackupRecord, type InstanceRecord, type JobEventRecord, type JobRecord, type RestoreRecord } from '../../services/records.js';
+import { type BackupRecord, type InstanceRecord, type JobEventRecord, type JobPage, type JobRecord, type RestoreRecord } from '../../services/records.js';
 import { type ConnectionRecord, ListArgs, pageOf, toConnection } from '../connection.js';
 import { type GraphContext } from '../context.js';
 import { CancelJobInput, JobFilter } from '../inputs/job.input.js';
 import { type Payload, toPayload } from '../payload.js';
+import { isSelected } from '../selection.js';
 import { Backup } from '../types/backup.type.js';
 import { Instance } from '../types/instance.type.js';
 import { CancelJobPayload, Job, JobConnection, JobEvent } from '../types/job.type.js';
@@ -41,8 +43,11 @@ export class JobResolver {
   }
 
   @Query(() => JobConnection)
-  async jobs(@Args(() => JobListArgs) args: JobListArgs, @Ctx() { services, caller }: GraphContext): Promise<ConnectionRecord<JobRecord>> {
-    return toConnection(await services.jobs.list(caller, args.filter ?? {}, pageOf(args)));
+  async jobs(
+    @Args(() => JobListArgs) args: JobListArgs, @Ctx() { services, caller }: GraphContext, @Info() info: GraphQLResolveInfo,
+  ): Promise<ConnectionRecord<JobRecord> & Pick<JobPage, 'feedCursor'>> {
+    const page = await services.jobs.list(caller, args.filter ?? {}, pageOf(args), { feedCursor: isSelected(info, 'feedCursor') });
+    return { ...toConnection(page), feedCursor: page.feedCursor };
   }
 
   @Mutation(() => CancelJobPayload)
@@ -78,5 +83,14 @@ export class JobResolver {
   @FieldResolver(() => Restore, { nullable: true })
   async restore(@Root() job: JobRecord, @Ctx() { loaders }: GraphContext): Promise<RestoreRecord | null> {
     return job.restoreId === null ? null : loaders.restores.load(job.restoreId);
+  }
+}
+
+@Resolver(() => JobConnection)
+export class JobConnectionResolver {
+  /** It had to be read before the page, so the page has it. */
+  @FieldResolver(() => String)
+  feedCursor(@Root() { feedCursor }: Pick<JobPage, 'feedCursor'>): string | null {
+    return feedCursor;
   }
 }

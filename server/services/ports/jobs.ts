@@ -146,6 +146,8 @@ export interface EventFeed {
   /** How a job stands, as a SNAPSHOT; null when there is none in the scope. */
   standing(scope: Scope, jobId: string): Promise<Standing | null>;
   job(scope: Scope, jobId: string, afterSequence: number): AsyncIterableIterator<JobEventRecord>;
+  /** The cursor after which everything comes that a reading, begun from now on, does not show. */
+  now(scope: Scope): Promise<string>;
   /**
    * @param cursor null: from now on
    * @throws DomainError BAD_INPUT for a cursor that is older than what is kept

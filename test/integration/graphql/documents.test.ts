@@ -1,11 +1,16 @@
 import { createHash } from 'node:crypto';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { createClient } from 'graphql-ws';
 import { afterEach, describe, expect, it } from 'vitest';
 import { WebSocket } from 'ws';
 import { createDocuments } from '../../../server/graphql/documents.js';
 import { SDK_DOCUMENTS } from '../../../server/graphql/generated/sdk-documents.js';
+import { buildServedSchema } from '../../../server/graphql/schema.js';
+import { trustedDocuments } from '../../../server/graphql/trusted-documents.js';
 import { type JobEventRecord } from '../../../server/services/records.js';
 import { JobProgressDocument, ViewerDocument } from '../../../sdk/src/generated/operations.js';
+import { makeTempDir, removeTempDir } from '../../kit/processes.js';
 import { ADMIN_KEY, type Answer, type Edge, fakeServices, readServices, startEdge, VIEWER_KEY } from './edge.js';
 import { event, instance, job } from './records.js';
 
@@ -50,6 +55,18 @@ const subscribe = (payload: object): Promise<unknown> => {
   }).finally(() => client.dispose());
 };
 
+/** The same over server-sent events, by POST or GET. */
+const answered = async (response: Response): Promise<unknown> => {
+  const text = await response.text();
+  const { data, errors } = JSON.parse(/^event: next\ndata: (.*)$/m.exec(text)?.[1] ?? text) as Answer;
+  return errors?.[0]?.extensions['code'] ?? data;
+};
+const STREAMED = { authorization: `Bearer ${ADMIN_KEY}`, accept: 'text/event-stream' };
+const stream = async (body: object): Promise<unknown> =>
+  answered(await fetch(`${edge?.url ?? ''}/graphql/stream`, { method: 'POST', headers: { ...STREAMED, 'content-type': 'application/json' }, body: JSON.stringify(body) }));
+const streamByGet = async ({ extensions, ...named }: { query?: string; extensions?: unknown }): Promise<unknown> =>
+  answered(await fetch(`${edge?.url ?? ''}/graphql/stream?${new URLSearchParams({ ...named, ...(extensions === undefined ? {} : { extensions: JSON.stringify(extensions) }) })}`, { headers: STREAMED }));
+
 const QUERY = '{ instances { nodes { name } } }';
 const FOUND = { instances: { nodes: [{ name: 'orders' }] } };
 const WATCH = `subscription { jobProgress(jobId: "${JOB.id}") { sequence } }`;
@@ -67,13 +84,14 @@ describe('documents that are named by their SHA-256', () => {
     expect(codeOf(await post({ extensions: { ...named(QUERY), other: 1 } }))).toEqual([200, FOUND]);
   });
 
-  it('over sockets too, where they are the same ones', async () => {
+  it.each([['sockets', subscribe], ['streams', stream], ['streams by GET', streamByGet]])('over %s too, where they are the same ones', async (_what, ask) => {
     await start();
-    expect(await subscribe({ query: '', extensions: named(WATCH) })).toBe('PERSISTED_QUERY_NOT_FOUND');
-    expect(await subscribe({ query: WATCH, extensions: named(WATCH) })).toEqual({ jobProgress: { sequence: 1 } });
-    // What was sent over the one is known to the other, and still no query for a socket.
+    expect(await ask({ query: '', extensions: named(WATCH) })).toBe('PERSISTED_QUERY_NOT_FOUND');
+    expect(await ask({ query: WATCH, extensions: named(WATCH) })).toEqual({ jobProgress: { sequence: 1 } });
+    for (const other of [subscribe, stream, streamByGet]) expect(await other({ query: '', extensions: named(WATCH) })).toEqual({ jobProgress: { sequence: 1 } });
+    // What was sent over the one is known to the other, and still no query for a subscription's transport.
     await post({ query: QUERY, extensions: named(QUERY) });
-    expect(await subscribe({ query: '', extensions: named(QUERY) })).toBe('BAD_INPUT');
+    expect(await ask({ query: '', extensions: named(QUERY) })).toBe('BAD_INPUT');
   });
 
   it('are the SDK\'s from the start', async () => {
@@ -87,7 +105,7 @@ describe('documents that are named by their SHA-256', () => {
   ])('are refused with %s, and not kept', async (_what, body) => {
     await start();
     expect(codeOf(await post(body))).toEqual([400, 'BAD_INPUT']);
-    expect(await subscribe({ query: '', ...body })).toBe('BAD_INPUT');
+    for (const ask of [subscribe, stream]) expect(await ask({ query: '', ...body })).toBe('BAD_INPUT');
     expect(codeOf(await post({ extensions: named(QUERY) }))).toEqual([200, 'PERSISTED_QUERY_NOT_FOUND']);
   });
 
@@ -131,9 +149,11 @@ describe('where only trusted documents are executed', () => {
     expect(codeOf(await post({ query: String(ViewerDocument) }))).toEqual([200, { viewer: expect.objectContaining({ role: 'ADMIN' }) as unknown }]);
     expect(codeOf(await post({ query: QUERY }))).toEqual([200, FOUND]);
     expect(codeOf(await post({ extensions: named(QUERY) }))).toEqual([200, FOUND]);
-    expect(await subscribe({ query: WATCH })).toEqual({ jobProgress: { sequence: 1 } });
-    expect(await subscribe({ query: '', extensions: named(WATCH) })).toEqual({ jobProgress: { sequence: 1 } });
-    expect(await subscribe({ query: String(JobProgressDocument), variables: { jobId: JOB.id } })).toMatchObject({ jobProgress: { sequence: 1 } });
+    for (const ask of [subscribe, stream, streamByGet]) {
+      expect(await ask({ query: WATCH })).toEqual({ jobProgress: { sequence: 1 } });
+      expect(await ask({ query: '', extensions: named(WATCH) })).toEqual({ jobProgress: { sequence: 1 } });
+    }
+    for (const ask of [subscribe, stream]) expect(await ask({ query: String(JobProgressDocument), variables: { jobId: JOB.id } })).toMatchObject({ jobProgress: { sequence: 1 } });
   });
 
   it('others are refused over all transports, however they come', async () => {
@@ -141,13 +161,16 @@ describe('where only trusted documents are executed', () => {
     for (const query of [QUERY, `${String(ViewerDocument)} `, '{ __schema { queryType { name } } }', 'not graphql', '']) {
       for (const body of [{ query }, { query, extensions: named(query) }]) {
         expect(codeOf(await post(body))).toEqual([403, 'DOCUMENT_NOT_TRUSTED']);
-        expect(await subscribe(body)).toBe('DOCUMENT_NOT_TRUSTED');
+        for (const ask of [subscribe, stream, streamByGet]) expect(await ask(body)).toBe('DOCUMENT_NOT_TRUSTED');
       }
       expect(codeOf(await get(`query=${encodeURIComponent(query)}`))).toEqual([403, 'DOCUMENT_NOT_TRUSTED']);
       expect(codeOf(await get(`query=${encodeURIComponent(query)}`, '/stream'))).toEqual([403, 'DOCUMENT_NOT_TRUSTED']);
     }
     expect(codeOf(await post({ extensions: named(QUERY) }))).toEqual([403, 'DOCUMENT_NOT_TRUSTED']);
-    expect(await subscribe({ query: WATCH })).toBe('DOCUMENT_NOT_TRUSTED');
+    for (const ask of [subscribe, stream, streamByGet]) {
+      expect(await ask({ query: WATCH })).toBe('DOCUMENT_NOT_TRUSTED');
+      expect(await ask({ query: '', extensions: named(WATCH) })).toBe('DOCUMENT_NOT_TRUSTED');
+    }
   });
 
   it.each([
@@ -160,5 +183,36 @@ describe('where only trusted documents are executed', () => {
     const { status, body } = await get(search());
     expect(status).toBeGreaterThanOrEqual(400);
     expect(body.data ?? null).toBeNull();
+  });
+});
+
+describe('documents of the operator', () => {
+  let folder: string | undefined;
+  afterEach(async () => {
+    if (folder !== undefined) await removeTempDir(folder);
+    folder = undefined;
+  });
+  const fileOf = async (content: string): Promise<string> => {
+    folder = makeTempDir('documents');
+    const path = join(folder, 'documents.json');
+    await writeFile(path, content);
+    return path;
+  };
+
+  it.each([['a list', JSON.stringify([QUERY])], ['an object by name', JSON.stringify({ names: QUERY })], ['an object by SHA-256', JSON.stringify({ [sha256(QUERY)]: QUERY })]])('come in %s, beside those of the SDK', async (_what, content) => {
+    expect(await trustedDocuments(await buildServedSchema(), await fileOf(content))).toEqual([...SDK_DOCUMENTS, QUERY]);
+  });
+
+  it.each([
+    ['that is no JSON', 'query {', 'it is no JSON'], ['that holds one text', '"{ viewer { role } }"', 'neither a list nor an object'], ['that holds a number', '[1]', '"0" is no text'],
+    ['with the SHA-256 of another', JSON.stringify({ [sha256('{ x }')]: QUERY }), 'has another SHA-256'], ['that do not fit the schema', '{"mine":"{ nothing }"}', '"mine" is refused'],
+    ['above the limits', JSON.stringify({ mine: `{ ${Array.from({ length: 200 }, (_, at) => `a${at}: __typename`).join(' ')} }` }), '"mine" is refused'],
+  ])('of a file %s keep the service from starting, which says why', async (_what, content, problem) => {
+    const path = await fileOf(content);
+    await expect(trustedDocuments(await buildServedSchema(), path)).rejects.toThrow(new RegExp(`The trusted documents in ${path} cannot be used: .*${problem}`));
+  });
+
+  it('of a file that is not there keep it from starting, too', async () => {
+    await expect(trustedDocuments(await buildServedSchema(), '/nowhere/documents.json')).rejects.toMatchObject({ code: 'BAD_INPUT', hint: expect.stringContaining('TRUSTED_DOCUMENTS') as unknown });
   });
 });

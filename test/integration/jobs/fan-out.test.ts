@@ -202,6 +202,9 @@ describe('a node that reads for many', () => {
     expect(await feed.standing(scope(), job.id)).toMatchObject({ hasEvents: false, snapshot: { job: { state: 'COMPLETED' } } });
     expect(await feed.standing(scope(), young.id)).toMatchObject({ hasEvents: true });
     await expect(feed.project(scope(), {}, feedCursor('0'))).rejects.toMatchObject({ code: 'BAD_INPUT' });
+    // A project without a single event has a place in the feed, too.
+    const empty = { ...scope(), projectId: newId('project') };
+    await (await feed.project(empty, {}, await feed.now(empty))).return?.();
     const since = await feed.project(scope(), {}, (await feed.standing(scope(), job.id))?.snapshot.cursor ?? '');
     expect((await next(since)).job.id).toBe(young.id);
     await since.return?.();

@@ -271,7 +271,7 @@ export class FakeJob {
 
   get resolvers(): Resolvers {
     return {
-      Query: { job: () => this.current },
+      Query: { job: () => this.current, jobs: () => ({ nodes: [], edges: [], totalCount: 0, feedCursor: `c${String(this.last().sequence)}` }) },
       Subscription: {
         jobProgress: { subscribe: (_: unknown, { afterSequence }: { afterSequence?: number | null }) => this.progress(afterSequence) },
         jobEvents: { subscribe: (_: unknown, { after }: { after?: string | null }) => this.feed(after) },

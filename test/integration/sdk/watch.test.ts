@@ -417,15 +417,19 @@ describe('waiting', () => {
 });
 
 describe('the feed', () => {
-  it('begins now, resumes after its last cursor, and ends with the loop', async () => {
+  it('begins when it is asked for, misses nothing of a cut before its first event, resumes after its last cursor, and ends with the loop', async () => {
     const job = new FakeJob('job_1');
-    const { service, client } = await begin(job);
+    const { service, client } = await begin(job, { retry: { baseMs: 1, maxMs: 5, attempts: 50 } });
+    job.emit('PHASE');
     const { events, done } = read(client.jobs.events());
     await waitFor(() => service.openSockets() === 1 && service.inits.length === 1);
-    await waitFor(() => {
-      job.emit('PHASE');
-      return events.length > 0;
-    });
+    service.refuseSockets(true);
+    service.cutSockets();
+    await waitFor(() => service.openSockets() === 0);
+    job.emit('PHASE');
+    service.refuseSockets(false);
+    await waitFor(() => events.length > 0);
+    expect(events[0]?.sequence).toBe(3);
     const first = events[0]!.sequence;
     for (let round = 0; round < 10; round += 1) {
       service.cutSockets();
