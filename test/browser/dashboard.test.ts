@@ -87,12 +87,17 @@ describe.skipIf(browser === null)('the dashboard', () => {
     const bar = card(page, name).getByRole('progressbar');
     await bar.waitFor();
     const values = new Set<number>();
+    let figures = '';
     await expect.poll(async () => {
+      figures += `${(await card(page, name).locator('.figures').textContent()) ?? ''}\n`;
       const value = await bar.evaluate((element) => Number((element as unknown as { position: number }).position));
       if (value > 0 && value < 1) values.add(value);
       return value;
     }, { timeout: 30_000, interval: 50 }).toBe(1);
     expect(values.size).toBeGreaterThan(1);
+    // How fast it goes, and how long it still will.
+    expect(figures).toMatch(/\d [KM]?i?B\/s/);
+    expect(figures).toMatch(/\d (s|min) left/);
     await card(page, name).getByText('Done', { exact: true }).waitFor();
     await row(page, name).getByText('Available').waitFor();
 
@@ -132,6 +137,79 @@ describe.skipIf(browser === null)('the dashboard', () => {
     const runs = page.getByRole('region', { name: 'Next runs' }).getByRole('listitem');
     await expect.poll(async () => (await runs.allTextContents()).every((text) => text.startsWith('Wed'))).toBe(true);
     expect(await runs.count()).toBe(7);
+  });
+
+  it('lists servers with their state, last backup and next run, and shows within 15 seconds what others change, without a reload', async () => {
+    const name = fresh('seen in the list');
+    await service.sdk.policies.set({ instanceId: instance.id, enabled: true });
+    await service.sdk.backups.wait(await service.sdk.backups.create({ instanceId: instance.id, name }));
+    const [page, settings] = await Promise.all([stage.open(service.url), stage.open(service.url)]);
+    await Promise.all([signIn(page, service.key), signIn(settings, service.key)]);
+    await openInstance(settings, 'orders');
+    await settings.getByRole('tab', { name: 'Backup settings' }).click();
+    await expect.poll(() => settings.getByRole('checkbox', { name: 'Automatic backups' }).isChecked()).toBe(true);
+    const cells = row(page, 'orders').getByRole('cell');
+    await expect.poll(async () => (await cells.allTextContents()).slice(0, 3)).toEqual([
+      'Protected', expect.stringMatching(new RegExp(`^(just now|\\d+ s ago)${name}$`)), expect.stringMatching(/^in \d+ (min|h|d)(Mon|Tue|Wed|Thu|Fri|Sat|Sun)/),
+    ]);
+    // An age grows by itself.
+    await expect.poll(async () => (await cells.allTextContents())[1], { timeout: 10_000 }).toMatch(/^[5-9] s ago|^\d\d s ago/);
+    for (const each of [page, settings]) await each.evaluate('globalThis.sameDocument = true');
+
+    const other = await startRedis();
+    try {
+      await service.sdk.policies.set({ instanceId: instance.id, enabled: false });
+      const newcomer = await register(service, fresh('registered elsewhere'), other);
+      await Promise.all([
+        expect.poll(async () => (await cells.allTextContents())[2], { timeout: 17_000 }).toBe('Off'),
+        page.getByRole('link', { name: newcomer.name }).waitFor({ timeout: 17_000 }),
+        settings.getByText('Automatic backups are off.').waitFor({ timeout: 17_000 }),
+      ]);
+      expect(await settings.getByRole('checkbox', { name: 'Automatic backups' }).isChecked()).toBe(false);
+      await service.sdk.instances.remove(newcomer);
+      await page.getByRole('link', { name: newcomer.name }).waitFor({ state: 'detached', timeout: 17_000 });
+    } finally {
+      await other.stop();
+    }
+    for (const each of [page, settings]) expect(await each.evaluate('globalThis.sameDocument')).toBe(true);
+  });
+
+  it('is used by the keyboard alone: signed in, backed up under a name, cancelled', async () => {
+    const name = fresh('by keyboard');
+    await redis.cli('FLUSHALL');
+    await populate(redis, KEYS, 200);
+    await saveSlowly(redis, 3_000);
+    const page = await stage.open(service.url);
+    await page.getByLabel('API key').waitFor();
+    /** Goes on by Tab, and Shift+Tab as well, until that has the focus. */
+    const tabTo = async (what: RegExp): Promise<void> => {
+      for (let steps = 0; steps < 60; steps += 1) {
+        const focused = await page.evaluate<string>('(({ activeElement: e }) => [e.getAttribute("aria-label"), e.labels?.[0]?.textContent, e.textContent].find((text) => text) ?? "")(document)');
+        if (what.test(focused)) return;
+        await page.keyboard.press('Tab');
+      }
+      throw new Error(`No Tab leads to ${String(what)}`);
+    };
+    await tabTo(/^API key/);
+    await page.keyboard.type(service.key);
+    await page.keyboard.press('Enter');
+    await page.getByRole('table').getByRole('link', { name: 'orders', exact: true }).waitFor();
+    await tabTo(/^orders$/);
+    await page.keyboard.press('Enter');
+    await page.getByRole('heading', { name: 'orders', level: 1 }).waitFor();
+    await tabTo(/^Back up now$/);
+    await page.keyboard.press('Enter');
+    await page.getByRole('dialog').waitFor();
+    // A name is asked for: without one nothing begins.
+    await tabTo(/^Name of the backup/);
+    await page.keyboard.press('Enter');
+    expect(await page.getByRole('dialog').count()).toBe(1);
+    await page.keyboard.type(name);
+    await page.keyboard.press('Enter');
+    await card(page, name).waitFor();
+    await tabTo(/^Cancel: /);
+    await page.keyboard.press('Enter');
+    await card(page, name).getByText('Cancelled', { exact: true }).waitFor();
   });
 
   it('restores after its plan was read and the name typed, and undoes it', async () => {
