@@ -78,7 +78,7 @@ export const projectsAndKeys = (started: () => TestService): void => void descri
     }
   });
 
-  it('sockets end with what opened them: revoked, expired or lowered', async () => {
+  it('sockets and streams end with what opened them: revoked, expired or lowered', async () => {
     const { project } = await service.sdk.viewer();
     await makeWorld(service, project.id);
     const cutAfter = async (token: string, change: () => Promise<unknown>): Promise<{ code: number | undefined; ms: number }> => {
@@ -125,10 +125,18 @@ export const projectsAndKeys = (started: () => TestService): void => void descri
       ]);
       expect(ends.map(({ code }) => code)).toEqual([4403, 4403, 4403]);
       for (const { ms } of ends) expect(ms).toBeLessThan(5_000 + lifeMs);
-      const streamed = await giveKey(service, project.id, 'OPERATOR');
-      const streamEnd = await streamCutAfter(streamed.token, () => service.sdk.apiKeys.revoke(streamed.id));
-      expect(streamEnd.complete).toBe(false);
-      expect(streamEnd.ms).toBeLessThan(5_000);
+      const [streamed, ending, weakened] = [
+        await giveKey(service, project.id, 'OPERATOR'), await giveKey(service, project.id, 'OPERATOR', { expiresAt: new Date(Date.now() + lifeMs) }), await giveKey(service, project.id, 'OPERATOR'),
+      ];
+      const streamEnds = await Promise.all([
+        streamCutAfter(streamed.token, () => service.sdk.apiKeys.revoke(streamed.id)),
+        streamCutAfter(ending.token, async () => undefined),
+        // Nobody announces that: it is found.
+        streamCutAfter(weakened.token, () => postgres.query(`UPDATE api_keys SET role = 'VIEWER' WHERE id = $1`, [weakened.id])),
+      ]);
+      expect(streamEnds.map(({ complete }) => complete)).toEqual([false, false, false]);
+      expect(streamEnds[0]?.ms).toBeLessThan(5_000);
+      for (const { ms } of streamEnds) expect(ms).toBeLessThan(5_000 + lifeMs);
       // It was looked at as often, and is still open.
       expect(await Promise.race([stays, Promise.resolve('open')])).toBe('open');
       await service.sdk.apiKeys.revoke(kept.id);
