@@ -33,8 +33,15 @@ const FAULTS: Readonly<Record<string, [ErrorCode, string]>> = {
   'encoding.unsupported': ['BAD_INPUT', 'The request body has an unknown content encoding.'],
 };
 
+/** What express throws when a client has left in the middle of a file: nobody is at fault, and nobody is there to be told. */
+const hasLeft = (error: unknown): boolean => error instanceof Error && 'code' in error && error.code === 'ECONNABORTED' && !('status' in error);
+
 /** Last in the chain. Once an answer has begun, the connection is cut instead, so that nobody takes a part for the whole. */
 export const errorHandler = (log: EdgeLog, faultPasses?: FaultPasses) => (error: unknown, req: Request, res: Response, _next: NextFunction): void => {
+  if (hasLeft(error)) {
+    res.destroy();
+    return;
+  }
   const fault = httpFault(error);
   if (!fault) logFaults(log, [error], requestIdOf(res), { method: req.method, route: req.path });
   if (res.headersSent) {

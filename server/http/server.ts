@@ -22,6 +22,8 @@ export interface ProbeDeps {
   /** Faults of the service that go away by themselves: whoever meets one may ask again. Default none. */
   faultPasses?: FaultPasses | undefined;
   observe?: ObserveRequest | undefined;
+  /** A connection is cut over which nothing has moved for so long: its client takes no answer, or sends no request to its end. Default 120,000 ms. */
+  idleMs?: number | undefined;
 }
 
 export interface HttpServer {
@@ -92,6 +94,7 @@ export const createHttpServer = (deps: ProbeDeps, served?: Served): HttpServer =
   app.use(errorHandler(deps.log, deps.faultPasses));
 
   const server = createServer({ headersTimeout: 15_000, requestTimeout: 60_000, keepAliveTimeout: 65_000 }, app);
+  server.setTimeout(deps.idleMs ?? 120_000);
   server.on('clientError', refuseUnreadable);
   served?.attach(server);
 

@@ -1,4 +1,6 @@
+import { once } from 'node:events';
 import { readFileSync, readdirSync, mkdirSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import ts from 'typescript';
@@ -37,10 +39,11 @@ describe('/dashboard', () => {
   let http: HttpServer;
   let url: string;
   let missing: string;
+  const faults: string[] = [];
 
   const serve = async (from: string | undefined): Promise<{ http: HttpServer; url: string }> => {
     const served = createHttpServer(
-      { authenticate: async () => undefined, readiness: async () => [], metrics: async () => '', log: { info: () => undefined, error: () => undefined } as never },
+      { authenticate: async () => undefined, readiness: async () => [], metrics: async () => '', log: { info: () => undefined, warn: () => undefined, error: (message: string) => void faults.push(message) } as never },
       { mount: (app) => void app.use('/dashboard', dashboard(from)), attach: () => undefined, endSockets: async () => undefined, stop: async () => undefined },
     );
     return { http: served, url: `http://127.0.0.1:${String((await served.listen(0, '127.0.0.1')).port)}/dashboard` };
@@ -52,6 +55,8 @@ describe('/dashboard', () => {
     writeFileSync(join(folder, 'index.html'), '<!doctype html><title>it</title>');
     writeFileSync(join(folder, 'assets', 'index-AbCd.js'), 'export {};');
     writeFileSync(join(folder, '.snapback-built'), 'secret');
+    mkdirSync(join(folder, 'large'));
+    writeFileSync(join(folder, 'large', 'index.html'), 'x'.repeat(20_000_000));
     ({ http, url } = await serve(folder));
     const other = await serve(join(folder, 'nowhere'));
     missing = other.url;
@@ -86,6 +91,22 @@ describe('/dashboard', () => {
     }
     expect((await fetch(url, { method: 'POST' })).status).toBe(404);
     expect((await fetch(url, { method: 'HEAD' })).status).toBe(200);
+  });
+
+  it('is left by clients in the middle of its page, and nobody is at fault', async () => {
+    const { http: large, url: address } = await serve(join(folder, 'large'));
+    const { port } = new URL(address);
+    await Promise.all(Array.from({ length: 5 }, async () => {
+      const socket = connect({ host: '127.0.0.1', port: Number(port) });
+      socket.write(`GET /dashboard/ HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n`);
+      await once(socket, 'data');
+      socket.destroy();
+    }));
+    await expect.poll(() => new Promise((resolve) => large.server.getConnections((_error, count) => resolve(count)))).toBe(0);
+    // Express tells of it in a later turn.
+    await new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
+    expect(faults).toEqual([]);
+    await large.stop(100);
   });
 
   it('says where it is missing', async () => {

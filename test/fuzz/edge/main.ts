@@ -12,7 +12,7 @@ import { ProcessMeter } from '../../bench/process-meter.js';
 import { firstKeyOf, startNode } from '../../kit/node-process.js';
 import { guardProcess, makeTempDir, releaseProcess, removeTempDir } from '../../kit/processes.js';
 import { sleep, waitFor } from '../../kit/wait.js';
-import { pick, randomOf, type Random } from '../rdb/random.js';
+import { randomOf, type Random } from '../rdb/random.js';
 import { frames, httpRequest, upgradeRequest } from './requests.js';
 
 const { values } = parseArgs({ options: { minutes: { type: 'string', default: '1' }, seed: { type: 'string', default: String(randomInt(1, 1_000_000)) }, from: { type: 'string', default: '0' } } });
@@ -39,10 +39,7 @@ const send = ({ port, key }: Target, number: number): Promise<string> => new Pro
   const random: Random = randomOf(seed, number);
   const socket = connect({ host: '127.0.0.1', port });
   let answer = '';
-  const leave = setTimeout(() => {
-    if (random(2) === 0) socket.resetAndDestroy();
-    else socket.destroy();
-  }, random(3) === 0 ? random(60) : PATIENCE_MS);
+  const leave = setTimeout(() => socket.destroy(), random(3) === 0 ? random(60) : PATIENCE_MS);
   socket.on('error', () => undefined).once('close', () => {
     clearTimeout(leave);
     resolve(answer);
@@ -91,6 +88,7 @@ try {
     }
   };
   await Promise.all(Array.from({ length: TOGETHER }, one));
+  say(`${inputs - from} inputs sent`);
   if (node.running()) {
     if (settledRss > 0 && (meter.rss - settledRss) / 2 ** 20 > MOST_GROWTH_MIB) problems.push(`the service grew by ${((meter.rss - settledRss) / 2 ** 20).toFixed(0)} MiB`);
     await waitFor(async () => (await node.connections()) === 0, { timeoutMs: 70_000 }).catch(() => problems.push('connections are still open after 70 s'));

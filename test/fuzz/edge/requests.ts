@@ -1,5 +1,8 @@
 import { getIntrospectionQuery } from 'graphql';
-import { pick, type Random } from '../rdb/random.js';
+import { type Random } from '../rdb/random.js';
+
+/** One of them, which may be undefined. */
+const pick = <T>(items: readonly T[], random: Random): T => items[random(items.length)] as T;
 
 /** Documents as clients send them; what is sent are these, and what becomes of them. */
 const DOCUMENTS = [

@@ -110,6 +110,25 @@ const deaf = (port: number): Socket => {
   return socket;
 };
 
+describe('a connection', () => {
+  it('whose client asks and takes no answer, or does not ask to the end, is cut', async () => {
+    edge = await startEdge(reading(), { idleMs: 150 });
+    const { port } = new URL(edge.url);
+    const { server } = edge.app;
+    const open = (): Promise<number> => new Promise((resolve) => server.getConnections((_error, count) => resolve(count)));
+    let come = 0;
+    server.on('connection', () => { come += 1; });
+    const deaf = connect(Number(port), '127.0.0.1').pause();
+    const slow = connect(Number(port), '127.0.0.1').pause();
+    sockets.push(deaf, slow);
+    for (const socket of [deaf, slow]) socket.on('error', () => undefined);
+    deaf.write('GET / HTTP/1.1\r\nHost: x\r\n\r\n'.repeat(20_000));
+    slow.write('POST /graphql HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n');
+    await expect.poll(() => come).toBe(2);
+    await expect.poll(open, { timeout: 10_000 }).toBe(0);
+  });
+});
+
 describe('sockets', () => {
   it('500 that never read are closed, and hold little memory meanwhile', async () => {
     let given = 0;
