@@ -9,7 +9,7 @@ import { SDK_DOCUMENTS } from '../../../server/graphql/generated/sdk-documents.j
 import { buildServedSchema } from '../../../server/graphql/schema.js';
 import { trustedDocuments } from '../../../server/graphql/trusted-documents.js';
 import { type JobEventRecord } from '../../../server/services/records.js';
-import { JobProgressDocument, ViewerDocument } from '../../../sdk/src/generated/operations.js';
+import * as operations from '../../../sdk/src/generated/operations.js';
 import { makeTempDir, removeTempDir } from '../../kit/processes.js';
 import { ADMIN_KEY, type Answer, type Edge, fakeServices, readServices, startEdge, VIEWER_KEY } from './edge.js';
 import { event, instance, job } from './records.js';
@@ -20,6 +20,7 @@ afterEach(async () => {
   edge = undefined;
 });
 
+const { JobProgressDocument, ViewerDocument } = operations;
 const JOB = job();
 async function* oneEvent(): AsyncGenerator<JobEventRecord> {
   yield await Promise.resolve(event(JOB, 1));
@@ -94,7 +95,10 @@ describe('documents that are named by their SHA-256', () => {
     expect(await ask({ query: '', extensions: named(QUERY) })).toBe('BAD_INPUT');
   });
 
-  it('are the SDK\'s from the start', async () => {
+  it('are the SDK\'s from the start, all of them', async () => {
+    const documents = Object.entries(operations).flatMap(([name, document]) => (name.endsWith('Document') ? [String(document)] : []));
+    expect([...SDK_DOCUMENTS].sort()).toEqual(documents.sort());
+    expect(documents.length).toBeGreaterThan(30);
     await start({ documents: createDocuments({ trusted: SDK_DOCUMENTS, only: false }) });
     expect(codeOf(await post({ extensions: named(String(ViewerDocument)) }))).toEqual([200, { viewer: expect.objectContaining({ role: 'ADMIN' }) as unknown }]);
   });
