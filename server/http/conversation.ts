@@ -15,6 +15,8 @@ import { type WatchAccess } from './ports.js';
 export const FORBIDDEN = 4403;
 export const RESTARTING = 1012;
 export const TRY_LATER = 1013;
+/** One that was shut out may take so long to say that it has heard. */
+const LINGER_MS = 1_000;
 const BAD_MESSAGE = 4400;
 const WRONG_PROTOCOL = 4406;
 const INIT_TIMEOUT = 4408;
@@ -238,7 +240,11 @@ export class Conversation {
 
   /** Not 4401: the client may come again, with a new credential or with what its old one still grants. Nothing more is sent. */
   private shutOut(): void {
-    this.socket.close(FORBIDDEN, 'The credential has expired, was revoked or grants something else now');
+    const { socket } = this;
+    socket.close(FORBIDDEN, 'The credential has expired, was revoked or grants something else now');
+    // A client that takes nothing would keep it open until ws gives up, after half a minute.
+    const timer = setTimeout(() => socket.terminate(), LINGER_MS);
+    socket.once('close', () => clearTimeout(timer));
     this.forgetAll();
   }
 

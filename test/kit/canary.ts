@@ -1,18 +1,24 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Client } from 'pg';
+import { tapSockets } from './canary-wire.js';
 
 /*
- * With CANARY=1 every service that a test starts is looked through when it ends: no secret that it was given or gave out may stand in what it logged, answered,
- * counted, stored in its database or in the manifests of its archives, or shows of its processes.
+ * With CANARY=1 every service that a test starts is looked through when it ends: no secret that it was given or gave out may stand in what it logged, counted,
+ * stored in its database or in the manifests of its archives, or shows of its processes; nor in what it sent meanwhile: answers, frames and events to
+ * whatever client, objects to S3, notices.
  */
 
 export interface Canary {
   /** From now on this is to be found nowhere. Texts shorter than 10 characters are left out: they stand in other words. */
   hide(secret: string | null | undefined): void;
+  /** Whatever comes to this process from there is looked at from now on. A secret that the API gives out, once, is one from then on. */
+  hear(url: string): void;
+  /** Looks at something as it is sent, but for what of it was looked at before; what is found is told by the next check. */
+  sent(where: string, text: string | Uint8Array, seen?: number): void;
   /** The secrets of settings. */
   hideSettings(env: Readonly<Record<string, string | undefined>>): void;
-  /** @throws when a secret stands in one of the texts, or stood in an answer since the last time; says where, and not which */
+  /** @throws when a secret stands in one of the texts, or in what was sent since the last time; says where, and not which */
   check(of: string, texts: Readonly<Record<string, string>>): void;
 }
 
@@ -42,13 +48,15 @@ const secretsOfAddress = (text: string): string[] => {
   return [decodeURIComponent(password), ...pathname.split('/').filter((part) => part.length >= 16), ...searchParams.values()];
 };
 
-export const createCanary = (): Canary & { answered(answer: string): void } => {
+/** @param hear what begins to listen to a port */
+export const createCanary = (hear: (port: number) => void = () => undefined): Canary => {
   const secrets = new Map<string, readonly string[]>();
   const hits: string[] = [];
-  const look = (where: string, text: string): void => {
+  /** What ends within the first `seen` characters was looked at before, when it may have been no secret yet. */
+  const look = (where: string, text: string, seen = 0): void => {
     for (const forms of secrets.values()) {
       for (const form of forms) {
-        const at = text.indexOf(form);
+        const at = text.indexOf(form, Math.max(0, seen - form.length + 1));
         if (at >= 0) hits.push(`${where}: …${text.slice(Math.max(0, at - 80), at)}[a secret]…`);
       }
     }
@@ -62,7 +70,8 @@ export const createCanary = (): Canary & { answered(answer: string): void } => {
       for (const name of SECRET_SETTINGS) for (const secret of env[name]?.split(',') ?? []) hide(secret.trim());
       for (const name of SECRET_ADDRESSES) for (const secret of secretsOfAddress(env[name] ?? '')) hide(secret);
     },
-    answered: (answer) => look('an answer', answer),
+    hear: (url) => hear(Number(new URL(url).port)),
+    sent: (where, text, seen) => look(where, typeof text === 'string' ? text : Buffer.from(text.buffer, text.byteOffset, text.byteLength).toString(), seen),
     check(of, texts) {
       for (const [where, text] of Object.entries(texts)) look(`${of}, ${where}`, text);
       if (hits.length > 0) throw new Error(`Secrets were found:\n${hits.splice(0).slice(0, 20).join('\n')}`);
@@ -72,11 +81,10 @@ export const createCanary = (): Canary & { answered(answer: string): void } => {
 
 const SECRET_INPUTS = new Set(['password', 'key']);
 
-/** Takes the secrets out of what a request gives and an answer is meant to give, and hides them. */
-const takenOut = (value: unknown, take: (name: string, text: string) => boolean): unknown => {
-  if (Array.isArray(value)) return value.map((item) => takenOut(item, take));
-  if (typeof value !== 'object' || value === null) return value;
-  return Object.fromEntries(Object.entries(value).map(([name, inner]) => [name, typeof inner === 'string' && take(name, inner) ? '' : takenOut(inner, take)]));
+/** All texts in a value, with their names. */
+const eachText = (value: unknown, see: (text: string, name: string) => void, name = ''): void => {
+  if (typeof value === 'string') see(value, name);
+  else if (typeof value === 'object' && value !== null) for (const [inner, held] of Object.entries(value)) eachText(held, see, inner);
 };
 
 const parsed = (text: string): unknown => {
@@ -87,31 +95,24 @@ const parsed = (text: string): unknown => {
   }
 };
 
-/** Listens to what this process asks of services: the secrets that come along, and whether an answer tells one that it is not to tell. */
-const listen = (canary: ReturnType<typeof createCanary>): void => {
+/** Listens to what this process asks of services for the secrets that come along: what requests hold, before it is sent, and what answers give out. */
+const learn = (canary: Canary): void => {
   const real = globalThis.fetch;
   globalThis.fetch = async (input, init) => {
     const address = input instanceof Request ? input.url : String(input);
-    const link = /\/downloads\/[^/?]*\.([\w-]+)/.exec(address)?.[1];
-    canary.hide(link);
-    const response = await real(input, init);
-    if (!new URL(address).pathname.endsWith('/graphql')) return response;
+    canary.hide(/\/downloads\/[^/?]*\.([\w-]+)/.exec(address)?.[1]);
+    if (!new URL(address).pathname.endsWith('/graphql')) return real(input, init);
     canary.hide(secretOfCredential(new Headers(init?.headers).get('authorization') ?? ''));
     if (typeof init?.body === 'string') {
-      takenOut(parsed(init.body), (name, text) => {
+      eachText(parsed(init.body), (text, name) => {
         if (SECRET_INPUTS.has(name)) canary.hide(text.startsWith('-----BEGIN') ? text.split('\n')[1] : text);
-        return false;
       });
     }
-    const answer = parsed(await response.clone().text().catch(() => ''));
-    const rest = takenOut(answer, (name, text) => {
-      const isToken = name === 'token' && text.startsWith('sb_');
-      const isLink = text.includes('/downloads/');
-      if (isToken) canary.hide(secretOfCredential(text));
-      if (isLink) canary.hide(text.split('.').at(-1));
-      return isToken || isLink;
+    const response = await real(input, init);
+    eachText(parsed(await response.clone().text().catch(() => '')), (text, name) => {
+      if (name === 'token' && text.startsWith('sb_')) canary.hide(secretOfCredential(text));
+      if (text.includes('/downloads/')) canary.hide(text.split('.').at(-1));
     });
-    canary.answered(JSON.stringify(rest) ?? '');
     return response;
   };
 };
@@ -136,16 +137,18 @@ export const dumpOf = async (databaseUrl: string): Promise<string> => {
 /** The manifests and other small objects of a store in a folder; what holds data is sealed and large. */
 export const manifestsIn = async (root: string): Promise<string> => {
   const files = await readdir(root, { recursive: true, withFileTypes: true }).catch(() => []);
-  const texts = await Promise.all(files.filter((entry) => entry.isFile() && /manifest|marker|key/i.test(entry.name)).map(({ parentPath, name }) => readFile(join(parentPath, name), 'latin1').catch(() => '')));
+  const texts = await Promise.all(files.filter((entry) => entry.isFile() && /manifest|marker|key/i.test(entry.name)).map(({ parentPath, name }) => readFile(join(parentPath, name), 'utf8').catch(() => '')));
   return texts.join('\n');
 };
 
 /** What a process shows of itself to everybody on its machine. */
-export const shownOf = (pid: number): Promise<string> => readFile(`/proc/${pid}/cmdline`, 'latin1').catch(() => '');
+export const shownOf = (pid: number): Promise<string> => readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
 
 const start = (): Canary => {
-  const canary = createCanary();
-  listen(canary);
+  const ports = new Set<number>();
+  const canary = createCanary((port) => void ports.add(port));
+  learn(canary);
+  tapSockets((port) => ports.has(port), (text, seen) => canary.sent('what was sent to a client', text, seen));
   return canary;
 };
 

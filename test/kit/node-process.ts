@@ -55,8 +55,8 @@ export interface NodeProcess {
   client(token: string): Client;
   /** Of a process that was started with `heapOnSignal`: what is in use after its garbage has been collected. */
   heapBytes(): Promise<number>;
-  /** TCP connections to its port that are open now. */
-  connections(): Promise<number>;
+  /** TCP connections to its port that are open now. @param from only the one from this port */
+  connections(from?: number): Promise<number>;
   /** Ends it by SIGTERM; answers with its exit code. */
   stop(): Promise<number | null>;
   kill(): Promise<void>;
@@ -131,10 +131,10 @@ export const spawnNode = async (facts: ServiceFacts, { env = {}, preload = [] }:
       child.kill('SIGUSR2');
       return Number(await waitFor(() => /heap (\d+) bytes\n/.exec(output.slice(before))?.[1]));
     },
-    async connections() {
-      const port = Number(new URL(url).port).toString(16).toUpperCase().padStart(4, '0');
+    async connections(from) {
+      const [port, other] = [Number(new URL(url).port), from].map((number) => number?.toString(16).toUpperCase().padStart(4, '0'));
       // Established ones with this port on our side, as Linux lists them.
-      return (await readFile('/proc/net/tcp', 'utf8')).split('\n').filter((line) => new RegExp(`^ *\\d+: [0-9A-F]{8}:${port} [0-9A-F]{8}:[0-9A-F]{4} 01 `).test(line)).length;
+      return (await readFile('/proc/net/tcp', 'utf8')).split('\n').filter((line) => new RegExp(`^ *\\d+: [0-9A-F]{8}:${port} [0-9A-F]{8}:${other ?? '[0-9A-F]{4}'} 01 `).test(line)).length;
     },
     async ended() {
       await exited(child);
@@ -168,6 +168,7 @@ export const spawnNode = async (facts: ServiceFacts, { env = {}, preload = [] }:
   if (canary) {
     canary.hideSettings({ DATABASE_URL: facts.databaseUrl, MASTER_KEY: facts.masterKey, ...env });
     void ready.then(async () => {
+      canary?.hear(url);
       shown = await shownOf(pid);
     }, () => undefined);
   }

@@ -76,6 +76,7 @@ export const startService = async ({ env = {}, clock, dashboardDir }: TestServic
       await service.app.stop();
       service.app = await start();
       service.url = service.app.url;
+      canary?.hear(service.url);
       service.sdk = createClient({ url: service.url, token: key });
     },
     async stop() {
@@ -93,6 +94,7 @@ export const startService = async ({ env = {}, clock, dashboardDir }: TestServic
     },
   };
   if (canary) {
+    canary.hear(service.url);
     canary.hideSettings({ DATABASE_URL: database.url, ...env });
     canary.hide(key.slice(30, 73));
     canary.hide((await readFile(config.masterKeyFile, 'utf8').catch(() => '')).trim());

@@ -1,6 +1,7 @@
 import { createServer, type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import { type AddressInfo, type Socket } from 'node:net';
+import { canary } from './canary.js';
 
 export interface Delivery {
   headers: IncomingHttpHeaders;
@@ -50,6 +51,7 @@ export const startReceiver = async ({ tls }: ReceiverOptions = {}): Promise<Rece
     request.once('end', () => {
       const delivery = { headers: request.headers, path: request.url ?? '', body: Buffer.concat(chunks).toString('utf8'), at: performance.now() };
       deliveries.push(delivery);
+      canary?.sent('a notice', JSON.stringify(delivery.headers) + delivery.body);
       const behaviour = coming.shift() ?? standing;
       if (typeof behaviour === 'number') response.writeHead(behaviour).end();
       else behaviour(response, delivery);

@@ -1,4 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
+import { canary } from '../canary.js';
 
 /** An answer of S3 that is an error. */
 export class S3Error extends Error {
@@ -30,6 +31,8 @@ export interface Condition {
 const md5 = (body: Uint8Array): Buffer => createHash('md5').update(body).digest();
 const byBytes = (a: string, b: string): number => Buffer.compare(Buffer.from(a), Buffer.from(b));
 const hold = (body: Buffer, metadata: Held['metadata'] = {}): Held => ({ body, etag: `"${md5(body).toString('hex')}"`, modifiedAt: new Date(), metadata });
+/** For who looks for secrets: an object, or a part of one, with its name and what is said of it. */
+const told = (key: string, body: Buffer, metadata: Held['metadata'] = {}): void => canary?.sent('an object in S3', `${key} ${JSON.stringify(metadata)} ${body.toString()}`);
 
 /** What a bucket does, each call at once and whole. */
 export class Bucket {
@@ -40,6 +43,7 @@ export class Bucket {
 
   put(key: string, body: Buffer, metadata: Held['metadata'], condition: Condition): Held {
     this.assert(key, condition);
+    told(key, body, metadata);
     const held = hold(body, metadata);
     this.objects.set(key, held);
     return held;
@@ -57,6 +61,7 @@ export class Bucket {
   }
 
   createUpload(key: string, metadata: Held['metadata']): string {
+    told(key, Buffer.alloc(0), metadata);
     const id = randomBytes(12).toString('base64url');
     this.uploads.set(id, { id, key, initiatedAt: new Date(), metadata, parts: new Map() });
     return id;
@@ -70,6 +75,7 @@ export class Bucket {
 
   putPart(key: string, id: string, number: number, body: Buffer): string {
     if (!(number >= 1 && number <= 10_000)) throw new S3Error(400, 'InvalidArgument');
+    told(key, body);
     const part = hold(body);
     this.upload(key, id).parts.set(number, part);
     return part.etag;

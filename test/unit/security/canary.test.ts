@@ -1,5 +1,10 @@
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import { type AddressInfo } from 'node:net';
 import { describe, expect, it } from 'vitest';
+import WebSocket, { WebSocketServer } from 'ws';
 import { createCanary } from '../../kit/canary.js';
+import { tapSockets } from '../../kit/canary-wire.js';
 
 const SECRET = 'canary/4f+1b "quoted" ümlaut';
 
@@ -17,7 +22,9 @@ describe('the canary of the tests', () => {
     expect(seen).toThrow(expect.not.objectContaining({ message: expect.stringContaining(text) as string }) as Error);
     // Told once.
     canary.check('a service', { log: 'nothing' });
-    canary.answered(text);
+    canary.sent('an answer', text);
+    expect(() => canary.check('a service', {})).toThrow('an answer');
+    canary.sent('an answer', Buffer.from(text));
     expect(() => canary.check('a service', {})).toThrow('an answer');
   });
 
@@ -28,5 +35,56 @@ describe('the canary of the tests', () => {
     });
     for (const text of ['ab'.repeat(32), 'cd'.repeat(32), 'sixteen-letters!', 'pass word-1', 'T0123456789abcdef', 'of-the-hook']) expect(() => canary.check('x', { text }), text).toThrow('Secrets were found');
     canary.check('x', { text: 'https://public.example.com hooks.example.com user' });
+  });
+
+  it('hears a secret from its second time on: in answers, their heads, pieces, events and frames, but not in downloads', async () => {
+    const canary = createCanary();
+    const heard = (): boolean => {
+      try {
+        canary.check('x', {});
+        return false;
+      } catch {
+        return true;
+      }
+    };
+    const token = 'shown-once-and-never-again';
+    const server = createServer((request, response) => {
+      const [first, second] = [token.slice(0, 9), token.slice(9)];
+      switch (request.url) {
+        case '/body': return void response.end(JSON.stringify({ token }));
+        case '/head': return void response.writeHead(404, { 'x-token': token }).end();
+        // Two packets, one after the other.
+        case '/pieces': return void response.writeHead(200, { 'content-length': token.length }).write(first, () => setTimeout(() => response.end(second), 20));
+        case '/download': return void response.writeHead(200, { 'content-disposition': 'attachment; filename="x"' }).write(token, () => response.end(token));
+        default: return void response.end('nothing');
+      }
+    }).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const { port } = server.address() as AddressInfo;
+    const sockets = new WebSocketServer({ server });
+    sockets.on('connection', (socket) => socket.send(`frame ${token}`));
+    const stop = tapSockets((from) => from === port, (text, seen) => canary.sent('an answer', text, seen));
+    const get = async (path: string): Promise<boolean> => {
+      await (await fetch(`http://127.0.0.1:${port}${path}`)).text();
+      return heard();
+    };
+    try {
+      expect(await get('/body')).toBe(false);
+      canary.hide(token);
+      // What was shown before it was hidden stays shown, also beside what comes next on that connection.
+      expect(await get('/nothing')).toBe(false);
+      for (const path of ['/body', '/head', '/pieces']) expect([path, await get(path)]).toEqual([path, true]);
+      expect([await get('/download'), await get('/nothing'), await get('/body')]).toEqual([false, false, true]);
+      const client = new WebSocket(`ws://127.0.0.1:${port}`);
+      await once(client, 'message');
+      expect(heard()).toBe(true);
+      client.terminate();
+    } finally {
+      stop();
+      sockets.close();
+      server.close();
+      server.closeAllConnections();
+    }
+    expect(heard()).toBe(false);
   });
 });
