@@ -4,14 +4,61 @@ import { fileURLToPath } from 'node:url';
 import { Client as Postgres } from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createClient, type AuditEvent } from '@snapback/sdk';
+import { type AuditAction } from '../../../server/domain/audit.js';
+import { buildServedSchema } from '../../../server/graphql/schema.js';
 import { createAuditSigner } from '../../../server/security/audit-signer.js';
 import { masterKeysFromText } from '../../../server/security/master-key.js';
 import { verifyAudit } from '../../../server/services/audit-verify.js';
+import { type Database, type Repositories } from '../../../server/services/ports.js';
+import { dumpOf } from '../../kit/canary.js';
 import { readBlocks } from '../../kit/docs.js';
 import { startRedis, type RedisServer } from '../../kit/redis.js';
 import { type TestService } from '../../kit/service.js';
 import { caught, refusal } from '../scene.js';
+import { fieldsOf } from './operations.js';
 import { giveKey, makeWorld } from './world.js';
+
+/** What is noted of each mutation of the schema; null: it changes nothing but what is known of a server. A mutation without an entry fails the test. */
+const NOTED: Readonly<Record<string, AuditAction | null>> = {
+  createProject: 'PROJECT_CREATED', createApiKey: 'API_KEY_CREATED', revokeApiKey: 'API_KEY_REVOKED',
+  registerInstance: 'INSTANCE_REGISTERED', updateInstance: 'INSTANCE_UPDATED', removeInstance: 'INSTANCE_REMOVED', probeInstance: null, setBackupPolicy: 'POLICY_SET',
+  backupNow: 'BACKUP_STARTED', verifyBackup: 'BACKUP_VERIFICATION_STARTED', inspectBackup: 'BACKUP_INSPECTION_STARTED', deleteBackup: 'BACKUP_DELETION_STARTED',
+  createDownloadLink: 'DOWNLOAD_LINK_CREATED', revokeDownloadLinks: 'DOWNLOAD_LINKS_REVOKED', restoreBackup: 'RESTORE_STARTED', cancelJob: 'JOB_CANCELLED',
+  // Needs an archive: in test/e2e/secrets.test.ts.
+  createRestorePlan: 'RESTORE_PLANNED',
+};
+
+/** What nobody else can hold: the row of an idempotency key that this transaction has made. */
+const OWN_ROWS = new Set(['idempotency.keep']);
+
+/** Writes and locks of other tables that came after an event in its transaction, from now on. */
+const watchOrder = (db: Database): { late: string[]; events: number; stop(): void } => {
+  const late: string[] = [];
+  const watch = { late, events: 0, stop: (): void => void (db.transaction = real) };
+  const real = db.transaction;
+  const watched = (tx: Repositories): Repositories => {
+    let noted = false;
+    const wrap = <T extends object>(target: T, path: string): T => new Proxy(target, {
+      get(held, name: string) {
+        const value: unknown = Reflect.get(held, name);
+        if (typeof value === 'object' && value !== null) return wrap(value, `${path}${name}.`);
+        if (typeof value !== 'function') return value;
+        return (...args: unknown[]): unknown => {
+          const call = `${path}${name}`;
+          if (noted && !OWN_ROWS.has(call) && !/^(get|list|find|count|latest|running|now$)/.test(name)) late.push(call);
+          if (call === 'audit.append') {
+            noted = true;
+            watch.events += 1;
+          }
+          return (value as (...given: unknown[]) => unknown).apply(held, args);
+        };
+      },
+    });
+    return wrap(tx, '');
+  };
+  db.transaction = (work) => real.call(db, (tx: Repositories) => work(watched(tx))) as never;
+  return watch;
+};
 
 const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
 
@@ -56,11 +103,13 @@ export const whoDidWhat = (started: () => TestService, MASTER_KEY: string): void
     const { sdk } = service;
     const { keyId } = await sdk.viewer();
     const { instanceId, backupId, jobId, planId, policyId } = await makeWorld(service, own);
+    const gone = await makeWorld(service, own);
     const made: string[] = [];
     const keep = <T extends { id: string }>(value: T): T => {
       made.push(value.id);
       return value;
     };
+    const order = watchOrder(service.app.db);
     const seen = await added(async () => {
       keep((await sdk.apiKeys.create({ name: 'a', role: 'VIEWER' })).apiKey);
       await sdk.apiKeys.revoke(made[0] ?? '');
@@ -80,13 +129,19 @@ export const whoDidWhat = (started: () => TestService, MASTER_KEY: string): void
       await postgres.query('UPDATE restore_plans SET key_id = $1 WHERE id = $2', [keyId, planId]);
       const { name } = (await sdk.instances.get(instanceId))!;
       keep((await sdk.restores.run({ planId, confirmation: name })).restore);
+      expect(await sdk.backups.revokeLinks(backupId)).toBe(1);
+      await sdk.backups.delete({ backupId: gone.backupId, force: true });
+      await sdk.instances.remove({ instanceId: gone.instanceId });
     });
+    order.stop();
+    expect([order.late, order.events]).toEqual([[], seen.length]);
     const [key, instance, backup, restore] = made as [string, string, string, string];
     expect(seen).toEqual([
       ['API_KEY_CREATED', 'DONE', key, null], ['API_KEY_REVOKED', 'DONE', key, null], ['INSTANCE_REGISTERED', 'DONE', instance, instance], ['INSTANCE_UPDATED', 'DONE', instance, instance],
       ['POLICY_SET', 'DONE', policyId, instanceId], ['BACKUP_STARTED', 'DONE', backup, instance], ['BACKUP_VERIFICATION_STARTED', 'DONE', backupId, instanceId],
       ['BACKUP_INSPECTION_STARTED', 'DONE', backupId, instanceId], ['DOWNLOAD_LINK_CREATED', 'DONE', backupId, instanceId], ['JOB_CANCELLED', 'DONE', jobId, instanceId],
-      ['RESTORE_STARTED', 'DONE', restore, instanceId],
+      ['RESTORE_STARTED', 'DONE', restore, instanceId], ['DOWNLOAD_LINKS_REVOKED', 'DONE', backupId, instanceId], ['BACKUP_DELETION_STARTED', 'DONE', gone.backupId, gone.instanceId],
+      ['INSTANCE_REMOVED', 'DONE', gone.instanceId, gone.instanceId],
     ]);
     const all = await events();
     for (const event of all) expect(event).toMatchObject({ credential: 'API_KEY', actorId: keyId, actorName: 'first admin key', address: '127.0.0.1', code: null });
@@ -96,10 +151,39 @@ export const whoDidWhat = (started: () => TestService, MASTER_KEY: string): void
     expect((await events(other)).map(({ action, objectId, sequence }) => [action, objectId, sequence])).toEqual([['PROJECT_CREATED', other, '1']]);
     expect(await sdk.audit.list({ instanceId, actions: ['POLICY_SET', 'RESTORE_STARTED'], createdFrom: new Date(Date.now() - 60_000).toISOString() }).toArray({ limit: 10 })).toHaveLength(2);
     expect(await sdk.audit.list({ createdBefore: new Date(0).toISOString() }).first()).toBeNull();
+    const mutations = fieldsOf(await buildServedSchema(), 'mutation').map(({ name }) => name);
+    expect(Object.keys(NOTED).sort()).toEqual(mutations.sort());
+    const noted = new Set([...seen.map(([action]) => action), 'PROJECT_CREATED', 'RESTORE_PLANNED']);
+    expect(Object.values(NOTED).filter((action) => action !== null && !noted.has(action))).toEqual([]);
     // Another project's administrator has a chain of its own.
     const stranger = createClient({ url: service.url, token: (await giveKey(service, other, 'ADMIN')).token });
     expect((await stranger.audit.list().toArray({ limit: 10 })).map(({ action }) => action)).toEqual(['PROJECT_CREATED']);
     expect(await caught(stranger.audit.list({ projectId: own }).first())).toMatchObject({ code: 'NOT_FOUND' });
+  });
+
+  it('is written in the transaction of the change: where it cannot be, nothing is changed', async () => {
+    const { sdk } = service;
+    const { instanceId, backupId, jobId, keyId } = await makeWorld(service, own);
+    const gone = await makeWorld(service, own);
+    // The same server a second time is no matter of another tenant's.
+    const other = (await sdk.projects.list().toArray({ limit: 10 })).find(({ name }) => name === 'other')?.id ?? '';
+    const another = createClient({ url: service.url, token: (await giveKey(service, other, 'OPERATOR')).token });
+    await Promise.all([sdk.viewer(), another.viewer()]);
+    // When a key was used last is written beside the request.
+    const rows = async (): Promise<string> => (await dumpOf(service.databaseUrl)).replace(/^public\.api_keys .*$/gm, (row) => row.replace(/"[^"]*"\)$/, '').replace(/,\)$/, ''));
+    await postgres.query(`CREATE FUNCTION refuse_audit() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no room in the audit'; END $$; CREATE TRIGGER refuse BEFORE INSERT ON audit_events FOR EACH ROW EXECUTE FUNCTION refuse_audit()`);
+    try {
+      const before = await rows();
+      for (const change of [
+        () => sdk.projects.create({ name: 'unnoted' }), () => sdk.apiKeys.create({ name: 'unnoted', role: 'VIEWER' }), () => sdk.apiKeys.revoke(keyId),
+        () => another.instances.register({ name: 'unnoted', host: server.host, port: server.port }), () => sdk.instances.update({ instanceId, name: 'unnoted' }), () => sdk.instances.remove({ instanceId: gone.instanceId, deleteBackups: true }),
+        () => sdk.policies.set({ instanceId, enabled: false, startTime: '04:44' }), () => sdk.backups.create({ instanceId, name: 'unnoted' }), () => sdk.backups.verify({ backupId }), () => sdk.backups.inspect({ backupId }),
+        () => sdk.backups.delete({ backupId, force: true }), () => sdk.backups.link(backupId), () => sdk.backups.revokeLinks(backupId), () => sdk.jobs.cancel(jobId),
+      ]) expect(await caught(change()), String(change)).toMatchObject({ code: 'INTERNAL' });
+      expect(await rows()).toBe(before);
+    } finally {
+      await postgres.query('DROP TRIGGER refuse ON audit_events; DROP FUNCTION refuse_audit');
+    }
   });
 
   it('is noted of what was refused, once in a while, and of nothing that belongs to nobody', async () => {
@@ -147,13 +231,14 @@ export const whoDidWhat = (started: () => TestService, MASTER_KEY: string): void
     for (const sql of ['UPDATE audit_events SET actor_name = $1', 'DELETE FROM audit_events WHERE $1 = $1', 'DELETE FROM audit_checkpoints WHERE $1 = $1']) await expect(postgres.query(sql, ['x'])).rejects.toThrow(/neither changed nor removed/);
 
     /** As who owns the tables could, past the trigger; put back afterwards. */
-    const tampered = async (...statements: string[]): Promise<string[]> => {
+    const tampered = async (...statements: string[]): Promise<string[]> => tamperedThen(faults, ...statements);
+    const tamperedThen = async <T>(look: () => Promise<T>, ...statements: string[]): Promise<T> => {
       await postgres.query('BEGIN');
       for (const table of ['audit_events', 'audit_checkpoints']) await postgres.query(`CREATE TABLE kept_${table} AS SELECT * FROM ${table}; ALTER TABLE ${table} DISABLE TRIGGER ${table}_stay`);
       await postgres.query('CREATE TABLE kept_audit_ends AS SELECT * FROM audit_ends');
       for (const statement of statements) await postgres.query(statement.replaceAll(':own', `'${own}'`));
       await postgres.query('COMMIT');
-      const found = await faults();
+      const found = await look();
       await postgres.query('BEGIN');
       for (const table of ['audit_events', 'audit_checkpoints', 'audit_ends']) await postgres.query(`DELETE FROM ${table}; INSERT INTO ${table} SELECT * FROM kept_${table}; DROP TABLE kept_${table}`);
       for (const table of ['audit_events', 'audit_checkpoints']) await postgres.query(`ALTER TABLE ${table} ENABLE TRIGGER ${table}_stay`);
@@ -175,7 +260,10 @@ export const whoDidWhat = (started: () => TestService, MASTER_KEY: string): void
     // As an operator looks at it.
     const { code = '' } = readBlocks('server/README.md').find(({ run }) => run === 'audit-verify') ?? {};
     expect(code).toContain('npm run --silent audit:verify');
-    const { output, exit } = await inShell(code, { DATA_DIR: service.dataDir, DATABASE_URL: service.databaseUrl, MASTER_KEY });
+    const settings = { DATA_DIR: service.dataDir, DATABASE_URL: service.databaseUrl, MASTER_KEY };
+    const { output, exit } = await inShell(code, settings);
     expect([exit, output]).toEqual([0, expect.stringContaining(`${own}: ${length} events, 1 signed ends: as they were written`)]);
+    const told = await tamperedThen(() => inShell('node dist/server/audit-verify.js', settings), `UPDATE audit_events SET outcome = 'DONE', address = NULL WHERE project_id = :own AND outcome = 'REFUSED'`);
+    expect([told.exit, told.output]).toEqual([1, expect.stringMatching(/NOT as they were written\n {2}- Event \d+ .* is not what was written/)]);
   });
 });

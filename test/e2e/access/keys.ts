@@ -81,6 +81,17 @@ export const projectsAndKeys = (started: () => TestService): void => void descri
   it('sockets and streams end with what opened them: revoked, expired or lowered', async () => {
     const { project } = await service.sdk.viewer();
     await makeWorld(service, project.id);
+    /** One that says nothing, and one that says too much at once: as the service is set up for everybody. */
+    const cut = (first: string): Promise<{ code: number; ms: number }> => new Promise((resolve, reject) => {
+      const socket = new WebSocket(`${service.url.replace('http', 'ws')}/graphql`, 'graphql-transport-ws');
+      let opened = 0;
+      socket.once('error', reject).once('close', (code) => resolve({ code, ms: performance.now() - opened })).once('open', () => {
+        opened = performance.now();
+        if (first !== '') socket.send(first);
+      });
+    });
+    const silent = cut('');
+    expect(await cut(JSON.stringify({ type: 'ping', payload: { text: 'x'.repeat(64 * 1024) } }))).toMatchObject({ code: 1009 });
     const cutAfter = async (token: string, change: () => Promise<unknown>): Promise<{ code: number | undefined; ms: number }> => {
       let began = 0;
       const closed = new Promise<{ code: number | undefined; ms: number }>((resolve) => {
@@ -139,6 +150,10 @@ export const projectsAndKeys = (started: () => TestService): void => void descri
       for (const { ms } of streamEnds) expect(ms).toBeLessThan(5_000 + lifeMs);
       // It was looked at as often, and is still open.
       expect(await Promise.race([stays, Promise.resolve('open')])).toBe('open');
+      const { code, ms } = await silent;
+      expect(code).toBe(4408);
+      expect(ms).toBeGreaterThan(2_900);
+      expect(ms).toBeLessThan(5_000);
       await service.sdk.apiKeys.revoke(kept.id);
       expect(await stays).toMatchObject({ code: 4403 });
     } finally {

@@ -3,7 +3,7 @@ import { type GraphQLSchema } from 'graphql';
 import { beforeAll, describe, expect, it } from 'vitest';
 import WebSocket from 'ws';
 import { createClient as createSdk } from '@snapback/sdk';
-import { feedCursor } from '../../../server/domain/cursor.js';
+import { feedCursor, listCursor, type ListName } from '../../../server/domain/cursor.js';
 import { may, type Rights } from '../../../server/domain/principal.js';
 import { buildServedSchema } from '../../../server/graphql/schema.js';
 import { type TestService } from '../../kit/service.js';
@@ -186,6 +186,26 @@ export const whoMayDoWhat = (started: () => TestService): void => void describe(
     });
     expect(await ask(token)).toEqual(all(mine));
     expect(await ask(await columns['other tenant']?.token(shared) ?? '')).toEqual(all(theirs));
+
+    // Nor behind a cursor that somebody made up, at a place where all of it is behind, or that stands for another tenant's things.
+    const behind = async (key: string, at: Date, of: World): Promise<string[]> => {
+      const place = (list: ListName, id: string): string => listCursor(list, { createdAt: at, id });
+      const response = await fetch(`${service.url}/graphql`, {
+        method: 'POST', headers: headers(key), body: JSON.stringify({
+          query: `query ($i: String, $b: String, $j: String, $r: String) {
+            instances(first: 100, after: $i) { nodes { id } } backups(first: 100, after: $b) { nodes { id } } jobs(first: 100, after: $j) { nodes { id } } restores(first: 100, after: $r) { nodes { id } }
+          }`,
+          variables: { i: place('instances', of.instanceId), b: place('backups', of.backupId), j: place('jobs', of.jobId), r: place('restores', of.restoreId) },
+        }),
+      });
+      return [...new Set((await response.text()).match(/\b(?:ins|bak|job|rst)_[0-9a-z]{26}\b/g))].sort();
+    };
+    const tomorrow = new Date(Date.now() + 86_400_000);
+    for (const [key, world] of [[token, mine], [await columns['other tenant']?.token(shared) ?? '', theirs]] as const) {
+      const own = [world.instanceId, world.backupId, world.jobId, world.restoreId].sort();
+      for (const of of [shared, world]) expect(await behind(key, tomorrow, of)).toEqual(own);
+      expect(await behind(key, new Date(0), shared)).toEqual([]);
+    }
 
     // The feed, from its beginning on: what is behind, and what comes.
     const feed = createSdk({ url: service.url, token }).jobs.events({}, { after: feedCursor('0') });
