@@ -4,11 +4,13 @@ import { defineConfig } from 'vitest/config';
 const at = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
 
 /** One project per layer, so that a layer can be run (and budgeted) alone. `unit` and `contract` need no database. */
-const project = (name: string, options: { database: boolean }) => ({
+const project = (name: string, options: { database: boolean; canary?: boolean }) => ({
   extends: true as const,
   test: {
     name,
     include: [`test/${name}/**/*.test.ts`],
+    // Looks for secrets in all that services give out (test/kit/canary.ts); CANARY=0 switches that off.
+    ...(options.canary === true ? { env: { CANARY: process.env['CANARY'] ?? '1' } } : {}),
     ...(options.database ? { globalSetup: [at('./test/kit/global-setup.ts')] } : {}),
   },
 });
@@ -37,7 +39,7 @@ export default defineConfig({
       project('contract', { database: true }),
       project('conformance', { database: true }),
       project('integration', { database: true }),
-      project('e2e', { database: true }),
+      project('e2e', { database: true, canary: true }),
     ],
   },
 });

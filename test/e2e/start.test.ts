@@ -4,7 +4,9 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createClient } from '@snapback/sdk';
+import { runningEmbeddedPostgres } from '../../server/embedded/postgres.js';
 import { isAlive } from '../../server/embedded/process-identity.js';
+import { canary, dumpOf, manifestsIn, shownOf } from '../kit/canary.js';
 import { exited, guardProcess, makeTempDir, releaseProcess, removeTempDir } from '../kit/processes.js';
 import { redisBinary } from '../kit/redis-binary.js';
 import { waitFor } from '../kit/wait.js';
@@ -118,6 +120,21 @@ describe('npm start', () => {
     const later = await restored.backups.create({ instanceId: sample?.id ?? '', name: 'after a kill' });
     expect(await restored.backups.wait(later.backup.id)).toMatchObject({ state: 'AVAILABLE' });
     const lastDatabase = await postgresPid();
+
+    // But for the one line of the very first start, no secret of this folder stands anywhere: not even where its own database and sample server show themselves.
+    const said = [first, second, third].map(({ output }) => output());
+    said[0] = said[0]?.replace(key, '') ?? '';
+    const leave = canary?.enter();
+    const texts = { output: said.join(''), processes: '', database: '', manifests: await manifestsIn(join(dataDir, 'store')), logs: '' };
+    for (const pid of await processesIn(dataDir)) texts.processes += await shownOf(pid);
+    for (const log of ['postgres/postgres.log', 'sample-redis/redis.log']) texts.logs += await readFile(join(dataDir, log), 'utf8');
+    texts.database = await dumpOf((await runningEmbeddedPostgres(join(dataDir, 'postgres'))) ?? '');
+    for (const secret of [key.slice(30, 73), ...(await Promise.all(['master.key', 'postgres/password', 'sample-redis/password'].map((file) => readFile(join(dataDir, file), 'utf8'))))]) {
+      expect(secret.trim().length).toBeGreaterThanOrEqual(16);
+      canary?.hide(secret.trim());
+    }
+    for (const [where, text] of Object.entries(texts)) expect(text.length, where).toBeGreaterThan(0);
+    leave?.('npm start', texts);
     // The embedded database serves an operator's command beside the service, and is started for it where none runs.
     expect(await adopt()).toContain('belong together already');
     expect(await postgresPid()).toBe(lastDatabase);

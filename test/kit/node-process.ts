@@ -103,6 +103,7 @@ export const spawnNode = async (facts: ServiceFacts, { env = {}, preload = [] }:
   });
   const { pid } = child;
   if (pid === undefined) throw new Error('The service could not be spawned');
+  const leaveCanary = canary?.enter();
   guardProcess(pid);
   child.once('exit', () => releaseProcess(pid));
   for (const stream of [child.stdout, child.stderr]) stream?.on('data', (chunk: Buffer) => (output += chunk.toString()));
@@ -151,10 +152,10 @@ export const spawnNode = async (facts: ServiceFacts, { env = {}, preload = [] }:
     async dispose() {
       for (const client of clients) client.close();
       await node.kill();
-      if (canary) {
-        canary.hide((await readFile(join(dataDir, 'admin-key'), 'utf8').catch(() => '')).trim().slice(30, 73));
+      if (leaveCanary) {
+        canary?.hide((await readFile(join(dataDir, 'admin-key'), 'utf8').catch(() => '')).trim().slice(30, 73));
         // Where others have taken the database away already, they have looked.
-        canary.check('a process of the service', { output, 'command line': shown, database: await dumpOf(facts.databaseUrl).catch(() => ''), manifests: await manifestsIn(facts.storeRoot) });
+        leaveCanary('a process of the service', { output, 'command line': shown, database: await dumpOf(facts.databaseUrl).catch(() => ''), manifests: await manifestsIn(facts.storeRoot) });
       }
       await removeTempDir(dataDir);
     },

@@ -60,7 +60,9 @@ export const startService = async ({ env = {}, clock, dashboardDir }: TestServic
         return Promise.resolve();
       },
     });
+  const leaveCanary = canary?.enter();
   const app = await start().catch(async (error: unknown) => {
+    leaveCanary?.('a service that did not start', { log: lines.join('') });
     await database.drop();
     await removeTempDir(dataDir);
     throw error;
@@ -80,12 +82,12 @@ export const startService = async ({ env = {}, clock, dashboardDir }: TestServic
       service.sdk = createClient({ url: service.url, token: key });
     },
     async stop() {
-      const metrics = canary && (await metricsOf(service));
+      const metrics = leaveCanary && (await metricsOf(service));
       await service.app.stop();
       try {
-        if (canary) {
+        if (leaveCanary) {
           const [dump, manifests] = [await dumpOf(database.url), await manifestsIn(service.storeRoot)];
-          canary.check('a service of a test', { log: lines.join(''), database: dump, manifests, metrics: metrics ?? '' });
+          leaveCanary('a service of a test', { log: lines.join(''), database: dump, manifests, metrics: metrics ?? '' });
         }
       } finally {
         await database.drop();

@@ -31,8 +31,9 @@ export interface Condition {
 const md5 = (body: Uint8Array): Buffer => createHash('md5').update(body).digest();
 const byBytes = (a: string, b: string): number => Buffer.compare(Buffer.from(a), Buffer.from(b));
 const hold = (body: Buffer, metadata: Held['metadata'] = {}): Held => ({ body, etag: `"${md5(body).toString('hex')}"`, modifiedAt: new Date(), metadata });
-/** For who looks for secrets: an object, or a part of one, with its name and what is said of it. */
-const told = (key: string, body: Buffer, metadata: Held['metadata'] = {}): void => canary?.sent('an object in S3', `${key} ${JSON.stringify(metadata)} ${body.toString()}`);
+const TOLD_BYTES = 64 * 1024;
+/** For who looks for secrets: an object, or a part of one, with its name and what is said of it. Large ones are sealed data. */
+const told = (key: string, body: Buffer, metadata: Held['metadata'] = {}): void => canary?.sent('an object in S3', `${key} ${JSON.stringify(metadata)} ${body.subarray(0, TOLD_BYTES).toString()}`);
 
 /** What a bucket does, each call at once and whole. */
 export class Bucket {

@@ -15,33 +15,49 @@ describe('the canary of the tests', () => {
     ['in base64, with more behind', Buffer.concat([bytes, Buffer.from('more')]).toString('base64')], ['in base64url', bytes.toString('base64url')],
   ])('sees a secret %s, and does not say it', (_what, text) => {
     const canary = createCanary();
+    const check = canary.enter();
+    canary.enter();
     canary.hide(SECRET);
-    canary.check('a service', { log: 'nothing', database: 'hidden' });
-    const seen = (): void => canary.check('a service', { log: 'nothing', database: `before ${text} behind` });
+    check('a service', { log: 'nothing', database: 'hidden' });
+    const seen = (): void => check('a service', { log: 'nothing', database: `before ${text} behind` });
     expect(seen).toThrow('a service, database: …before');
     expect(seen).toThrow(expect.not.objectContaining({ message: expect.stringContaining(text) as string }) as Error);
     // Told once.
-    canary.check('a service', { log: 'nothing' });
+    check('a service', { log: 'nothing' });
     canary.sent('an answer', text);
-    expect(() => canary.check('a service', {})).toThrow('an answer');
+    expect(() => check('a service', {})).toThrow('an answer');
     canary.sent('an answer', Buffer.from(text));
-    expect(() => canary.check('a service', {})).toThrow('an answer');
+    expect(() => check('a service', {})).toThrow('an answer');
+  });
+
+  it('forgets what it hid with the last service that had it', () => {
+    const canary = createCanary();
+    const [first, second] = [canary.enter(), canary.enter()];
+    canary.hide(SECRET);
+    first('one', {});
+    expect(() => second('another', { log: SECRET })).toThrow('another, log');
+    const third = canary.enter();
+    third('a third', { log: SECRET });
   });
 
   it('knows which settings are secrets, and what in an address is', () => {
     const canary = createCanary();
+    const check = canary.enter();
+    canary.enter();
     canary.hideSettings({
       MASTER_KEY: `${'ab'.repeat(32)}, ${'cd'.repeat(32)}`, WEBHOOK_SECRET: 'sixteen-letters!', DATABASE_URL: 'postgresql://user:pass%20word-1@db/x', WEBHOOK_URL: 'https://hooks.example.com/T0123456789abcdef?token=of-the-hook', PUBLIC_URL: 'https://public.example.com',
     });
-    for (const text of ['ab'.repeat(32), 'cd'.repeat(32), 'sixteen-letters!', 'pass word-1', 'T0123456789abcdef', 'of-the-hook']) expect(() => canary.check('x', { text }), text).toThrow('Secrets were found');
-    canary.check('x', { text: 'https://public.example.com hooks.example.com user' });
+    for (const text of ['ab'.repeat(32), 'cd'.repeat(32), 'sixteen-letters!', 'pass word-1', 'T0123456789abcdef', 'of-the-hook']) expect(() => check('x', { text }), text).toThrow('Secrets were found');
+    check('x', { text: 'https://public.example.com hooks.example.com user' });
   });
 
   it('hears a secret from its second time on: in answers, their heads, pieces, events and frames, but not in downloads', async () => {
     const canary = createCanary();
+    const check = canary.enter();
+    canary.enter();
     const heard = (): boolean => {
       try {
-        canary.check('x', {});
+        check('x', {});
         return false;
       } catch {
         return true;
