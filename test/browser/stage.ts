@@ -20,7 +20,7 @@ const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.mi
 export interface Stage {
   /** A browser window of its own, with nothing in common with others. `first` is a script that runs before the page's own. */
   open(url: string, options?: BrowserContextOptions & { first?: string }): Promise<Page>;
-  /** Closes all windows, and fails when a page has broken its content policy or thrown. */
+  /** Closes all windows, and fails when a page has broken its content policy, thrown, or shown a key in an address. */
   clear(): Promise<void>;
   stop(): Promise<void>;
 }
@@ -41,6 +41,12 @@ export const startStage = async (executablePath: string): Promise<Stage> => {
       if (first !== undefined) await context.addInitScript(first);
       const page = await context.newPage();
       page.setDefaultTimeout(20_000);
+      const noteAddress = (address: string): void => {
+        if (/\bsb_/.test(address)) faults.push(`A key stands in the address ${address}`);
+      };
+      page.on('request', (request) => noteAddress(request.url()));
+      page.on('websocket', (socket) => noteAddress(socket.url()));
+      page.on('framenavigated', (frame) => noteAddress(frame.url()));
       page.on('pageerror', (error) => faults.push(String(error)));
       page.on('console', (message) => {
         if (message.type() === 'error' && !message.text().startsWith('Failed to load resource') && !message.text().startsWith('WebSocket connection')) faults.push(message.text());

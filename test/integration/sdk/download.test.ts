@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { type IncomingMessage, type ServerResponse } from 'node:http';
+import { inspect } from 'node:util';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { createClient, isSnapbackError, type Client, type ClientOptions, type SnapbackError } from '../../../sdk/src/index.js';
 import { waitFor } from '../../kit/wait.js';
@@ -170,6 +171,18 @@ describe('a download', () => {
     });
     expect(await failure(client.backups.download('bak_1').then(collect))).toMatchObject({ kind: 'http', code: 'HTTP_404', retryable: false });
     expect(links).toBe(2);
+  });
+
+  it('never shows its link in an error: whoever has it can download', async () => {
+    const answers: ((response: ServerResponse) => void)[] = [
+      (response) => void response.writeHead(404).end(), (response) => void response.socket?.destroy(), (response) => void response.writeHead(302, { location: 'http://127.0.0.1:1/signed' }).end(),
+      () => undefined,
+    ];
+    for (const answer of answers) {
+      service.serve((_, response) => answer(response));
+      const error = await failure(connect({ retry: false, timeoutMs: 200 }).backups.download('bak_1').then(collect));
+      expect(inspect(error, { depth: 20, showHidden: true })).not.toContain('signed');
+    }
   });
 
   it('waits and goes on after 503', async () => {
