@@ -20,6 +20,10 @@ export const use = async (signal: AbortSignal): Promise<string> => {
   const { backupNow }: BackupNowMutation = await client.execute(BackupNowDocument, { input: { instanceId: 'ins_1', name: 'x' } });
   const Names = new TypedDocumentString<{ instances: { nodes: { name: string }[] } }, { first: number }>('query Names($first: Int!) { instances(first: $first) { nodes { name } } }');
   const { instances } = await client.execute(Names, { first: 1 });
+  const Phases = new TypedDocumentString<{ jobProgress: { job: { phase: string | null } } }, { jobId: string }>('subscription Phases($jobId: ID!) { jobProgress(jobId: $jobId) { job { phase } } }');
+  for await (const { jobProgress } of client.subscribe(Phases, { jobId: 'job_1' }, { signal })) if (jobProgress.job.phase === null) break;
+  // @ts-expect-error a variable that is missing
+  client.subscribe(Phases, {});
   const stream: ReadableStream<Uint8Array> = await client.backups.download(outcome.value);
   await stream.cancel();
   const page: ListBackupsQuery['backups']['nodes'] = [];
