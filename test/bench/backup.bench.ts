@@ -15,8 +15,6 @@ import { measureSmall } from './small-backup.js';
 import { startS3Process } from './s3-process.js';
 import { startServiceProcess, type ServiceProcess } from './service-process.js';
 
-/** The first pair warms caches and the just-in-time compiler, and is dropped. */
-const PAIRS = 5;
 /** Servers do not start the next save right after the last one. */
 const PAUSE_MS = 1_500;
 
@@ -78,7 +76,7 @@ const checkBackup = async ({ sdk }: ServiceProcess, backupId: string, source: Re
 };
 
 await runBench(async (defer) => {
-  const { small, mib, data, unit, store, parallel, profileDirectory } = readOptions();
+  const { small, mib, data, unit, store, parallel, pairs: wanted, profileDirectory } = readOptions();
   const folder = makeTempDir('bench');
   defer(() => removeTempDir(folder));
   if (small) return measureSmall(folder, defer, { redisCli: measureRedisCli, ours: measureService, check: checkBackup });
@@ -104,11 +102,11 @@ await runBench(async (defer) => {
     return { bench: 'backup', data, sizeMiB: mib, parallel, ...measured };
   }
   const [instanceId = ''] = instanceIds;
-  tell(`${source.engine} ${source.version} filled with ${keys} keys; ${PAIRS} pairs, the first is dropped`);
+  tell(`${source.engine} ${source.version} filled with ${keys} keys; ${wanted} pairs, the first is dropped: it warms caches and the just-in-time compiler`);
 
   const file = join(folder, 'redis-cli.rdb');
   const pairs: { ratio: number; ours: OurRun }[] = [];
-  for (let pair = 0; pair < PAIRS; pair += 1) {
+  for (let pair = 0; pair < wanted; pair += 1) {
     const theirs = await measureRedisCli(source, file);
     const ours = await measureService(service, instanceId, `run ${pair}`);
     const ratio = ours.ms / theirs;
@@ -117,7 +115,7 @@ await runBench(async (defer) => {
       `pair ${pair}: redis-cli ${theirs.toFixed(0)} ms, ours ${ours.ms.toFixed(0)} ms, ratio ${ratio.toFixed(3)}, CPU ${ours.cpuSeconds.toFixed(2)} s, ` +
       `RSS ${toMiB(ours.idleRss).toFixed(0)} -> ${toMiB(ours.peakRss).toFixed(0)} MiB`,
     );
-    if (pair < PAIRS - 1) await service.sdk.backups.delete({ backupId: ours.backupId, force: true });
+    if (pair < wanted - 1) await service.sdk.backups.delete({ backupId: ours.backupId, force: true });
   }
   const last = pairs.at(-1);
   if (!last) throw new Error('No pair was run');
