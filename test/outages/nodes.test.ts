@@ -115,8 +115,8 @@ describe('workers that die, sleep, lag and stop', { timeout: 60_000 }, () => {
     await victim.kill();
     const killedAt = performance.now();
     expect(await scene.completed(job)).toMatchObject({ conclusion: 'FAILED', attempt: 2 });
-    // 40 seconds at the full length of a lease; and the pause before the next attempt, which does not shrink with it.
-    expect(performance.now() - killedAt).toBeLessThan(4_000 + 1_000);
+    // 4 seconds, and the pause before the next attempt, on a machine that does nothing else; more than 30 at the full length of a lease.
+    expect(performance.now() - killedAt).toBeLessThan(15_000);
     expect(await sdk.jobs.get(job.id)).toMatchObject({ failure: { code: 'INTERRUPTED' } });
     expect(await sdk.backups.get(backup.id)).toMatchObject({ state: 'FAILED' });
     await startWorker();

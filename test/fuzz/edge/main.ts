@@ -82,7 +82,7 @@ try {
       const number = inputs++;
       const fault = faultIn(await send(target, number));
       if (fault !== null) problems.push(`input ${number} was answered with ${fault}`);
-      if (!node.running()) problems.push(`the service ended near input ${number}`);
+      if (!node.running() && problems.length === 0) problems.push(`the service ended near input ${number}`);
       // Caches and the just-in-time compiler have what they need after the first thousands.
       if (number === from + 4_000) settledRss = meter.rss;
     }
