@@ -18,6 +18,8 @@ export interface BenchOptions {
   parallel: number;
   /** Comparisons with redis-cli, of which the first is dropped. */
   pairs: number;
+  /** What targets of restores have for `repl-diskless-load`; undefined: their default, `disabled`. */
+  disklessLoad: string | undefined;
   /** Folder for a CPU profile of the service; undefined: none is taken. */
   profileDirectory: string | undefined;
 }
@@ -33,7 +35,7 @@ const SMALLEST_MIB = 25;
 export const readOptions = (args: readonly string[] = process.argv.slice(2)): BenchOptions => {
   const { values } = parseArgs({
     args: [...args],
-    options: { json: { type: 'boolean' }, small: { type: 'boolean', default: false }, size: { type: 'string', default: '100m' }, data: { type: 'string', default: 'everyday' }, store: { type: 'string', default: 'folder' }, parallel: { type: 'string', default: '1' }, pairs: { type: 'string', default: '5' }, 'cpu-prof': { type: 'string' } },
+    options: { json: { type: 'boolean' }, small: { type: 'boolean', default: false }, size: { type: 'string', default: '100m' }, data: { type: 'string', default: 'everyday' }, store: { type: 'string', default: 'folder' }, parallel: { type: 'string', default: '1' }, pairs: { type: 'string', default: '5' }, 'diskless-load': { type: 'string' }, 'cpu-prof': { type: 'string' } },
   });
   const match = /^(\d+)([mg])$/i.exec(values.size);
   const mib = Number(match?.[1]) * (UNITS[match?.[2]?.toLowerCase() ?? ''] ?? Number.NaN);
@@ -44,5 +46,5 @@ export const readOptions = (args: readonly string[] = process.argv.slice(2)): Be
   if (!(Number.isInteger(parallel) && parallel >= 1 && parallel <= 16)) throw new Error(`--parallel takes 1 to 16, not "${values.parallel}"`);
   const pairs = Number(values.pairs);
   if (!(Number.isInteger(pairs) && pairs >= 2)) throw new Error(`--pairs takes 2 or more, not "${values.pairs}"`);
-  return { small: values.small, mib, parallel, pairs, store: values.store, data: values.data, unit: DATA[values.data], profileDirectory: values['cpu-prof'] };
+  return { small: values.small, mib, parallel, pairs, store: values.store, data: values.data, unit: DATA[values.data], disklessLoad: values['diskless-load'], profileDirectory: values['cpu-prof'] };
 };

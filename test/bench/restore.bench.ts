@@ -36,9 +36,11 @@ const measureNativeLoad = async (file: string, folder: string, expected: string)
   }
 };
 
+const startTarget = (disklessLoad: string | undefined): Promise<RedisServer> => startRedis({ config: disklessLoad === undefined ? {} : { 'repl-diskless-load': disklessLoad } });
+
 /** What a restore into a fresh, empty server reports, `REPLICAOF` sent until the load was acknowledged, in milliseconds; and what it added to the memory. */
-const measureRestore = async ({ sdk, meter }: ServiceProcess, backupId: string, name: string, expected: string): Promise<{ ms: number; rssGrowth: number }> => {
-  const target = await startRedis();
+const measureRestore = async ({ sdk, meter }: ServiceProcess, backupId: string, disklessLoad: string | undefined, name: string, expected: string): Promise<{ ms: number; rssGrowth: number }> => {
+  const target = await startTarget(disklessLoad);
   try {
     const instance = await sdk.instances.register({ name, host: target.host, port: target.port });
     const plan = await sdk.restores.plan({ backupId, instanceId: instance.id, safetyBackup: false, pauseWrites: false });
@@ -61,8 +63,8 @@ const measureRestore = async ({ sdk, meter }: ServiceProcess, backupId: string, 
 };
 
 /** The same into a fresh, empty server, from a master that does nothing but send. */
-const measureBare = async (file: string, expected: string): Promise<number> => {
-  const target = await startRedis();
+const measureBare = async (file: string, disklessLoad: string | undefined, expected: string): Promise<number> => {
+  const target = await startTarget(disklessLoad);
   try {
     await sleep(PAUSE_MS);
     const ms = await measureBareLink(target, file);
@@ -79,7 +81,7 @@ const expectDigest = async (server: RedisServer, expected: string): Promise<void
 };
 
 await runBench(async (defer) => {
-  const { mib, data, unit, profileDirectory } = readOptions();
+  const { mib, data, unit, disklessLoad, profileDirectory } = readOptions();
   const folder = makeTempDir('bench');
   defer(() => removeTempDir(folder));
   const service = await startServiceProcess({ dataDir: join(folder, 'data'), profileDirectory });
@@ -105,8 +107,8 @@ await runBench(async (defer) => {
   const growths: number[] = [];
   for (let at = 0; at < rounds; at += 1) {
     const native = await measureNativeLoad(file, folder, expected);
-    const bare = await measureBare(file, expected);
-    const { ms, rssGrowth } = await measureRestore(service, created.backup.id, `target ${at}`, expected);
+    const bare = await measureBare(file, disklessLoad, expected);
+    const { ms, rssGrowth } = await measureRestore(service, created.backup.id, disklessLoad, `target ${at}`, expected);
     ratios.push(ms / native);
     bareRatios.push(bare / native);
     ratiosToBare.push(ms / bare);
@@ -116,6 +118,7 @@ await runBench(async (defer) => {
   return {
     bench: 'restore',
     data,
+    ...(disklessLoad === undefined ? {} : { disklessLoad }),
     keys,
     sizeMiB: round(toMiB(size), 1),
     ratioToNativeLoad: round(median(ratios), 3),

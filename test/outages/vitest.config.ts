@@ -4,7 +4,7 @@ import base from '../../vitest.config.js';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 
-/** Apart from the other projects, which have to be over in minutes: nodes that are killed, databases that are lost. */
+/** Apart from the other projects, which have to be over in minutes: starts from nothing, nodes that are killed, databases that are lost, and the ways back. */
 export default defineConfig({
   root,
   resolve: base.resolve,

@@ -84,7 +84,6 @@ const random = (seed: number) => () => {
 };
 
 describe('a year in every zone', () => {
-  const started = process.cpuUsage();
   const CASES = [...YEARS.map((at) => [...at, 20] as const), ...MORE_YEARS.map((at) => [...at, 5] as const)];
 
   it.each(CASES)('%s %i: the dispatcher starts %i policies on each local day that exists, exactly once', async (timeZone, year, count) => {
@@ -133,11 +132,6 @@ describe('a year in every zone', () => {
       }
     }
     expect(wrong).toEqual([]);
-  });
-
-  it('took less than 10 seconds of processor time', () => {
-    const { user, system } = process.cpuUsage(started);
-    expect((user + system) / 1e6).toBeLessThan(10);
   });
 });
 
