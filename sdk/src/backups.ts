@@ -133,7 +133,7 @@ export const createBackups = (connection: Connection, jobs: Jobs): Loaded<Backup
       return fulfilled('deleteBackup', (await connection.execute(DeleteBackupDocument, { input }, keyed(options, input))).deleteBackup);
     },
     watch: (backup, options = {}) =>
-      follow(`Watching ${backupId(backup)}`, options, async function* (signal) {
+      follow(connection.following, `Watching ${backupId(backup)}`, options, async function* (signal) {
         const jobId = found(await jobOf(backup, { ...options, signal, timeoutMs: undefined }), `job of backup ${backupId(backup)}`);
         yield* jobs.watch(jobId, { ...options, signal });
       }),

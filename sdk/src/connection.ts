@@ -25,6 +25,8 @@ export interface Connection {
   /** Headers for the service itself, without the token. */
   headers(options?: CallOptions): Record<string, string>;
   socket(): Promise<Socket>;
+  /** What ends each stream that is followed, whichever way its events come, also while it waits for its next attempt. */
+  readonly following: Set<() => void>;
   close(): void;
 }
 
@@ -88,6 +90,7 @@ export const createConnection = (base: URL, options: ClientOptions): Connection 
     emit({ type: 'token' });
   });
   let socket: Promise<Socket> | undefined;
+  const following = new Set<() => void>();
 
   const request: Connection['request'] = (body, token, { accept, headers }) => ({
     method: 'POST',
@@ -182,7 +185,9 @@ export const createConnection = (base: URL, options: ClientOptions): Connection 
       });
       return socket;
     },
+    following,
     close: () => {
+      for (const giveUp of [...following]) giveUp();
       void socket?.then((open) => {
         open.close();
       });

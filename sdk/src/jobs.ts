@@ -64,7 +64,7 @@ export const createJobs = (connection: Connection): Loaded<Jobs> => {
   const watch: Jobs['watch'] = (job, options = {}) => {
     const jobId = idOf(job);
     const what = `Watching ${jobId}`;
-    return follow(what, options, async function* (signal) {
+    return follow(connection.following, what, options, async function* (signal) {
       for await (const { event } of progressOf(connection, jobId, { ...options, what, signal, polls: false })) if (event !== undefined) yield event;
     });
   };
@@ -72,7 +72,7 @@ export const createJobs = (connection: Connection): Loaded<Jobs> => {
   const events: Jobs['events'] = (filter = {}, options = {}) => {
     const what = 'The feed of job events';
     const { retry, headers } = options;
-    return follow(what, options, async function* (signal) {
+    return follow(connection.following, what, options, async function* (signal) {
       // A place of its own from the beginning: what happens while a connection is lost is not missed, although no event has come yet.
       const after = options.after ?? (await connection.execute(FeedNowDocument, {}, { signal, retry, headers })).jobs.feedCursor;
       yield* resumed<JobEventFragment>({
@@ -93,7 +93,7 @@ export const createJobs = (connection: Connection): Loaded<Jobs> => {
     const jobId = idOf(job);
     const what = `Waiting for ${jobId}`;
     let last: JobFragment | undefined;
-    for await (const step of follow(what, options, (signal) => progressOf(connection, jobId, { ...options, what, signal, polls: true }))) {
+    for await (const step of follow(connection.following, what, options, (signal) => progressOf(connection, jobId, { ...options, what, signal, polls: true }))) {
       last = step.job;
       onProgress?.(step.job, step.event);
     }

@@ -83,7 +83,7 @@ export const createRestores = (connection: Connection, jobs: Jobs): Loaded<Resto
     },
     get,
     watch: (restore, options = {}) =>
-      follow(`Watching ${restoreId(restore)}`, options, async function* (signal) {
+      follow(connection.following, `Watching ${restoreId(restore)}`, options, async function* (signal) {
         yield* jobs.watch(await jobOf(restore, { ...options, signal, timeoutMs: undefined }), { ...options, signal });
       }),
     wait: (restore, options = {}) => {

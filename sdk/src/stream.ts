@@ -5,14 +5,17 @@ import { backoffMs, pause, startDeadline, type RetryPolicy } from './timing.js';
 /**
  * Turns a generator that ends when its signal is aborted into an iterator that can be ended at any time: `return()` also ends a `next()`
  * that is still waiting, which a generator alone would keep waiting. Nothing starts before the first `next()`; `timeoutMs` counts from there.
+ * @param following holds, while it goes on, what ends it with kind `aborted`
  */
 export const follow = <T>(
-  what: string, { signal: outer, timeoutMs }: { signal?: AbortSignal | undefined; timeoutMs?: number | undefined }, run: (signal: AbortSignal) => AsyncGenerator<T, void>,
+  following: Set<() => void>, what: string, { signal: outer, timeoutMs }: { signal?: AbortSignal | undefined; timeoutMs?: number | undefined }, run: (signal: AbortSignal) => AsyncGenerator<T, void>,
 ): AsyncIterableIterator<T> => {
   let started: { generator: AsyncGenerator<T, void>; deadline: ReturnType<typeof startDeadline> } | undefined;
+  const giveUp = (): void => started?.deadline.abort();
   let closed = false;
   const end = (): IteratorReturnResult<undefined> => {
     closed = true;
+    following.delete(giveUp);
     started?.deadline.dispose();
     return { done: true, value: undefined };
   };
@@ -23,6 +26,7 @@ export const follow = <T>(
       if (started === undefined) {
         const deadline = startDeadline(what, timeoutMs, outer);
         started = { deadline, generator: run(deadline.signal) };
+        following.add(giveUp);
       }
       try {
         const result = await started.generator.next();

@@ -76,5 +76,5 @@ export const subscribe = <Event, Variables>(
   connection: Connection, document: TypedDocument<Event, Variables>, variables: Variables, options: { signal?: AbortSignal; timeoutMs?: number } = {},
 ): AsyncIterableIterator<Event> => {
   const what = operationHead(document.toString()).name ?? 'The subscription';
-  return follow(what, options, (signal) => openSubscription(connection.socket(), document, variables, { what, signal }));
+  return follow(connection.following, what, options, (signal) => openSubscription(connection.socket(), document, variables, { what, signal }));
 };

@@ -208,6 +208,20 @@ describe('watching a job', () => {
     client.close();
     expect(await failure(done)).toMatchObject({ kind: 'aborted' });
   });
+
+  it('ends when the client is closed while there is no socket, and it waits for its next attempt', async () => {
+    const job = new FakeJob('job_1');
+    const ways: string[] = [];
+    const { service, client } = await begin(job, { retry: { attempts: 100, baseMs: 60_000, maxMs: 60_000 }, onEvent: (event) => { if (event.type === 'fallback') ways.push(event.to); } });
+    const { events, done } = read(client.jobs.watch('job_1'));
+    await waitFor(() => events.length === 1);
+    service.refuseSockets(true);
+    service.cutSockets();
+    // The socket failed, and so did the event stream, that this service has not.
+    await waitFor(() => ways.at(-1) === 'socket');
+    client.close();
+    expect(await failure(done)).toMatchObject({ kind: 'aborted' });
+  });
 });
 
 describe('a socket that cannot be had', () => {
