@@ -136,7 +136,7 @@ class Visit {
     const control = await openControl(plan.endpoint, deps, { timeoutMs: times.commandMs, signal });
     let router: Router | undefined;
     try {
-      const facts = await readFacts(control, { highestDatabase: highestDatabase(deps.source.facts), modules: summary.modules.length > 0 });
+      const facts = await readFacts(control, { highestDatabase: highestDatabase(deps.source.facts), modules: summary.modules.length > 0, disklessLoad: false });
       const blockers = [...targetBlockers(facts, plan.options.commandsOnly ? null : await rightToRestore(control))];
       const target: TransferTarget = { engine: facts.engine, version: facts.version, commandsOnly: plan.options.commandsOnly, ...(facts.modules === null ? {} : { modules: facts.modules }) };
       router = await Router.open({ endpoint: plan.endpoint, dial: deps.dial, times, signal, cluster: facts.mode === 'CLUSTER', expected: { runId: facts.runId, version: facts.version } });
@@ -257,7 +257,7 @@ class PipelineRun {
     const { router, times } = present(this.visit);
     const control = await openControl(this.plan.endpoint, this.deps, { timeoutMs: times.commandMs, signal: this.signal });
     try {
-      const facts = await readFacts(control, { highestDatabase: 0, modules: false });
+      const facts = await readFacts(control, { highestDatabase: 0, modules: false, disklessLoad: false });
       assertAsPlanned(router.address, { facts, blockers: [...targetBlockers(facts, null)], warnings: [] }, this.plan);
       return facts;
     } finally {

@@ -2,6 +2,7 @@ import { abortReason, DomainError } from '../domain/errors.js';
 import { type Clock, type Dial, type Endpoint, type Log, type OnProgress } from './ports.js';
 import { listeningFor, type LinkPlace, type TargetFindings } from './target/check.js';
 import { stateIn, TargetConnection, type TargetState } from './target/connection.js';
+import { DISKLESS_LOAD, putBackByHand, putDisklessLoadBack, setDisklessLoad } from './target/diskless-load.js';
 import { loadsDiskless } from './target/estimate.js';
 import { TargetGate } from './target/gate.js';
 import { type RefusalReason } from './target/handshake.js';
@@ -31,6 +32,8 @@ export interface RestorePlanFacts {
   runId: string;
   version: string;
   pauseWrites: boolean;
+  /** Whether the target is to load while it receives, where it does not by itself: `repl-diskless-load` is changed for the time of the restore. Default false. */
+  disklessLoad?: boolean | undefined;
   /** Names of warnings that the caller accepts. */
   acceptedWarnings: readonly string[];
   link?: LinkPlace | undefined;
@@ -92,7 +95,7 @@ class RestoreRun {
   private readonly target: TargetConnection;
   private readonly gate: TargetGate;
   private readonly report: RestoreReport = {
-    dataNow: 'OLD', promoted: true, keysBefore: [], keysAfter: null, bytesSent: 0n, loadMs: null, unsavedWriteBytes: null, bgsaveSuggested: false, notices: [],
+    dataNow: 'OLD', promoted: true, keysBefore: [], keysAfter: null, bytesSent: 0n, loadMs: null, unsavedWriteBytes: null, bgsaveSuggested: false, settingLeft: false, notices: [],
   };
   private findings: TargetFindings | undefined;
   private hold: WritePause | undefined;
@@ -112,7 +115,7 @@ class RestoreRun {
     this.times = { ...DEFAULT_TIMES, ...plan.times };
     this.target = new TargetConnection({ endpoint: plan.endpoint, ...this.times }, deps);
     this.gate = new TargetGate(this.target, {
-      source: deps.source, plan, finding: { safetyBackup: deps.safetyBackup !== undefined, pauseWrites: plan.pauseWrites }, link: plan.link,
+      source: deps.source, plan, finding: { safetyBackup: deps.safetyBackup !== undefined, pauseWrites: plan.pauseWrites, disklessLoad: plan.disklessLoad ?? false }, link: plan.link,
       sourceStallMs: this.times.sourceStallMs, signal, onProgress,
     });
   }
@@ -136,7 +139,7 @@ class RestoreRun {
     this.listener = await this.listen(this.findings);
     await this.payload.ready(this.signal);
     this.findings = await this.gate.pass({ listening: true });
-    await this.keepRecord(this.listener);
+    await this.keepRecord(this.listener, this.findings);
   }
 
   private async listen({ facts }: TargetFindings): Promise<RestoreListener> {
@@ -148,8 +151,8 @@ class RestoreRun {
     });
   }
 
-  private async keepRecord(listener: RestoreListener): Promise<void> {
-    const intent = await makeIntent(this.target, await this.look(), this.deps.source.facts, listener, this.deps.clock.now());
+  private async keepRecord(listener: RestoreListener, { disklessLoadBefore }: TargetFindings): Promise<void> {
+    const intent = await makeIntent(this.target, await this.look(), this.deps.source.facts, listener, disklessLoadBefore, this.deps.clock.now());
     await this.deps.recorder.beforeReplicaOf(intent.record);
     if (this.signal.aborted) throw abortReason(this.signal);
     await this.deps.assertOwned();
@@ -157,6 +160,7 @@ class RestoreRun {
     this.record = intent.record;
     this.report.promoted = false;
     if (intent.oneTimeMasterauth !== null) await this.target.tell('CONFIG', 'SET', 'masterauth', intent.oneTimeMasterauth);
+    await setDisklessLoad({ target: this.target, assertOwned: () => this.deps.assertOwned() }, intent.record, this.signal);
   }
 
   /** From `REPLICAOF` to the last byte. Until `commit` resolves, every failure leaves the target its old data. */
@@ -206,7 +210,9 @@ class RestoreRun {
     try {
       await this.deps.assertOwned();
     } catch (lost) {
-      if (followsUs(await this.look(), present(this.record))) await replicaOf(this.target, 'NO', 'ONE');
+      const record = present(this.record);
+      if (followsUs(await this.look(), record)) await replicaOf(this.target, 'NO', 'ONE');
+      await putDisklessLoadBack({ target: this.target, assertOwned: () => Promise.resolve() }, record);
       this.record = undefined;
       this.report.promoted = true;
       throw lost;
@@ -277,12 +283,16 @@ class RestoreRun {
       onLoading: (loaded, total) => this.amount(loaded, total),
     };
     this.releaseFailed = true;
-    const released = await releaseTarget(present(this.record), deps);
+    const record = present(this.record);
+    const released = await releaseTarget(record, deps);
     this.releaseFailed = false;
     this.record = undefined;
     this.report.dataNow = released.dataNow;
     this.report.promoted = released.action !== 'LEFT_ALONE';
     if (released.masterauthLeft) this.notice('MASTERAUTH_LEFT', 'The one-time masterauth of this restore could not be removed: run CONFIG SET masterauth "" on the target.');
+    this.report.settingLeft = released.disklessLoad === 'LEFT';
+    if (released.disklessLoad === 'LEFT') this.notice('DISKLESS_LOAD_LEFT', `${DISKLESS_LOAD} of the target could not be put back. ${putBackByHand(record)}.`);
+    if (released.disklessLoad === 'PUT_BACK') this.notice('DISKLESS_LOAD_PUT_BACK', `The target loaded while it received; its ${DISKLESS_LOAD} is ${record.disklessLoadBefore ?? ''} again.`);
     return released;
   }
 

@@ -144,6 +144,7 @@ export interface CreatePlan {
   instanceId: string;
   safetyBackup: boolean;
   pauseWrites: boolean;
+  disklessLoad: boolean;
   /** Null: ours to choose. */
   method?: RestoreMethod | null | undefined;
   keys?: Partial<KeyFilter> | null | undefined;

@@ -276,7 +276,7 @@ export interface EnginePort {
   /** Proves that a server is a replica of the one that was just probed, and in step with it; rejects with the reason. */
   proveReplica(endpoint: Endpoint, replica: HostPort, master: ProbeReport): Promise<void>;
   /** Opens a control connection, looks, and closes it again. */
-  inspectTarget(endpoint: Endpoint, archive: ArchiveRef, options: { safetyBackup: boolean; pauseWrites: boolean }): Promise<TargetFindings>;
+  inspectTarget(endpoint: Endpoint, archive: ArchiveRef, options: { safetyBackup: boolean; pauseWrites: boolean; disklessLoad: boolean }): Promise<TargetFindings>;
   /** Names of what a restore may have to leave behind. */
   readonly lossNames: readonly string[];
   storeHealth(): Promise<{ kind: 'FILE_SYSTEM' | 'S3'; location: string; writable: boolean; freeBytes: bigint | null }>;

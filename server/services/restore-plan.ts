@@ -60,6 +60,7 @@ export const planOn = (
   return {
     ...basis, usedAt: null, jobId: byKeys ? jobId : null, state: byKeys ? 'PREPARING' : 'READY', expiresAt: planExpiry(basis.createdAt),
     pauseWrites: basis.pauseWrites && !byKeys,
+    disklessLoad: choice.by === 'LINK' && findings.disklessLoadBefore !== null,
     method: choice.by === 'LINK' ? 'REPLICATION_LINK' : null, methodReason: choice.reason, mayFallBack, replacesEverything: replaces,
     targetEngine: facts.engine, targetVersion: facts.version, targetRunId: facts.runId,
     keysNow: facts.keysNow, keysAfter: byKeys ? [] : findings.keysAfter,

@@ -39,6 +39,8 @@ export interface RestorePlanRecord {
   losses: readonly LossRecord[];
   safetyBackup: boolean;
   pauseWrites: boolean;
+  /** Whether the target is set to load while it receives. */
+  disklessLoad: boolean;
   targetEngine: Engine;
   targetVersion: string;
   targetRunId: string;

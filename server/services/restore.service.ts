@@ -112,8 +112,9 @@ export const createRestoreService = ({ db, engine, vault, gate, ids, clock, log,
     async createPlan(caller, { idempotencyKey, ...asked }) {
       authorise(caller, 'operate');
       const request = restoreRequest(asked, engine.lossNames);
-      const { backupId, instanceId, safetyBackup, pauseWrites } = asked;
-      const input = { backupId, instanceId, safetyBackup, pauseWrites, ...request.wish, ...request.options };
+      const { backupId, instanceId, safetyBackup, pauseWrites, disklessLoad } = asked;
+      // Left out where it is not wanted, as in requests from before it was there.
+      const input = { backupId, instanceId, safetyBackup, pauseWrites, ...(disklessLoad ? { disklessLoad } : {}), ...request.wish, ...request.options };
       const recall = async (repositories: Repositories, earlier: Record<string, string>): Promise<RestorePlanRecord> =>
         shown(recalled(await repositories.plans.get(caller, earlier['plan'] ?? '')), clock.now());
       // Before the target is looked at: a repeat gets the first answer although the target may be down by now.
@@ -122,7 +123,7 @@ export const createRestoreService = ({ db, engine, vault, gate, ids, clock, log,
       const backup = readableBackup(await lookUp('backup', backupId, (id) => db.read.backups.get(caller, id)), backupId);
       const instance = await protectedInstance(db.read, caller, instanceId);
       const endpoint = await openEndpoint(vault, db.read, instance);
-      const findings = await notingDamage({ db, log }, caller, backupId, engine.inspectTarget(endpoint, archiveOf(backup), { safetyBackup, pauseWrites }));
+      const findings = await notingDamage({ db, log }, caller, backupId, engine.inspectTarget(endpoint, archiveOf(backup), { safetyBackup, pauseWrites, disklessLoad }));
       await knowAnew(instance, endpoint, findings.facts);
       const at = clock.now();
       const found = [...ownBlockers(gate, findings.facts, { safetyBackup }), ...findings.blockers];

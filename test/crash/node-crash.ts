@@ -12,8 +12,8 @@ import { startTap, type Moment, type Tap } from './tap.js';
 
 /** Two nodes of a service with a backup of 3,000 keys, and a tap in the way of every restore's link. */
 export interface CrashScene {
-  /** A restore whose node is killed at a point; the other one settles it. */
-  crash(point: Point, logged: boolean): Promise<void>;
+  /** A restore whose node is killed at a point; the other one settles it. With `disklessLoad` the target is set to load while it receives, which is to be as it was. */
+  crash(point: Point, logged: boolean, disklessLoad?: boolean): Promise<void>;
   /** The same of a restore key by key, into a target that may hold a mix afterwards. */
   crashByKeys(moment: Moment, dataNow: 'OLD' | 'MIXED'): Promise<void>;
   stop(): Promise<void>;
@@ -30,14 +30,14 @@ interface Parts {
   fresh: string;
 }
 
-const crash = async ({ scene, sdk, complete, link, backupId, fresh }: Parts, point: Point, logged: boolean): Promise<void> => {
+const crash = async ({ scene, sdk, complete, link, backupId, fresh }: Parts, point: Point, logged: boolean, disklessLoad = false): Promise<void> => {
   const [target] = await Promise.all([startTarget(point, logged), complete()]);
   const control = await startTap({ host: '127.0.0.1' }, target);
   try {
     const old = await digest(target);
     const { id, name } = await sdk().instances.register({ name: `target ${String(control.port)}`, host: '127.0.0.1', port: control.port });
-    const plan = await sdk().restores.plan({ backupId, instanceId: id, safetyBackup: true });
-    expect(plan.blockers).toEqual([]);
+    const plan = await sdk().restores.plan({ backupId, instanceId: id, safetyBackup: true, disklessLoad });
+    expect(plan).toMatchObject({ blockers: [], disklessLoad });
     const running = deferred<RestoreAndJob>();
     const struck = aim(point, { control, link }, () => infoOf(target), async () => {
       const { worker } = await scene.row((await running.promise).job);
@@ -54,6 +54,7 @@ const crash = async ({ scene, sdk, complete, link, backupId, fresh }: Parts, poi
     expect(row).toMatchObject({ state: 'COMPLETED', conclusion: 'FAILED', attempt: 2 });
     expect(await sdk().restores.get(restore)).toMatchObject({ dataNow });
     expect(dataNow).toBe(point.data ?? dataNow);
+    expect(await target.cli('CONFIG', 'GET', 'repl-diskless-load')).toContain('disabled');
     await expectWritable(target, logged);
   } finally {
     await control.stop();
@@ -120,7 +121,7 @@ export const startCrashScene = async (): Promise<CrashScene> => {
     const { id } = await sdk().instances.register({ name: 'source', host: source.host, port: source.port });
     const backup = await sdk().backups.wait(await sdk().backups.create({ instanceId: id, name: 'new data' }));
     const parts: Parts = { scene, sdk, complete, link, backupId: backup.id, fresh: await digest(source) };
-    return { stop, crash: (point, logged) => crash(parts, point, logged), crashByKeys: (moment, dataNow) => crashByKeys(parts, moment, dataNow) };
+    return { stop, crash: (point, logged, disklessLoad) => crash(parts, point, logged, disklessLoad), crashByKeys: (moment, dataNow) => crashByKeys(parts, moment, dataNow) };
   } catch (error) {
     await stop();
     throw error;

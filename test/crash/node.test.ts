@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, it } from 'vitest';
 import { startCrashScene, type CrashScene } from './node-crash.js';
-import { LINK, LOADED, SAFETY, type Point } from './points.js';
+import { LINK, LOADED, SAFETY, SETTING, type Point } from './points.js';
 
 const POINTS: readonly Point[] = [...SAFETY, ...LINK, ...LOADED];
 
@@ -14,6 +14,9 @@ describe('a node that is killed in the middle of a restore', () => {
   });
   describe.each([{ name: 'without an append-only file', logged: false }, { name: 'with an append-only file', logged: true }])('into a target $name', ({ logged }) => {
     it.each(POINTS.filter((point) => logged || point.logged === undefined))('when $name', async (point) => scene.crash(point, logged));
+  });
+  describe('into a target that is set to load while it receives', () => {
+    it.each([...SETTING, ...LINK, ...LOADED].filter((point) => point.logged === undefined))('when $name', async (point) => scene.crash(point, false, true));
   });
   describe('key by key', () => {
     it('while the safety copy is taken', async () => scene.crashByKeys({ at: 'said', way: 'down', text: '$EOF:', passed: true }, 'OLD'));

@@ -27,6 +27,8 @@ const link = (what: Moment): Point['moment'] => ({ on: 'link', what });
 
 const FOLLOW = `REPLICAOF\r\n$${String(LINK_HOST.length)}\r\n${LINK_HOST}`;
 const PROMOTE = 'REPLICAOF\r\n$2\r\nNO\r\n$3\r\nONE';
+const SET = 'repl-diskless-load\r\n$6\r\nswapdb';
+const SET_BACK = 'repl-diskless-load\r\n$8\r\ndisabled';
 const SLOW_LOAD = { 'key-load-delay': '400', 'loading-process-events-interval-bytes': '1024' };
 
 const isFollower = ({ role }: Record<string, string>): boolean => role === 'slave';
@@ -36,6 +38,14 @@ const rewrites = (info: Record<string, string>): boolean => isFollower(info) && 
 export const SAFETY: readonly Point[] = [
   { name: 'the safety copy is asked for', moment: control('PSYNC', false), data: 'OLD' },
   { name: 'the safety copy begins to arrive', moment: { on: 'control', what: { at: 'said', way: 'down', text: '$EOF:', passed: true } }, data: 'OLD' },
+];
+
+/** Where the target is set to load while it receives, and set back. */
+export const SETTING: readonly Point[] = [
+  { name: 'its setting is to be changed', moment: control(SET, false), data: 'OLD' },
+  { name: 'its setting has been changed', moment: control(SET, true), data: 'OLD' },
+  { name: 'its setting is to be put back', moment: control(SET_BACK, false), data: 'NEW', promoted: true },
+  { name: 'its setting has been put back', moment: control(SET_BACK, true), data: 'NEW', promoted: true },
 ];
 
 export const LINK: readonly Point[] = [

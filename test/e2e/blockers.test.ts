@@ -141,6 +141,28 @@ describe('what stands in the way of a restore', () => {
     expect(await digest(target)).toBe(await digest(source));
   });
 
+  it('may be left to load while it receives: the plan says so, and what it cannot is a warning', async () => {
+    const { sdk } = service;
+    const target = await startTarget();
+    const instance = await registered(target);
+    const plan = await sdk.restores.plan({ backupId: backup.id, instanceId: instance.id, disklessLoad: true });
+    expect(plan).toMatchObject({ method: 'REPLICATION_LINK', disklessLoad: true, blockers: [] });
+    expect(plan.warnings).toContainEqual(expect.objectContaining({ name: 'DISKLESS_LOAD_SET', mustAccept: false }));
+    expect(plan.warnings.map(({ name }) => name)).not.toContain('DUMP_RDB_LEFT');
+    const { restore, job } = await sdk.restores.run({ planId: plan.id, confirmation: instance.name, acceptedWarnings: toAccept(plan) });
+    expect(await sdk.restores.wait(restore)).toMatchObject({ dataNow: 'NEW', report: { bgsaveSuggested: true, notices: [expect.stringContaining('its repl-diskless-load is disabled again') as string] } });
+    expect(await digest(target)).toBe(await digest(source));
+    expect(await target.cli('CONFIG', 'GET', 'repl-diskless-load')).toContain('disabled');
+    expect((await sdk.jobs.get(job))?.phases.map(({ phase }) => phase)).toContain('VERIFYING');
+
+    const poor = await registered(await startTarget(restorer('-config|set')), asRestorer);
+    const without = await sdk.restores.plan({ backupId: backup.id, instanceId: poor.id, disklessLoad: true });
+    expect(without).toMatchObject({ method: 'REPLICATION_LINK', disklessLoad: false, blockers: [] });
+    expect(without.warnings).toContainEqual({ name: 'DISKLESS_LOAD_NOT_SET', mustAccept: false, message: expect.stringContaining('+config|set') as string, hint: expect.any(String) as string });
+    const keys = await sdk.restores.plan({ backupId: backup.id, instanceId: instance.id, disklessLoad: true, keys: { patterns: ['key:1'] } });
+    expect(keys.disklessLoad).toBe(false);
+  });
+
   it('checks whose rights are missing are warnings that have to be accepted by name', async () => {
     const { sdk } = service;
     const target = await startTarget(restorer('-config -client|list -client|pause'));

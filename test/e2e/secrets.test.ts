@@ -39,7 +39,7 @@ const METHODS: { readonly [Noun in keyof Services]: { readonly [Method in keyof 
   restores: {
     getPlan: { verb: 'read', args: ['rpl_1'] }, get: { verb: 'read', args: ['rst_1'] }, getMany: { verb: 'read', args: [['rst_1']] }, list: { verb: 'read', args: [{}, {}] },
     getPlans: { verb: 'read', args: [['rpl_1']] }, planDetails: { verb: 'read', args: [['rpl_1']] }, keyFailures: { verb: 'read', args: [['rst_1']] },
-    createPlan: { verb: 'operate', args: [{ backupId: 'bak_1', instanceId: 'ins_1', safetyBackup: true, pauseWrites: true, databaseMap: [], ttl: 'KEEP', acceptedLosses: [] }] },
+    createPlan: { verb: 'operate', args: [{ backupId: 'bak_1', instanceId: 'ins_1', safetyBackup: true, pauseWrites: true, disklessLoad: false, databaseMap: [], ttl: 'KEEP', acceptedLosses: [] }] },
     restoreBackup: { verb: 'operate', args: [{ planId: 'rpl_1', confirmation: 'x', acceptedWarnings: [] }] },
   },
   inspections: {

@@ -141,6 +141,38 @@ describe('work that is cut off', () => {
     expect(await service.sdk.instances.get(into.id)).toMatchObject({ removedAt: expect.any(String) as string });
   });
 
+  it('a setting that could not be put back is put back later, and the restore says what it said', async () => {
+    const backup = await backUp(service, instance.id);
+    const target = await startRedis();
+    try {
+      const into = await register(service, 'left', target);
+      const plan = await service.sdk.restores.plan({ backupId: backup.id, instanceId: into.id, safetyBackup: false, disklessLoad: true });
+      // Holds the record as it was written before the target was touched; the end takes it away.
+      await sql(`CREATE TABLE kept_record AS SELECT undo_record FROM restores WHERE false`);
+      await sql(`CREATE FUNCTION keep_record() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO kept_record VALUES (OLD.undo_record); RETURN NEW; END $$`);
+      await sql(`CREATE TRIGGER keep_record BEFORE UPDATE ON restores FOR EACH ROW WHEN (OLD.undo_record IS NOT NULL AND NEW.undo_record IS NULL) EXECUTE FUNCTION keep_record()`);
+      const { restore, job } = await service.sdk.restores.run({ planId: plan.id, confirmation: into.name, acceptedWarnings: [] });
+      await service.sdk.restores.wait(restore, { timeoutMs: 25_000 });
+      const setting = () => target.cli('CONFIG', 'GET', 'repl-diskless-load');
+      expect(await setting()).toContain('disabled');
+      await sql('DROP TRIGGER keep_record ON restores');
+      await sql('UPDATE restores SET undo_record = (SELECT undo_record FROM kept_record) WHERE id = $1', [restore.id]);
+      await sql('DROP TABLE kept_record');
+      await target.cli('CONFIG', 'SET', 'repl-diskless-load', 'swapdb');
+      // Its owner has gone on meanwhile.
+      await target.cli('SET', 'written', 'since');
+      await sql(`UPDATE jobs SET completed_at = completed_at - interval '1 minute' WHERE id = $1`, [job.id]);
+      await service.app.upkeep.pass();
+      await waitFor(async () => (await setting()).includes('disabled'));
+      await waitFor(async () => (await sql('SELECT 1 FROM restores WHERE id = $1 AND undo_record IS NULL', [restore.id])).length === 1);
+      expect(await service.sdk.restores.get(restore)).toMatchObject({ dataNow: 'NEW' });
+      expect(await infoOf(target)).toMatchObject({ role: 'master' });
+      expect(await target.cli('GET', 'written')).toBe('since');
+    } finally {
+      await target.stop();
+    }
+  });
+
   it('during the safety backup: nothing was touched, the safety backup is FAILED, and of it nothing is stored', async () => {
     const { sdk } = service;
     const backup = await backUp(service, instance.id);

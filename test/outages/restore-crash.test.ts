@@ -20,5 +20,6 @@ describe('killed in the middle of a restore', () => {
   });
 
   it('a node, when the point of no return is behind and the last bytes have not arrived', async () => scene.crash(point('point of no return'), true));
+  it('a node, when half has passed to a target that was set to load while it receives', async () => scene.crash(point('half has passed'), false, true));
   it('a target, when it is a master again and has acknowledged a write', async () => crashTarget(await makeNewData(), point('answered'), true));
 });

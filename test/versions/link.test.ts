@@ -114,6 +114,21 @@ describe.each(versions)('%s', (from) => {
   });
 });
 
+it.each(versions)('%s is set to load while it receives, and has its setting again', async (version) => {
+  const { rdb, digest } = has(sources, version);
+  const target = has(targets, version);
+  await makeDifferent(target);
+  await target.cli('CONFIG', 'SET', 'repl-diskless-load', 'disabled');
+  const settings = await target.cli('CONFIG', 'GET', '*');
+  const { report, failure, notices } = await restoreInto(target, sourceOf(rdb, { pieceBytes: 4_099 }), { plan: { version: target.version, disklessLoad: true } });
+  expect(failure).toBeUndefined();
+  expect(report).toMatchObject({ dataNow: 'NEW', promoted: true, settingLeft: false });
+  expect(notices).toEqual(['DISKLESS_LOAD_PUT_BACK']);
+  expect(target.log()).toMatch(/streamed RDB|to parser/);
+  expect(await target.cli('CONFIG', 'GET', '*')).toBe(settings);
+  await eventually(async () => { expect(await ownDigest(target, { expiry: false })).toBe(digest); });
+});
+
 /** Redis 7.4 in records of their own, Valkey 8.0 in AUX fields. */
 const writeSlots = versions.filter((name) => binaries.some((binary) => binary.name === name && compareVersions(binary.version, binary.engine === 'VALKEY' ? '8.0.0' : '7.4.0') >= 0));
 

@@ -2,4 +2,4 @@
 /** Version of this package. */
 export const SDK_VERSION = '0.1.0';
 /** SHA-256 of the schema files this package was generated from, in the order of their names. */
-export const SCHEMA_SHA256 = 'd36ba5e83c2c182b92064eee4cb8015155f75961b770e979a9028fb73e6afacc';
+export const SCHEMA_SHA256 = '64e51375272f5044bda2959432addcaeaba57c9895f53e290fe8c13c4cdf0f4b';

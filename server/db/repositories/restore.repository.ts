@@ -10,7 +10,7 @@ import { within } from './scoped.js';
 const sourceOf = (alias: string): string => `(SELECT b.instance_id FROM backups b WHERE b.id = ${alias}.backup_id)`;
 
 /** Of plans from before 0.2: all of them were for the replication link. */
-const EARLIER = { methodReason: 'There was no other way then.', mayFallBack: false, replacesEverything: true, losses: [] };
+const EARLIER = { methodReason: 'There was no other way then.', mayFallBack: false, replacesEverything: true, losses: [], disklessLoad: false };
 
 const toPlan = ({ plan, keyId, usedAt }: RestorePlanEntity): PlanRow => ({ ...EARLIER, ...plan, keyId, usedAt });
 

@@ -3,6 +3,7 @@ import { DomainError } from '../../domain/errors.js';
 import { type Control } from '../control.js';
 import { type ListenerTls } from '../ports.js';
 import { type RdbHeader } from '../rdb/summary.js';
+import { chooseLoad, type LoadChoice } from './diskless-load.js';
 import { estimatedMemory } from './estimate.js';
 import { readFacts, type TargetFacts } from './facts.js';
 import { blockersOf, needsOf, verdictOn, warningsOf, type Finding, type FindingOptions, type Warning } from './findings.js';
@@ -30,7 +31,10 @@ export interface LinkPlace {
 
 /** What restoring this backup into this target would do, as it stands now. */
 export interface TargetFindings {
+  /** Of `disklessLoad`: as it is while the restore loads the target. */
   facts: TargetFacts;
+  /** What `repl-diskless-load` is to be put back to; null when it is not changed. */
+  disklessLoadBefore: string | null;
   keysAfter: readonly DatabaseCount[];
   /** Highest use while and after the load, in bytes. */
   estimatedMemory: bigint;
@@ -61,17 +65,27 @@ const listenBackBlocker = async (control: Control, facts: TargetFacts, place: Li
   }
 };
 
+const loadWarnings = ({ before, because }: LoadChoice): Warning[] => {
+  const said = (name: string, message: string, hint: string): Warning => ({ name, code: 'CONFIRMATION_REQUIRED', message, hint, mustAccept: false });
+  if (because !== null) return [said('DISKLESS_LOAD_NOT_SET', `The target loads as it is configured to: ${because}.`, 'Nothing has to be done; the load takes somewhat longer.')];
+  if (before === null) return [];
+  return [said('DISKLESS_LOAD_SET', `repl-diskless-load of the target is swapdb instead of ${before} from the transfer until it is a master again. A CONFIG REWRITE by somebody else in that time would keep it.`, 'Make a plan without disklessLoad to leave the setting alone.')];
+};
+
 /** What the facts mean for this backup. */
-export const findingsOn = (facts: TargetFacts, rdb: RdbFacts, options: FindingOptions): TargetFindings => {
+export const findingsOn = (found: TargetFacts, rdb: RdbFacts, options: FindingOptions): TargetFindings => {
+  const load = chooseLoad(found, rdb, options.disklessLoad);
+  const { facts } = load;
   const verdict = verdictOn(facts, rdb);
   return {
     facts,
+    disklessLoadBefore: load.before,
     keysAfter: rdb.summary.databases,
     estimatedMemory: estimatedMemory(facts, rdb),
     compatibility: verdict.ok ? { loads: true, reason: null } : { loads: false, reason: verdict.reason },
     header: verdict.ok ? verdict.header : null,
     blockers: blockersOf(facts, rdb, options),
-    warnings: warningsOf(facts, rdb, options),
+    warnings: [...warningsOf(facts, rdb, options), ...loadWarnings(load)],
   };
 };
 
@@ -84,7 +98,7 @@ export const inspectTarget = async (
   control: Control, rdb: RdbFacts, options: Omit<FindingOptions, 'linkTls'> & { link?: LinkPlace | undefined; listening?: boolean },
 ): Promise<TargetFindings> => {
   const { link = {}, listening = false, ...finding } = options;
-  const facts = await readFacts(control, needsOf(rdb));
+  const facts = await readFacts(control, needsOf(rdb, options));
   const found = findingsOn(facts, rdb, { ...finding, linkTls: link.tls !== undefined });
   const noWayBack = listening ? undefined : await listenBackBlocker(control, facts, link);
   return noWayBack ? { ...found, blockers: [...found.blockers, noWayBack] } : found;

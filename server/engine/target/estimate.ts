@@ -10,6 +10,8 @@ export const memoryOf = ({ summary }: RdbFacts): bigint => {
   return /^\d{1,18}$/.test(noted) ? BigInt(noted) : summary.bytes * 2n + summary.keys * BYTES_PER_KEY;
 };
 
+export const mib = (bytes: bigint): string => `${(Number(bytes) / 1024 / 1024).toFixed(1)} MiB`;
+
 /** Whether the target takes the payload straight from the socket: without a file, so without disk room and without a new `dump.rdb`. */
 export const loadsDiskless = (target: TargetFacts): boolean =>
   target.disklessLoad === 'swapdb' || (target.disklessLoad === 'on-empty-db' && target.keysNow.length === 0);

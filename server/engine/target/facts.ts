@@ -29,6 +29,8 @@ export interface TargetFacts {
   savesRdb: boolean | null;
   /** `disabled`, `on-empty-db`, `swapdb`, `flush-before-load`; `disabled` where the setting does not exist. */
   disklessLoad: string | null;
+  /** Whether this user may change that; null when nobody asked, or the server has no such setting. */
+  maySetDisklessLoad: boolean | null;
   replicaReadOnly: boolean | null;
   servesStaleData: boolean | null;
   databases: number | null;
@@ -42,6 +44,14 @@ export interface TargetFacts {
   mayReplicaOf: boolean | null;
   /** Null where the server has no CLIENT PAUSE … WRITE (before 6.2). */
   mayPause: boolean | null;
+}
+
+/** What a restore needs to know of its target besides what it always asks. */
+export interface FactNeeds {
+  highestDatabase: number;
+  modules: boolean;
+  /** Whether its way of loading may have to be changed. */
+  disklessLoad: boolean;
 }
 
 /** Null for what the user may not run and for what the server does not know (also renamed): the check is then not possible. */
@@ -75,8 +85,8 @@ const sentinelInCharge = async (control: Control): Promise<boolean | null> => {
 };
 
 /**
- * Whether a command may be run, asked with an argument that is no number where one has to be: rights are checked before, and
- * nothing is done after (Redis and Valkey parse the port, and the pause's length, before all else).
+ * Whether a command may be run, asked with an argument that is none where a number or one of a few words has to be: rights are checked before, and
+ * nothing is done after (Redis and Valkey parse the port, the pause's length and a setting's value before all else).
  */
 const mayRun = async (control: Control, ...command: [string, ...string[]]): Promise<boolean | null> => {
   try {
@@ -131,7 +141,7 @@ const WRITE_STATES = ['rdb_last_bgsave_status', 'aof_last_bgrewrite_status', 'ao
  * Fails with PERMISSION_MISSING (INFO), PROTOCOL_ERROR, CONNECT_FAILED.
  * @param needs what the backup needs: asked only where it matters
  */
-export const readFacts = async (control: Control, needs: { highestDatabase: number; modules: boolean }): Promise<TargetFacts> => {
+export const readFacts = async (control: Control, needs: FactNeeds): Promise<TargetFacts> => {
   const info = await control.info();
   const version = info.get('valkey_version') ?? info.get('redis_version');
   const runId = info.get('run_id');
@@ -168,6 +178,7 @@ export const readFacts = async (control: Control, needs: { highestDatabase: numb
     failedWrites: WRITE_STATES.filter((field) => info.get(field) === 'err'),
     savesRdb: save === null ? null : save !== '',
     disklessLoad: diskless === '' ? 'disabled' : diskless,
+    maySetDisklessLoad: needs.disklessLoad && diskless ? await mayRun(control, 'CONFIG', 'SET', 'repl-diskless-load', 'no-such-value') : null,
     replicaReadOnly: yes(await setting(control, '*-read-only')),
     servesStaleData: yes(await setting(control, '*-serve-stale-data')),
     databases: await databaseLimit(control, await setting(control, 'databases'), needs.highestDatabase),

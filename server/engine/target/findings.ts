@@ -1,8 +1,8 @@
 import { type ErrorCode } from '../../domain/errors.js';
 import { wholeVerdict, type WholeVerdict } from '../rdb/header-rewrite.js';
 import { compareVersions } from '../rdb/versions.js';
-import { estimatedMemory, loadsDiskless } from './estimate.js';
-import { type TargetFacts } from './facts.js';
+import { estimatedMemory, loadsDiskless, mib } from './estimate.js';
+import { type FactNeeds, type TargetFacts } from './facts.js';
 import { type RdbFacts } from './source.js';
 
 /** Something in the way of a restore, or to know before it. Names are stable: callers accept warnings by them. */
@@ -24,6 +24,8 @@ export interface Warning extends Finding {
 export interface FindingOptions {
   safetyBackup: boolean;
   pauseWrites: boolean;
+  /** Whether the target is to load while it receives, for the time of the restore. */
+  disklessLoad: boolean;
   /** Whether this service has a certificate to show to targets that replicate over TLS. */
   linkTls: boolean;
 }
@@ -34,7 +36,7 @@ export const verdictOn = (target: TargetFacts, rdb: RdbFacts): WholeVerdict =>
 export const highestDatabase = (rdb: RdbFacts): number => rdb.summary.databases.reduce((highest, { database }) => Math.max(highest, database), 0);
 
 /** What has to be asked of a target for this backup's sake. */
-export const needsOf = (rdb: RdbFacts): { highestDatabase: number; modules: boolean } => ({ highestDatabase: highestDatabase(rdb), modules: rdb.summary.modules.length > 0 });
+export const needsOf = (rdb: RdbFacts, { disklessLoad }: Pick<FindingOptions, 'disklessLoad'>): FactNeeds => ({ highestDatabase: highestDatabase(rdb), modules: rdb.summary.modules.length > 0, disklessLoad });
 
 const blocker = (name: string, message: string, hint: string, code: ErrorCode = 'TARGET_BLOCKED'): Finding => ({ name, code, message, hint });
 
@@ -85,8 +87,6 @@ const diskBlockers = function* (target: TargetFacts): Generator<Finding> {
     yield blocker('DISK_FAILING', `The target's last write to its disk has failed (${failed.map((field) => `${field}:err`).join(', ')}): the backup may not fit there, or not be kept.`, 'Make room on its disk and run BGSAVE there (BGREWRITEAOF with an append-only file) until INFO persistence shows ok, then make a new plan.', 'STORAGE_IO');
   }
 };
-
-const mib = (bytes: bigint): string => `${(Number(bytes) / 1024 / 1024).toFixed(1)} MiB`;
 
 /** What stands in the way. With any of these nothing on the target may be touched. */
 export const blockersOf = (target: TargetFacts, rdb: RdbFacts, { linkTls }: Pick<FindingOptions, 'linkTls'>): Finding[] => {

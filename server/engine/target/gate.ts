@@ -54,10 +54,10 @@ export class TargetGate {
    */
   async passFollower(): Promise<void> {
     const { source, plan, finding, link } = this.options;
-    const facts = await readFacts(await this.target.control(), needsOf(source.facts));
+    const facts = await readFacts(await this.target.control(), needsOf(source.facts, finding));
     const found = findingsOn(facts, source.facts, { ...finding, linkTls: link?.tls !== undefined });
     assertAsPlanned(this.target.address, { ...found, warnings: [], blockers: found.blockers.filter(({ name }) => name !== 'TARGET_IS_REPLICA') }, plan);
-    if (this.takesUnread(facts)) {
+    if (this.takesUnread(found.facts)) {
       throw new DomainError('CONFLICT', `The setting repl-diskless-load of ${this.target.address} was changed just now.`, { hint: 'Find out who does that, then make a new plan.', retryable: true });
     }
   }

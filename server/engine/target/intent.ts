@@ -22,8 +22,9 @@ const masterauthOf = async (target: TargetConnection): Promise<string> => {
 /**
  * The undo record and the proof for a target that stands as `state` says. Where it shows a replication id, that one is demanded; before 4.0
  * the `masterauth` it has, or one that is made for this once. Fails as CONFIG GET does.
+ * @param disklessLoadBefore as in the record
  */
-export const makeIntent = async (target: TargetConnection, state: TargetState, rdb: RdbFacts, listener: { host: string; port: number }, startedAt: Date): Promise<LinkIntent> => {
+export const makeIntent = async (target: TargetConnection, state: TargetState, rdb: RdbFacts, listener: { host: string; port: number }, disklessLoadBefore: string | null, startedAt: Date): Promise<LinkIntent> => {
   const { replid } = state;
   const present = replid === null ? await masterauthOf(target) : '';
   const oneTimeMasterauth = replid === null && present === '' ? randomReplicationId() : null;
@@ -44,6 +45,7 @@ export const makeIntent = async (target: TargetConnection, state: TargetState, r
       keysAfter: rdb.summary.unknown === null ? storedCounts(rdb.summary.databases) : null,
       appendOnly: state.appendOnly,
       oneTimeMasterauthSha256: oneTimeMasterauth === null ? null : sha256Hex(oneTimeMasterauth),
+      disklessLoadBefore,
       committed: false,
       startedAt: startedAt.toISOString(),
     },

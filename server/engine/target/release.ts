@@ -4,6 +4,7 @@ import { ServerReplyError } from '../control.js';
 import { type Endpoint } from '../ports.js';
 import { stateIn, type TargetConnection, type TargetState } from './connection.js';
 import { judgeData, type DataNow } from './data-now.js';
+import { type DisklessLoadNow, putDisklessLoadBack } from './diskless-load.js';
 import { type RestoreTimes } from './times.js';
 import { pause } from './waiting.js';
 import { type UndoRecord, sameSecret, sha256Hex } from './undo-record.js';
@@ -35,6 +36,8 @@ export interface Release {
   durable: boolean;
   /** Whether a one-time `masterauth` of ours may still be set there. */
   masterauthLeft: boolean;
+  /** What became of a `repl-diskless-load` of ours. */
+  disklessLoad: DisklessLoadNow;
 }
 
 /** `redis-cli` for a person to run; without the password, which redis-cli asks for. */
@@ -122,8 +125,11 @@ export const removeOneTimeMasterauth = async (deps: Pick<ReleaseDeps, 'target' |
   await deps.target.tell('CONFIG', 'SET', 'masterauth', '');
 };
 
-const masterauthLeft = (deps: ReleaseDeps, record: UndoRecord): Promise<boolean> =>
-  removeOneTimeMasterauth(deps, record).then(() => false, () => true);
+/** Takes back the settings that are ours, and says which may be left. */
+const settingsLeft = async (deps: ReleaseDeps, record: UndoRecord): Promise<Pick<Release, 'masterauthLeft' | 'disklessLoad'>> => ({
+  masterauthLeft: await removeOneTimeMasterauth(deps, record).then(() => false, () => true),
+  disklessLoad: await putDisklessLoadBack(deps, record),
+});
 
 /** Looks and promotions that went different ways because the target changed in between. */
 const MAX_ATTEMPTS = 5;
@@ -141,10 +147,10 @@ export const releaseTarget = async (record: UndoRecord, deps: ReleaseDeps): Prom
   for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt += 1) {
     const found = await loaded(deps, record);
     const judged = judgeData(record, found, deps.acknowledged);
-    const left = (action: Release['action'], dataNow: DataNow, durable: boolean, keepsSecret: boolean): Release =>
-      ({ action, dataNow, keys: found.keys, exact: judged.exact, restarted: judged.restarted, loaded: judged.loaded, durable, masterauthLeft: keepsSecret });
+    const left = async (action: Release['action'], dataNow: DataNow, durable: boolean): Promise<Release> =>
+      ({ action, dataNow, keys: found.keys, exact: judged.exact, restarted: judged.restarted, loaded: judged.loaded, durable, ...(await settingsLeft(deps, record)) });
     if (!followsUs(found, record)) {
-      return left(found.role === 'MASTER' ? 'NOTHING' : 'LEFT_ALONE', judged.dataNow, true, await masterauthLeft(deps, record));
+      return left(found.role === 'MASTER' ? 'NOTHING' : 'LEFT_ALONE', judged.dataNow, true);
     }
 
     const durable = judged.dataNow === 'OLD' || !record.appendOnly || (await appendOnlyWritten(deps, record));
@@ -165,7 +171,7 @@ export const releaseTarget = async (record: UndoRecord, deps: ReleaseDeps): Prom
     if (now.role !== 'MASTER') continue;
     // A load that ended between the last look and the promotion shows in the second replication id.
     const late = judged.dataNow === 'OLD' && now.replid2 === record.linkReplid;
-    return left('PROMOTED', late ? 'NEW' : judged.dataNow, durable && !(late && record.appendOnly), await masterauthLeft(deps, record));
+    return left('PROMOTED', late ? 'NEW' : judged.dataNow, durable && !(late && record.appendOnly));
   }
   throw stateUnknown(deps.target, record, failure);
 };

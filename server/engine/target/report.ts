@@ -23,6 +23,8 @@ export interface RestoreReport {
   unsavedWriteBytes: bigint | null;
   /** Whether the restored data is in the target's memory only, and a BGSAVE should be offered. */
   bgsaveSuggested: boolean;
+  /** Whether a setting of the target's may still be as this restore has set it: then somebody has to settle it once more. */
+  settingLeft: boolean;
   notices: string[];
 }
 
@@ -43,7 +45,7 @@ export class RestoreFailure extends DomainError {
  */
 export const neverLinked = (error: unknown): error is RestoreFailure =>
   error instanceof RestoreFailure && error.code === 'TARGET_UNREACHABLE_BACK'
-  && error.report.dataNow === 'OLD' && error.report.promoted && error.report.bytesSent === 0n;
+  && error.report.dataNow === 'OLD' && error.report.promoted && !error.report.settingLeft && error.report.bytesSent === 0n;
 
 export const asDomainError = (error: unknown): DomainError => {
   if (error instanceof DomainError) return error;

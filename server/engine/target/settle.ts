@@ -2,6 +2,7 @@ import { DomainError } from '../../domain/errors.js';
 import { type Dial, type Endpoint, type Log } from '../ports.js';
 import { TargetConnection } from './connection.js';
 import { type DataNow } from './data-now.js';
+import { putBackByHand } from './diskless-load.js';
 import { releaseTarget } from './release.js';
 import { DEFAULT_TIMES, type RestoreTimes } from './times.js';
 import { type UndoRecord } from './undo-record.js';
@@ -43,6 +44,7 @@ export const settleRestore = async (
       ...(inexact ? ['its keys per database are not those of the archive'] : []),
       ...(released.durable ? [] : ['its append-only file could not be rewritten: run BGREWRITEAOF']),
       ...(released.masterauthLeft ? ['a one-time masterauth may be left: run CONFIG SET masterauth ""'] : []),
+      ...(released.disklessLoad === 'LEFT' ? [putBackByHand(record)] : []),
     ].join('; ');
     const did = {
       PROMOTED: `${target.address} was made a master again.`,

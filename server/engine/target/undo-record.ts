@@ -30,6 +30,8 @@ export interface UndoRecord {
   appendOnly: boolean;
   /** SHA-256 of the one-time `masterauth` that was set on a server before 4.0; null when nothing was set. */
   oneTimeMasterauthSha256: string | null;
+  /** What `repl-diskless-load` was, which is `swapdb` for the time of this restore; null when it is not changed. Absent in records from before 0.2. */
+  disklessLoadBefore?: string | null;
   /** Whether the last bytes may have left: until then the target cannot have loaded, and nothing but its old data can be there. */
   committed: boolean;
   /** ISO 8601. */

@@ -30,6 +30,7 @@ export class CreateRestorePlanInput implements CreatePlan {
   @Field(() => ID) instanceId!: string;
   @Field(() => Boolean, { defaultValue: true }) safetyBackup!: boolean;
   @Field(() => Boolean, { defaultValue: true }) pauseWrites!: boolean;
+  @Field(() => Boolean, { defaultValue: false }) disklessLoad!: boolean;
   @Field(() => RestoreMethodEnum, { nullable: true }) method?: RestoreMethod | null;
   @Field(() => KeyFilter, { nullable: true }) keys?: KeyFilter | null;
   @Field(() => [DatabaseMappingInput], { defaultValue: [] }) databaseMap!: readonly DatabaseMappingInput[];

@@ -60,6 +60,7 @@ export class RestorePlan extends Node implements Omit<RestorePlanRecord, 'projec
   @Field(() => [RestoreLoss]) losses!: readonly LossRecord[];
   @Field(() => Boolean) safetyBackup!: boolean;
   @Field(() => Boolean) pauseWrites!: boolean;
+  @Field(() => Boolean) disklessLoad!: boolean;
   @Field(() => EngineEnum) targetEngine!: Engine;
   @Field(() => String) targetVersion!: string;
   @Field(() => String) targetRunId!: string;

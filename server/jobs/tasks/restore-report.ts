@@ -4,9 +4,9 @@ import { type RestoreChange } from '../../services/ports.js';
 
 /** What the row of a restore says after the replication link was used. */
 export const reportedLink = (report: RestoreReport, at: Date): RestoreChange => {
-  const { dataNow, unsavedWriteBytes, keysBefore, keysAfter, bytesSent, loadMs, promoted, bgsaveSuggested, notices } = report;
+  const { dataNow, unsavedWriteBytes, keysBefore, keysAfter, bytesSent, loadMs, promoted, bgsaveSuggested, settingLeft, notices } = report;
   return {
-    dataNow, unsavedWriteBytes, completedAt: at, undoRecord: null,
+    dataNow, unsavedWriteBytes, completedAt: at, ...(settingLeft ? {} : { undoRecord: null }),
     report: { keysBefore, keysAfter, bytesSent, loadMs: loadMs === null ? null : Math.round(loadMs), promoted, bgsaveSuggested, notices, keys: null },
   };
 };

@@ -159,7 +159,7 @@ export const createRestoreTask = (deps: RestoreTaskDeps): Task => {
   const byLink = async (context: TaskContext, { restore, plan, met, source, signal }: Way): Promise<Finish> => {
     const report = await runRestore(
       {
-        endpoint: met.endpoint, runId: plan.targetRunId, version: plan.targetVersion, pauseWrites: plan.pauseWrites,
+        endpoint: met.endpoint, runId: plan.targetRunId, version: plan.targetVersion, pauseWrites: plan.pauseWrites, disklessLoad: plan.disklessLoad,
         acceptedWarnings: restore.acceptedWarnings, link: deps.link, times: { linkMs: deps.linkMs },
       },
       {
@@ -229,7 +229,9 @@ export const createRestoreTask = (deps: RestoreTaskDeps): Task => {
     context.onProgress({ kind: 'notice', code: `SETTLED_${action}`, message });
     log.info('The target of an ended restore was settled.', { restoreId: restore.id, action, dataNow });
     // A target that follows somebody else is nobody's here any more, too.
-    return (tx) => tx.restores.change(restore, restore.id, { undoRecord: null, ...(dataNow === 'UNKNOWN' ? {} : { dataNow }) });
+    // A restore that knew how it ended left a setting behind, and nothing else.
+    const known = restore.dataNow === 'NEW' || dataNow === 'UNKNOWN';
+    return (tx) => tx.restores.change(restore, restore.id, { undoRecord: null, ...(known ? {} : { dataNow }) });
   };
 
   /** What a safety backup is to say that its attempt left CREATING; null when there is none. */

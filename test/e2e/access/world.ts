@@ -51,7 +51,7 @@ export const makeWorld = async (service: TestService, projectId: string): Promis
     await tx.backups.change({ projectId }, backupId, ['CREATING'], { state: 'AVAILABLE', sizeBytes: 10n, sha256: good.sha256, integrity: good.integrity, completedAt: at, expiresAt: new Date(at.getTime() + 86_400_000) });
     await tx.jobs.insert({ id: jobId, projectId, kind: 'DELETE', createdAt: at, instanceId, backupId: null, restoreId: null, serverRunId: null, cancellable: true, maxAttempts: 1 });
     await tx.plans.insert({
-      id: planId, projectId, keyId: 'nobody', usedAt: null, state: 'READY', methodReason: 'because', mayFallBack: false, replacesEverything: true, losses: [], backupId, instanceId, method: 'REPLICATION_LINK', safetyBackup: false, pauseWrites: false, targetEngine: 'REDIS', targetVersion: '7.0.15',
+      id: planId, projectId, keyId: 'nobody', usedAt: null, state: 'READY', methodReason: 'because', mayFallBack: false, replacesEverything: true, losses: [], backupId, instanceId, method: 'REPLICATION_LINK', safetyBackup: false, pauseWrites: false, disklessLoad: false, targetEngine: 'REDIS', targetVersion: '7.0.15',
       targetRunId: server.runId, keysNow: [], keysAfter: [], compatibility: { loads: true, reason: null }, memory: { usedBytes: 0n, maxBytes: null, estimatedBytes: null }, blockers: [], warnings: [],
       confirmationText: target.name, jobId: null, createdAt: at, expiresAt: new Date(at.getTime() + 600_000),
     });

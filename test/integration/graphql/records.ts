@@ -44,7 +44,7 @@ export const event = (of: JobRecord, sequence: number, over: Partial<JobEventRec
 
 export const plan = (over: Partial<RestorePlanRecord> = {}): RestorePlanRecord => ({
   id: newId('restorePlan'), projectId: PROJECT, state: 'READY', backupId: newId('backup'), instanceId: newId('instance'), method: 'RESTORE_PIPELINE', methodReason: 'It was asked for.', mayFallBack: false,
-  replacesEverything: false, losses: [], safetyBackup: true, pauseWrites: true, targetEngine: 'REDIS', targetVersion: '7.0.15', targetRunId: 'a'.repeat(40), keysNow: [], keysAfter: [],
+  replacesEverything: false, losses: [], safetyBackup: true, pauseWrites: true, disklessLoad: false, targetEngine: 'REDIS', targetVersion: '7.0.15', targetRunId: 'a'.repeat(40), keysNow: [], keysAfter: [],
   compatibility: { loads: true, reason: null }, memory: { usedBytes: 1n, maxBytes: null, estimatedBytes: null }, blockers: [], warnings: [], confirmationText: 'orders', jobId: null, createdAt: AT, expiresAt: AT, ...over,
 });
 

@@ -82,7 +82,7 @@ export const safetyBackupOf = (server: RedisServer) => async (signal: AbortSigna
 export const inspect = async (server: RedisServer, rdb: Rdb, endpoint: RestorePlanFacts['endpoint'] = endpointOf(server), link?: LinkPlace): Promise<TargetFindings> => {
   const control = await openControl(endpoint, { dial, log: silent });
   try {
-    return await inspectTarget(control, rdb.facts, { safetyBackup: true, pauseWrites: true, link });
+    return await inspectTarget(control, rdb.facts, { safetyBackup: true, pauseWrites: true, disklessLoad: false, link });
   } finally {
     control.close();
   }

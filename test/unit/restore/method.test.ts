@@ -4,7 +4,7 @@ import { type CreatePlan } from '../../../server/services/api.js';
 import { restoreRequest } from '../../../server/services/restore-request.js';
 
 const obstacle = (name: string) => ({ name, message: 'It is in the way.' });
-const ASKED: CreatePlan = { backupId: 'bak_1', instanceId: 'ins_1', safetyBackup: true, pauseWrites: true, databaseMap: [], ttl: 'KEEP', acceptedLosses: [] };
+const ASKED: CreatePlan = { backupId: 'bak_1', instanceId: 'ins_1', safetyBackup: true, pauseWrites: true, disklessLoad: false, databaseMap: [], ttl: 'KEEP', acceptedLosses: [] };
 
 describe('the method of a restore', () => {
   const LINK: MethodWish = { method: 'REPLICATION_LINK', keyByKey: false };

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { chooseLoad } from '../../../server/engine/target/diskless-load.js';
 import { estimatedMemory, loadsDiskless, memoryOf } from '../../../server/engine/target/estimate.js';
 import { type TargetFacts } from '../../../server/engine/target/facts.js';
 import { blockersOf, warningsOf } from '../../../server/engine/target/findings.js';
@@ -7,7 +8,7 @@ import { type RdbFacts } from '../../../server/engine/target/source.js';
 const TARGET: TargetFacts = {
   engine: 'REDIS', version: '7.0.15', runId: 'r', role: 'MASTER', mode: 'STANDALONE', loading: false, failingOver: false, replid: 'a', offset: 1n,
   keysNow: [{ database: 0, keys: 3n, expiring: 0n }], usedMemory: 1_000_000n, maxMemory: 0n, systemMemory: 1n << 40n, connectedReplicas: 0,
-  appendOnly: true, failedWrites: [], savesRdb: true, disklessLoad: 'disabled', replicaReadOnly: true, servesStaleData: true, databases: 16, minReplicas: 0,
+  appendOnly: true, failedWrites: [], savesRdb: true, disklessLoad: 'disabled', maySetDisklessLoad: null, replicaReadOnly: true, servesStaleData: true, databases: 16, minReplicas: 0,
   tlsReplication: false, masterauth: null, modules: null, sentinel: false, mayReplicaOf: true, mayPause: true,
 };
 const RDB: RdbFacts = {
@@ -17,11 +18,50 @@ const RDB: RdbFacts = {
     functions: 0, rdbTypes: [0], opcodes: [250, 251, 254], modules: [], hasHashFieldTtl: false, bytes: 1_000n, checksum: 'VALID', integrity: 'STRUCTURE_AND_CHECKSUM', unknown: null,
   },
 };
-const BOTH = { safetyBackup: true, pauseWrites: true, linkTls: false };
+const BOTH = { safetyBackup: true, pauseWrites: true, disklessLoad: false, linkTls: false };
 const blocking = (target: Partial<TargetFacts>, summary: Partial<RdbFacts['summary']> = {}, source = RDB.source): string[] =>
   blockersOf({ ...TARGET, ...target }, { ...RDB, source, summary: { ...RDB.summary, ...summary } }, BOTH).map(({ name }) => name);
 const warned = (target: Partial<TargetFacts>, options = BOTH): string[] => warningsOf({ ...TARGET, ...target }, RDB, options).map(({ name }) => name);
 const toAccept = (target: Partial<TargetFacts>): string[] => warningsOf({ ...TARGET, ...target }, RDB, BOTH).filter(({ mustAccept }) => mustAccept).map(({ name }) => name);
+
+describe('whether a target is set to load while it receives', () => {
+  const choose = (target: Partial<TargetFacts>, wanted = true): [string | null, string | null] => {
+    const { before, because, facts } = chooseLoad({ ...TARGET, maySetDisklessLoad: true, ...target }, RDB, wanted);
+    expect(facts.disklessLoad).toBe(before === null ? (target.disklessLoad === undefined ? TARGET.disklessLoad : target.disklessLoad) : 'swapdb');
+    return [before, because];
+  };
+
+  it('is what was asked for, where it can be', () => {
+    expect(choose({})).toEqual(['disabled', null]);
+    expect(choose({ disklessLoad: 'on-empty-db' })).toEqual(['on-empty-db', null]);
+    expect(choose({}, false)).toEqual([null, null]);
+  });
+
+  it.each<[string, Partial<TargetFacts>]>([
+    ['does so already', { disklessLoad: 'swapdb' }],
+    ['is empty and does so then', { disklessLoad: 'on-empty-db', keysNow: [] }],
+    ['may not be restored into over the link at all', { disklessLoad: 'flush-before-load' }],
+  ])('is nothing to speak of where it %s', (_, target) => {
+    expect(choose(target)).toEqual([null, null]);
+  });
+
+  it.each<[RegExp, Partial<TargetFacts>]>([
+    [/may not read/, { disklessLoad: null }],
+    [/5\.0\.14 has no such setting/, { version: '5.0.14', maySetDisklessLoad: null }],
+    [/may not change/, { maySetDisklessLoad: false }],
+    [/may not change/, { maySetDisklessLoad: null }],
+    [/old and new data side by side need about 5\.7 MiB, and it has 5\.7 MiB/, { maxMemory: 5_999_999n }],
+    [/side by side/, { maxMemory: 0n, systemMemory: 5_999_999n }],
+    [/side by side/, { maxMemory: null, systemMemory: 5_999_999n }],
+  ])('is refused with a reason: %s', (because, target) => {
+    expect(choose(target)).toEqual([null, expect.stringMatching(because)]);
+  });
+
+  it('is no matter of memory where one of them alone is too much, or nobody knows', () => {
+    expect(choose({ maxMemory: 4_999_999n })).toEqual(['disabled', null]);
+    expect(choose({ maxMemory: null, systemMemory: null })).toEqual(['disabled', null]);
+  });
+});
 
 describe('what stands in the way of a restore', () => {
   it('is nothing on an ordinary master', () => {
