@@ -18,7 +18,7 @@ export interface BenchOptions {
   parallel: number;
   /** Comparisons with redis-cli, of which the first is dropped. */
   pairs: number;
-  /** What targets of restores have for `repl-diskless-load`; undefined: their default, `disabled`. */
+  /** What targets of restores have for `repl-diskless-load`, which is left so; undefined: their default, and the restore sets it for its time. */
   disklessLoad: string | undefined;
   /** Folder for a CPU profile of the service; undefined: none is taken. */
   profileDirectory: string | undefined;

@@ -43,7 +43,7 @@ const measureRestore = async ({ sdk, meter }: ServiceProcess, backupId: string, 
   const target = await startTarget(disklessLoad);
   try {
     const instance = await sdk.instances.register({ name, host: target.host, port: target.port });
-    const plan = await sdk.restores.plan({ backupId, instanceId: instance.id, safetyBackup: false, pauseWrites: false });
+    const plan = await sdk.restores.plan({ backupId, instanceId: instance.id, safetyBackup: false, pauseWrites: false, disklessLoad: disklessLoad === undefined });
     if (plan.blockers.length > 0) throw new Error(`The restore is blocked: ${JSON.stringify(plan.blockers)}`);
     await sleep(PAUSE_MS);
     const idleRss = meter.rss;
@@ -55,6 +55,7 @@ const measureRestore = async ({ sdk, meter }: ServiceProcess, backupId: string, 
     if (typeof report?.loadMs !== 'number') throw new Error('The restore reports no time of its load');
     const rssGrowth = meter.peakRss - idleRss;
     await expectDigest(target, expected);
+    if (disklessLoad === undefined && !(await target.cli('CONFIG', 'GET', 'repl-diskless-load')).includes('disabled')) throw new Error('The restore has left its setting behind');
     await sdk.instances.remove({ instanceId: instance.id });
     return { ms: report.loadMs, rssGrowth };
   } finally {
@@ -62,9 +63,9 @@ const measureRestore = async ({ sdk, meter }: ServiceProcess, backupId: string, 
   }
 };
 
-/** The same into a fresh, empty server, from a master that does nothing but send. */
+/** The same into a fresh, empty server that loads the same way, from a master that does nothing but send. */
 const measureBare = async (file: string, disklessLoad: string | undefined, expected: string): Promise<number> => {
-  const target = await startTarget(disklessLoad);
+  const target = await startTarget(disklessLoad ?? 'swapdb');
   try {
     await sleep(PAUSE_MS);
     const ms = await measureBareLink(target, file);
@@ -118,7 +119,7 @@ await runBench(async (defer) => {
   return {
     bench: 'restore',
     data,
-    ...(disklessLoad === undefined ? {} : { disklessLoad }),
+    disklessLoad: disklessLoad ?? 'set by the restore',
     keys,
     sizeMiB: round(toMiB(size), 1),
     ratioToNativeLoad: round(median(ratios), 3),

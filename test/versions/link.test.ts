@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { DomainError } from '../../server/domain/errors.js';
 import { inspect, restoreInto, sourceOf, takeRdb, type Rdb } from '../integration/restore/harness.js';
 import { ownDigest } from '../kit/digest.js';
 import { seedEncodings } from '../kit/encodings.js';
@@ -120,7 +121,12 @@ it.each(versions)('%s is set to load while it receives, and has its setting agai
   await makeDifferent(target);
   await target.cli('CONFIG', 'SET', 'repl-diskless-load', 'disabled');
   const settings = await target.cli('CONFIG', 'GET', '*');
-  const { report, failure, notices } = await restoreInto(target, sourceOf(rdb, { pieceBytes: 4_099 }), { plan: { version: target.version, disklessLoad: true } });
+  const old = await ownDigest(target);
+  const plan = { version: target.version, disklessLoad: true };
+  const cut = await restoreInto(target, sourceOf(rdb, { pieceBytes: 4_099, before: { byte: rdb.bytes.length / 2, reading: 2, act: () => { throw new DomainError('CORRUPT', 'Block 7 is damaged.'); } } }), { plan });
+  expect(cut.failure).toMatchObject({ code: 'CORRUPT', report: { dataNow: 'OLD', promoted: true, settingLeft: false } });
+  expect([await ownDigest(target), await target.cli('CONFIG', 'GET', '*')]).toEqual([old, settings]);
+  const { report, failure, notices } = await restoreInto(target, sourceOf(rdb, { pieceBytes: 4_099 }), { plan });
   expect(failure).toBeUndefined();
   expect(report).toMatchObject({ dataNow: 'NEW', promoted: true, settingLeft: false });
   expect(notices).toEqual(['DISKLESS_LOAD_PUT_BACK']);
