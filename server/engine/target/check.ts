@@ -3,10 +3,10 @@ import { DomainError } from '../../domain/errors.js';
 import { type Control } from '../control.js';
 import { type ListenerTls } from '../ports.js';
 import { type RdbHeader } from '../rdb/summary.js';
-import { chooseLoad, type LoadChoice } from './diskless-load.js';
+import { chooseLoad } from './diskless-load.js';
 import { estimatedMemory } from './estimate.js';
 import { readFacts, type TargetFacts } from './facts.js';
-import { blockersOf, needsOf, verdictOn, warningsOf, type Finding, type FindingOptions, type Warning } from './findings.js';
+import { blockersOf, loadWarnings, needsOf, verdictOn, warningsOf, type Finding, type FindingOptions, type Warning } from './findings.js';
 import { openRestoreListener } from './listener.js';
 import { plainAddress } from './peers.js';
 import { type RdbFacts } from './source.js';
@@ -63,13 +63,6 @@ const listenBackBlocker = async (control: Control, facts: TargetFacts, place: Li
     if (!(error instanceof DomainError)) throw error;
     return { name: 'CANNOT_LISTEN_BACK', code: error.code, message: error.message, hint: error.hint ?? 'Check the address and ports of the restore listener.' };
   }
-};
-
-const loadWarnings = ({ before, because }: LoadChoice): Warning[] => {
-  const said = (name: string, message: string, hint: string): Warning => ({ name, code: 'CONFIRMATION_REQUIRED', message, hint, mustAccept: false });
-  if (because !== null) return [said('DISKLESS_LOAD_NOT_SET', `The target loads as it is configured to: ${because}.`, 'Nothing has to be done; the load takes somewhat longer.')];
-  if (before === null) return [];
-  return [said('DISKLESS_LOAD_SET', `repl-diskless-load of the target is swapdb instead of ${before} from the transfer until it is a master again. A CONFIG REWRITE by somebody else in that time would keep it.`, 'Make a plan without disklessLoad to leave the setting alone.')];
 };
 
 /** What the facts mean for this backup. */

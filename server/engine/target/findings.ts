@@ -1,6 +1,7 @@
 import { type ErrorCode } from '../../domain/errors.js';
 import { wholeVerdict, type WholeVerdict } from '../rdb/header-rewrite.js';
 import { compareVersions } from '../rdb/versions.js';
+import { type LoadChoice } from './diskless-load.js';
 import { estimatedMemory, loadsDiskless, mib } from './estimate.js';
 import { type FactNeeds, type TargetFacts } from './facts.js';
 import { type RdbFacts } from './source.js';
@@ -165,4 +166,13 @@ export const warningsOf = (target: TargetFacts, rdb: RdbFacts, options: FindingO
     held ? 'Undo soon, or not at all.' : options.pauseWrites ? 'Grant +client|pause and +client|unpause (from 6.2), or stop the writers yourself.' : 'Make a plan with pauseWrites, or stop the writers yourself.'));
   }
   return found;
+};
+
+/** What becomes of the way the target loads. */
+export const loadWarnings = ({ before, because }: LoadChoice): Warning[] => {
+  if (because !== null) {
+    return [warning('DISKLESS_LOAD_NOT_SET', false, `The target loads as it is configured to: ${because}.`, 'Nothing has to be done; the load takes somewhat longer.')];
+  }
+  if (before === null) return [];
+  return [warning('DISKLESS_LOAD_SET', false, `repl-diskless-load of the target is swapdb instead of ${before} from the transfer until it is a master again. A CONFIG REWRITE by somebody else in that time would keep it.`, 'Make a plan without disklessLoad to leave the setting alone.')];
 };
