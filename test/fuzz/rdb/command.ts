@@ -55,7 +55,7 @@ const main = async <Input>(command: FuzzCommand<Input>): Promise<number> => {
     const faults = fileURLToPath(new URL('../fuzz-faults', pathToFileURL(program)));
     mkdirSync(faults, { recursive: true });
     const faultFile = join(faults, `${name}-${seed}.rdb`);
-    const { fault, ...report } = await fuzzRdb({ corpus, seed, from, milliseconds: minutes * 60_000, faultFile, program });
+    const { fault, ...report } = await fuzzRdb({ corpus, seed, from, amount: { milliseconds: minutes * 60_000 }, faultFile, program });
     if (fault) process.stderr.write(`Input ${fault.input} (from ${fault.from}) is in ${faultFile}: ${fault.problem}\nTo see it again: --seed ${seed} --from ${fault.input}\n`);
     process.stdout.write(`${JSON.stringify({ fuzz: name, minutes, seed, servers, ...report, faults: fault ? 1 : 0 })}\n`);
     return fault ? 1 : 0;

@@ -3,7 +3,8 @@ export interface FuzzOrder {
   /** Folder of sound RDB files. */
   corpus: string;
   seed: number;
-  milliseconds: number;
+  /** When it ends: after so many inputs, or so long after the first of them began. */
+  amount: { inputs: number } | { milliseconds: number };
   /** Number of the first input; they are pure functions of seed and number. */
   from: number;
   /** Where the number of the input under way stands, for whoever watches. */
@@ -16,6 +17,7 @@ export interface FuzzReport {
   inputs: number;
   /** Those that were read, and those that were refused, by code. */
   outcomes: Record<string, number>;
+  /** Of processor time. */
   slowestMs: number;
   /** Resident memory: at the beginning, and the most there was. */
   rssMiB: number;

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { exited, guardProcess, makeTempDir, releaseProcess, removeTempDir } from '../../kit/processes.js';
 import { type FuzzOrder, type FuzzReport } from './order.js';
 
-export type FuzzWish = Pick<FuzzOrder, 'corpus' | 'seed' | 'milliseconds'> & {
+export type FuzzWish = Pick<FuzzOrder, 'corpus' | 'seed' | 'amount'> & {
   /** The fuzzer as JavaScript. */
   program: string;
   /** Where an input goes that shows a fault. */
@@ -12,9 +12,9 @@ export type FuzzWish = Pick<FuzzOrder, 'corpus' | 'seed' | 'milliseconds'> & {
   from?: number;
 };
 
-/** An input that is under way for so long hangs. */
-const HANGS_MS = 10_000;
 const LOOK_MS = 250;
+/** An input that so many looks in a row find under way hangs. Looks and not time: a machine that stands still stops both. */
+const HANGS_LOOKS = 120;
 /** Of JavaScript's own: a reader that keeps what files declare ends the process. */
 const HEAP_MIB = 160;
 
@@ -36,12 +36,13 @@ export const fuzzRdb = async ({ program, from = 1, ...wish }: FuzzWish): Promise
     }
   };
   let last = '';
-  let since = performance.now();
+  let looks = 0;
   let hung = false;
   const watch = setInterval(() => {
     const now = current();
-    if (now !== last) [last, since] = [now, performance.now()];
-    else if (now !== '' && now !== 'none yet' && performance.now() - since > HANGS_MS) {
+    looks = now === last && now !== '' && now !== 'none yet' ? looks + 1 : 0;
+    last = now;
+    if (looks >= HANGS_LOOKS) {
       hung = true;
       child.kill('SIGKILL');
     }
@@ -55,7 +56,7 @@ export const fuzzRdb = async ({ program, from = 1, ...wish }: FuzzWish): Promise
   }
   const at = current();
   await removeTempDir(folder);
-  if (hung) throw new Error(`Input ${at} of seed ${wish.seed} hangs: it is under way for ${HANGS_MS} ms. To see it: --seed ${wish.seed} --from ${at}`);
+  if (hung) throw new Error(`Input ${at} of seed ${wish.seed} hangs: it is under way for ${(HANGS_LOOKS * LOOK_MS) / 1_000} s. To see it: --seed ${wish.seed} --from ${at}`);
   if (child.exitCode !== 0) throw new Error(`Input ${at} of seed ${wish.seed} ended the fuzzer (${String(child.signalCode ?? child.exitCode)}). To see it: --seed ${wish.seed} --from ${at}\n${errors}`);
   return JSON.parse(output) as FuzzReport;
 };
