@@ -32,8 +32,10 @@ export default defineConfig({
     isolate: false,
     // Two cores shared with whatever else a build machine does; a test that needs its second chance is shown as such.
     retry: process.env['CI'] ? 1 : 0,
-    testTimeout: 30_000,
-    hookTimeout: 60_000,
+    // These end what hangs, and nothing else: far more than a busy machine that stands still now and then needs.
+    testTimeout: 120_000,
+    hookTimeout: 180_000,
+    expect: { poll: { timeout: 60_000 } },
     projects: [
       project('unit', { database: false }),
       project('contract', { database: true }),

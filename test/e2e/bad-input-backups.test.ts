@@ -111,7 +111,7 @@ describe('backups that are downloaded and deleted', () => {
       await firstEvent(service, job, ({ job: { phase } }) => phase === 'LOADING');
       expect(await refusal(sdk.backups.delete(big))).toEqual({ code: 'BACKUP_IN_USE', field: ['backupId'] });
       await target.cli('CONFIG', 'SET', 'key-load-delay', '0');
-      await sdk.restores.wait(restore, { timeoutMs: 20_000 });
+      await sdk.restores.wait(restore, { timeoutMs: 60_000 });
     } finally {
       await target.stop();
     }

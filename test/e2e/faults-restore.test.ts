@@ -44,7 +44,7 @@ describe('a restore that something goes wrong with', () => {
     await target.cli('CONFIG', 'SET', 'key-load-delay', '0');
     const probed = await service.sdk.instances.probe(instance);
     const { restore } = await startRestore(service, backup.id, probed, { safetyBackup: true });
-    expect(await service.sdk.restores.wait(restore, { timeoutMs: 20_000 })).toMatchObject({ dataNow: 'NEW', report: { promoted: true }, safetyBackup: { state: 'AVAILABLE' } });
+    expect(await service.sdk.restores.wait(restore, { timeoutMs: 60_000 })).toMatchObject({ dataNow: 'NEW', report: { promoted: true }, safetyBackup: { state: 'AVAILABLE' } });
     expect(await digest(target)).toBe(wanted);
   };
 

@@ -11,7 +11,7 @@ import { startService, type TestService } from '../kit/service.js';
 import { waitFor } from '../kit/wait.js';
 import { backUp, caught, refusal, register } from './scene.js';
 
-const WAIT = { timeoutMs: 20_000 };
+const WAIT = { timeoutMs: 60_000 };
 const DATABASES = [0, 3];
 
 /** A key as its server tells of it. */

@@ -39,7 +39,7 @@ describe('cancelling', () => {
     expect((await sdk.instances.get(second))?.runningJob).toBeNull();
 
     expect((await sdk.jobs.cancel(running.job)).cancelRequestedAt).toEqual(expect.any(String));
-    expect(await caught(sdk.jobs.wait(running.job, { timeoutMs: 10_000 }))).toMatchObject({ kind: 'job_failed', code: 'CANCELLED' });
+    expect(await caught(sdk.jobs.wait(running.job, { timeoutMs: 60_000 }))).toMatchObject({ kind: 'job_failed', code: 'CANCELLED' });
     expect(await sdk.jobs.get(running.job)).toMatchObject({ state: 'COMPLETED', conclusion: 'CANCELLED', failure: null });
     // Once more is no fault, and changes nothing.
     expect(await sdk.jobs.cancel(running.job)).toMatchObject({ conclusion: 'CANCELLED' });
@@ -66,7 +66,7 @@ describe('cancelling', () => {
       await firstEvent(service, job, (event) => event.job.phase === 'TRANSFERRING' && event.job.phases.some(({ phase }) => phase === 'SEALING'));
       expect((await sdk.jobs.get(job))?.cancellable).toBe(true);
       await sdk.jobs.cancel(job);
-      expect(await caught(sdk.restores.wait(restore, { timeoutMs: 15_000 }))).toMatchObject({ code: 'CANCELLED' });
+      expect(await caught(sdk.restores.wait(restore, { timeoutMs: 60_000 }))).toMatchObject({ code: 'CANCELLED' });
       const ended = await sdk.restores.get(restore);
       expect(ended).toMatchObject({ dataNow: 'OLD', report: { promoted: true, keysAfter: null }, safetyBackup: { state: 'AVAILABLE' } });
       expect(await digest(target)).toBe(old);
@@ -88,7 +88,7 @@ describe('cancelling', () => {
       expect(loading.job.cancellable).toBe(false);
       const refused = await caught(sdk.jobs.cancel(job));
       expect(refused).toMatchObject({ kind: 'user_input', code: 'CONFLICT', userErrors: [{ field: ['jobId'] }] });
-      expect(await sdk.restores.wait(restore, { timeoutMs: 20_000 })).toMatchObject({ dataNow: 'NEW', report: { promoted: true } });
+      expect(await sdk.restores.wait(restore, { timeoutMs: 60_000 })).toMatchObject({ dataNow: 'NEW', report: { promoted: true } });
       expect(await digest(target)).toBe(await digest(source));
     } finally {
       await target.stop();

@@ -157,7 +157,7 @@ describe('following jobs', () => {
     await saveSlowly(source, 0);
     const { sdk } = service;
     const began = performance.now();
-    const done = await sdk.backups.wait({ backup, job }, { timeoutMs: 20_000 });
+    const done = await sdk.backups.wait({ backup, job }, { timeoutMs: 60_000 });
     expect(performance.now() - began).toBeLessThan(10_000);
     expect(done).toMatchObject({ state: 'AVAILABLE', keys: String(KEYS), integrity: 'STRUCTURE_AND_CHECKSUM' });
     expect(await sdk.jobs.get(job)).toMatchObject({ conclusion: 'SUCCEEDED', attempt: 2 });
@@ -180,7 +180,7 @@ describe('following jobs', () => {
       await firstEvent(service, job, ({ job: { phase } }) => phase === 'TRANSFERRING');
       await service.restart();
       const { sdk } = service;
-      expect(await caught(sdk.restores.wait(restore, { timeoutMs: 20_000 }))).toMatchObject({ kind: 'job_failed', code: 'INTERRUPTED' });
+      expect(await caught(sdk.restores.wait(restore, { timeoutMs: 60_000 }))).toMatchObject({ kind: 'job_failed', code: 'INTERRUPTED' });
       expect(await sdk.restores.get(restore)).toMatchObject({ dataNow: 'OLD' });
       expect((await sdk.jobs.get(job))?.failure).toMatchObject({ code: 'INTERRUPTED', hint: expect.stringContaining('plan') as string });
       expect(await target.cli('DBSIZE')).toBe('20');

@@ -50,7 +50,7 @@ if (server === '') {
       await backUp(service, instance.id, 'before');
       expect(await readyz()).toEqual({ status: 200, wrong: [] });
       proxy.cut();
-      await eventually(async () => expect(await readyz()).toEqual({ status: 503, wrong: ['clock'] }), { timeoutMs: 15_000 });
+      await eventually(async () => expect(await readyz()).toEqual({ status: 503, wrong: ['clock'] }));
 
       const asked = performance.now();
       const { backup, job } = await service.sdk.backups.create({ instanceId: instance.id, name: 'meanwhile' });
@@ -60,10 +60,10 @@ if (server === '') {
 
       proxy.mend();
       const mended = performance.now();
-      await waitFor(async () => (await service.sdk.jobs.get(job))?.state === 'COMPLETED', { timeoutMs: 30_000 });
+      await waitFor(async () => (await service.sdk.jobs.get(job))?.state === 'COMPLETED');
       expect(performance.now() - mended).toBeLessThan(30_000);
       expect(await service.sdk.backups.get(backup)).toMatchObject({ state: 'AVAILABLE' });
-      await eventually(async () => expect(await readyz()).toEqual({ status: 200, wrong: [] }), { timeoutMs: 15_000 });
+      await eventually(async () => expect(await readyz()).toEqual({ status: 200, wrong: [] }));
       await backUp(service, instance.id, 'after');
     }, 90_000);
   });

@@ -112,7 +112,7 @@ describe('the clock', () => {
       const [row] = (await client.query('SELECT next_run_at FROM backup_policies WHERE instance_id = $1', [id])).rows as { next_run_at: Date }[];
       await client.end();
       const planned = row?.next_run_at ?? new Date(0);
-      const backup = await waitFor(async () => (await service.sdk.backups.list({ triggers: ['SCHEDULED'] }).toArray({ limit: 1 }))[0], { timeoutMs: 15_000, intervalMs: 50, message: 'a scheduled backup' });
+      const backup = await waitFor(async () => (await service.sdk.backups.list({ triggers: ['SCHEDULED'] }).toArray({ limit: 1 }))[0], { intervalMs: 50, message: 'a scheduled backup' });
       const late = new Date(backup.createdAt).getTime() - planned.getTime();
       expect(late).toBeGreaterThanOrEqual(0);
       expect(late).toBeLessThan(2_000);

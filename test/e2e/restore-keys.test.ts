@@ -24,7 +24,7 @@ describe('a restore key by key', () => {
   const plan = (to: Instance, input: Partial<CreateRestorePlanInput> = {}, from = backup): Promise<RestorePlan> =>
     service.sdk.restores.plan({ backupId: from.id, instanceId: to.id, safetyBackup: false, ...input });
   const carryOut = async (made: RestorePlan): Promise<Restore> =>
-    service.sdk.restores.wait(await service.sdk.restores.run({ planId: made.id, confirmation: made.confirmationText, acceptedWarnings: toAccept(made) }), { timeoutMs: 20_000 });
+    service.sdk.restores.wait(await service.sdk.restores.run({ planId: made.id, confirmation: made.confirmationText, acceptedWarnings: toAccept(made) }), { timeoutMs: 60_000 });
 
   beforeAll(async () => {
     // A target that cannot connect back is waited for so long.
@@ -175,17 +175,17 @@ describe('a restore key by key', () => {
     const answer = await sdk.execute(CREATE_PLAN, { input: { backupId: large.id, instanceId: instance.id, safetyBackup: false, onConflict: 'REPLACE' } });
     const begun = answer.createRestorePlan.plan!;
     await sdk.jobs.cancel(begun.job.id);
-    expect(await caught(sdk.jobs.wait(begun.job.id, { timeoutMs: 20_000 }))).toMatchObject({ kind: 'job_failed' });
+    expect(await caught(sdk.jobs.wait(begun.job.id, { timeoutMs: 60_000 }))).toMatchObject({ kind: 'job_failed' });
     expect(await sdk.restores.getPlan(begun)).toMatchObject({ state: 'FAILED', method: null });
     expect(await refusal(sdk.restores.run({ planId: begun.id, confirmation: instance.name }))).toEqual({ code: 'CONFIRMATION_REQUIRED', field: ['planId'] });
 
     const made = await plan(instance, { onConflict: 'REPLACE' }, large);
     const { restore, job } = await sdk.restores.run({ planId: made.id, confirmation: instance.name });
-    for await (const { job: now } of sdk.jobs.watch(job, { signal: AbortSignal.timeout(20_000) })) {
+    for await (const { job: now } of sdk.jobs.watch(job, { signal: AbortSignal.timeout(60_000) })) {
       if (now.phase === 'TRANSFERRING') break;
     }
     await sdk.jobs.cancel(job.id);
-    expect(await caught(sdk.restores.wait(restore, { timeoutMs: 20_000 }))).toMatchObject({ kind: 'job_failed' });
+    expect(await caught(sdk.restores.wait(restore, { timeoutMs: 60_000 }))).toMatchObject({ kind: 'job_failed' });
     const ended = (await sdk.restores.get(restore))!;
     const there = Number(await server.cli('DBSIZE'));
     expect(['OLD', 'MIXED']).toContain(ended.dataNow);

@@ -26,7 +26,7 @@ export const refusal = async (work: Promise<unknown>): Promise<{ code: string; f
 };
 
 export const backUp = async ({ sdk }: TestService, instanceId: string, name = 'backup'): Promise<Backup> =>
-  sdk.backups.wait(await sdk.backups.create({ instanceId, name }), { timeoutMs: 20_000 });
+  sdk.backups.wait(await sdk.backups.create({ instanceId, name }), { timeoutMs: 60_000 });
 
 /** Names of the warnings that have to be accepted. */
 export const toAccept = (plan: RestorePlan): string[] => plan.warnings.filter(({ mustAccept }) => mustAccept).map(({ name }) => name);
@@ -44,7 +44,7 @@ export const startRestore = async ({ sdk }: TestService, backupId: string, targe
 
 /** The first event of a job that fits. Fails when the job ends before. */
 export const firstEvent = async ({ sdk }: TestService, job: { id: string }, fits: (event: JobEvent) => boolean): Promise<JobEvent> => {
-  for await (const event of sdk.jobs.watch(job.id, { signal: AbortSignal.timeout(20_000) })) {
+  for await (const event of sdk.jobs.watch(job.id, { signal: AbortSignal.timeout(60_000) })) {
     if (fits(event)) return event;
     if (event.job.state === 'COMPLETED') throw new Error(`The job ended before: ${JSON.stringify(event.job)}`);
   }
@@ -68,7 +68,7 @@ export const archivesOf = (...backupIds: string[]): string[] => backupIds.flatMa
 
 /** A job that says why it failed and what to do. */
 export const expectFailedJob = async ({ sdk }: TestService, job: { id: string }, code: ErrorCode): Promise<Job> => {
-  expect(await caught(sdk.jobs.wait(job.id, { timeoutMs: 25_000 }))).toMatchObject({ kind: 'job_failed', code, jobId: job.id });
+  expect(await caught(sdk.jobs.wait(job.id, { timeoutMs: 60_000 }))).toMatchObject({ kind: 'job_failed', code, jobId: job.id });
   const ended = await sdk.jobs.get(job.id);
   expect(ended).toMatchObject({
     state: 'COMPLETED', conclusion: 'FAILED', cancellable: false, completedAt: expect.any(String) as string,

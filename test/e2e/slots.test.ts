@@ -46,7 +46,7 @@ describe('slots and recovery points', () => {
     const { rows } = await client.query<{ next_run_at: Date }>(`UPDATE backup_policies SET next_run_at = clock_timestamp() + interval '2 seconds' WHERE instance_id = $1 RETURNING next_run_at`, [instance.id]);
     await client.query('DELETE FROM agenda_jobs');
     const planned = rows[0]?.next_run_at ?? new Date(0);
-    const slot = await waitFor(() => service.sdk.instances.slots(instance, { states: ['STARTED'] }).first(), { timeoutMs: 60_000, message: 'the net to start the run' });
+    const slot = await waitFor(() => service.sdk.instances.slots(instance, { states: ['STARTED'] }).first(), { message: 'the net to start the run' });
     expect(slot).toMatchObject({ instance: { id: instance.id }, plannedAt: planned.toISOString(), state: 'STARTED', startedBy: 'NET', reason: null, job: { state: expect.any(String) as string } });
     const late = new Date(slot.job?.createdAt ?? 0).getTime() - planned.getTime();
     expect(late).toBeGreaterThanOrEqual(0);

@@ -66,7 +66,7 @@ describe('which server a backup is read from', () => {
     // What came from the replica is the master's: it goes back there. The safety copy is the target's own.
     await master.cli('SET', 'key', 'written since');
     const { restore } = await startRestore(service, backup.id, instance, { safetyBackup: true });
-    const restored = await service.sdk.restores.wait(restore.id, { timeoutMs: 20_000 });
+    const restored = await service.sdk.restores.wait(restore.id, { timeoutMs: 60_000 });
     expect(restored).toMatchObject({ dataNow: 'NEW' });
     expect(await master.cli('GET', 'key')).toBe('written just before');
     expect(await service.sdk.backups.get(restored.safetyBackup?.id ?? '')).toMatchObject({ state: 'AVAILABLE', source: { role: 'MASTER', port: master.port, behindBytes: null } });
@@ -182,7 +182,7 @@ describe('how often one server is asked for its data', () => {
 
   const attempt = async (instanceId: string): Promise<Job> => {
     const { job } = await service.sdk.backups.create({ instanceId, name: 'again' });
-    await service.sdk.jobs.wait(job.id, { timeoutMs: 20_000 }).catch((error: unknown) => error);
+    await service.sdk.jobs.wait(job.id, { timeoutMs: 60_000 }).catch((error: unknown) => error);
     const ended = await service.sdk.jobs.get(job.id);
     if (!ended) throw new Error('The job is gone');
     return ended;
@@ -223,7 +223,7 @@ describe('how often one server is asked for its data', () => {
     expect(await syncsOf(server)).toBe(4);
 
     const { restore } = await startRestore(service, good[0]?.id ?? '', instance, { safetyBackup: true });
-    expect(await sdk.restores.wait(restore.id, { timeoutMs: 20_000 })).toMatchObject({ dataNow: 'NEW', safetyBackup: { state: 'AVAILABLE' } });
+    expect(await sdk.restores.wait(restore.id, { timeoutMs: 60_000 })).toMatchObject({ dataNow: 'NEW', safetyBackup: { state: 'AVAILABLE' } });
 
     await client.query(`UPDATE backup_policies SET next_run_at = now() - interval '1 second' WHERE instance_id = $1`, [instance.id]);
     await app.dispatcher.dispatchDue();
@@ -238,6 +238,6 @@ describe('how often one server is asked for its data', () => {
 
     await client.query(`UPDATE source_syncs SET started_at = started_at - interval '1 hour'`);
     await client.query('UPDATE jobs SET not_before = clock_timestamp() WHERE id = $1', [waiting.id]);
-    expect(await sdk.backups.wait(planned, { timeoutMs: 20_000 })).toMatchObject({ state: 'AVAILABLE', trigger: 'SCHEDULED' });
+    expect(await sdk.backups.wait(planned, { timeoutMs: 60_000 })).toMatchObject({ state: 'AVAILABLE', trigger: 'SCHEDULED' });
   });
 });

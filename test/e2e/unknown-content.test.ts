@@ -30,7 +30,7 @@ describe('content that is unknown', () => {
     return { server: started, instance: await register(service, `server ${String((named += 1))}`, started) };
   };
   const old = new RdbBuilder(9).select(0).string('old', 'data').build();
-  const verified = async (backup: Backup): Promise<Backup> => service.sdk.backups.wait(await service.sdk.backups.verify(backup), { timeoutMs: 20_000 });
+  const verified = async (backup: Backup): Promise<Backup> => service.sdk.backups.wait(await service.sdk.backups.verify(backup), { timeoutMs: 60_000 });
 
   it('is not a version that nobody knows: that is walked on, and all of it', async () => {
     const file = known().build();
@@ -53,7 +53,7 @@ describe('content that is unknown', () => {
       });
       expect((await download(service.sdk, backup)).equals(file)).toBe(true);
       expect(await verified(backup)).toMatchObject({ state: 'AVAILABLE', verification: { level: 'CONTENT', result: 'PASSED' } });
-      await service.sdk.backups.wait(await service.sdk.backups.inspect(backup), { timeoutMs: 20_000 });
+      await service.sdk.backups.wait(await service.sdk.backups.inspect(backup), { timeoutMs: 60_000 });
       expect(await service.sdk.backups.inspection(backup)).toMatchObject({ complete: false, selected: { keys: '3' }, largest: [{ name: 'c' }, { name: 'a' }, { name: 'b' }] });
     },
   );

@@ -11,7 +11,7 @@ import { startService, type TestService } from '../kit/service.js';
 import { eventually } from '../kit/wait.js';
 import { backUp, caught, firstEvent, populate, refusal, register, saveSlowly, startRestore } from './scene.js';
 
-const WAIT = { timeoutMs: 20_000 };
+const WAIT = { timeoutMs: 60_000 };
 
 describe('verifying backups', () => {
   let service: TestService;

@@ -18,7 +18,7 @@ let built: Promise<void> | undefined;
 /** Builds what is out of date; workers of one run, and runs at the same time, one after the other. */
 const build = (): Promise<void> =>
   (built ??= (async () => {
-    const lock = await acquireFolderLock(join(tmpdir(), `snapback-build-${Buffer.from(ROOT).toString('hex').slice(-40)}.lock`), { purpose: 'a build for tests', waitMs: 120_000 });
+    const lock = await acquireFolderLock(join(tmpdir(), `snapback-build-${Buffer.from(ROOT).toString('hex').slice(-40)}.lock`), { purpose: 'a build for tests', waitMs: 170_000 });
     try {
       await promisify(execFile)(process.execPath, [join(ROOT, 'start.mjs'), '--prepare'], { cwd: ROOT });
     } finally {
@@ -164,7 +164,7 @@ export const spawnNode = async (facts: ServiceFacts, { env = {}, preload = [] }:
     if (!running()) throw new Error(`The service ended (${String(child.exitCode ?? child.signalCode)}):\n${output}`);
     url = /running at (http:\S+)/.exec(output)?.[1] ?? '';
     return url === '' ? null : node;
-  }, { timeoutMs: 60_000, message: () => `the service to start:\n${output}` });
+  }, { timeoutMs: 120_000, message: () => `the service to start:\n${output}` });
   ready.catch(() => undefined);
   if (canary) {
     canary.hideSettings({ DATABASE_URL: facts.databaseUrl, MASTER_KEY: facts.masterKey, ...env });

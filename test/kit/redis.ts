@@ -172,7 +172,7 @@ const launch = async ({ binary, dir, tls, options, config, mode }: Launch): Prom
       releaseProcess(pid);
       if (child === started) alive = false;
     });
-    const deadline = performance.now() + (options.startTimeoutMs ?? 15_000);
+    const deadline = performance.now() + (options.startTimeoutMs ?? 60_000);
     for (;;) {
       const said = readLog().slice(before);
       if (READY.test(said)) return true;

@@ -1,5 +1,5 @@
 export interface WaitOptions {
-  /** Default 10,000 ms. */
+  /** When to give up; it ends what hangs and asserts nothing about speed. Default 60,000 ms. */
   timeoutMs?: number;
   /** Default 20 ms. */
   intervalMs?: number;
@@ -14,7 +14,7 @@ export const sleep = (ms: number): Promise<void> => new Promise((resolve) => set
  * for one that may throw for a while.
  */
 export const waitFor = async <T>(condition: () => T | Promise<T>, options: WaitOptions = {}): Promise<NonNullable<T>> => {
-  const { timeoutMs = 10_000, intervalMs = 20, message = 'the condition' } = options;
+  const { timeoutMs = 60_000, intervalMs = 20, message = 'the condition' } = options;
   const deadline = performance.now() + timeoutMs;
   for (;;) {
     const value = await condition();
@@ -28,7 +28,7 @@ export const waitFor = async <T>(condition: () => T | Promise<T>, options: WaitO
 
 /** Repeats `attempt` until it does not throw (assertions included) and returns its result; its last error is the failure's cause. */
 export const eventually = async <T>(attempt: () => T | Promise<T>, options: WaitOptions = {}): Promise<T> => {
-  const { timeoutMs = 10_000, intervalMs = 20, message } = options;
+  const { timeoutMs = 60_000, intervalMs = 20, message } = options;
   const deadline = performance.now() + timeoutMs;
   for (;;) {
     try {

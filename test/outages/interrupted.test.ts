@@ -43,7 +43,7 @@ describe('work that is cut off', () => {
       await firstEvent(service, job, (event) => event.job.phase === 'TRANSFERRING');
       await waitFor(async () => (await infoOf(target))['role'] === 'slave');
       await expire(job);
-      const failure = await caught(sdk.restores.wait(restore, { timeoutMs: 25_000 }));
+      const failure = await caught(sdk.restores.wait(restore, { timeoutMs: 60_000 }));
       expect(failure).toMatchObject({ code: 'INTERRUPTED' });
       expect(await sdk.jobs.get(job)).toMatchObject({ state: 'COMPLETED', conclusion: 'FAILED', attempt: 2 });
       expect(await sdk.restores.get(restore)).toMatchObject({ dataNow: 'OLD', completedAt: expect.any(String) as string });
@@ -65,7 +65,7 @@ describe('work that is cut off', () => {
       const { restore, job } = await startRestore(service, backup.id, await register(service, 'late', target));
       await firstEvent(service, job, (event) => event.job.phase === 'LOADING');
       await expire(job);
-      expect(await caught(sdk.restores.wait(restore, { timeoutMs: 25_000 }))).toMatchObject({ code: 'INTERRUPTED' });
+      expect(await caught(sdk.restores.wait(restore, { timeoutMs: 60_000 }))).toMatchObject({ code: 'INTERRUPTED' });
       expect(await sdk.restores.get(restore)).toMatchObject({ dataNow: 'NEW' });
       const done = await sdk.jobs.get(job);
       expect(done).toMatchObject({ conclusion: 'FAILED', attempt: 2, failure: { hint: expect.stringContaining('holds the backup') as string } });
@@ -87,7 +87,7 @@ describe('work that is cut off', () => {
       await firstEvent(service, job, (event) => event.job.phase === 'LOADING');
       await sql('UPDATE jobs SET max_attempts = 1 WHERE id = $1', [job.id]);
       await expire(job);
-      expect(await caught(sdk.restores.wait(restore, { timeoutMs: 25_000 }))).toMatchObject({ code: 'INTERRUPTED' });
+      expect(await caught(sdk.restores.wait(restore, { timeoutMs: 60_000 }))).toMatchObject({ code: 'INTERRUPTED' });
       expect(await sdk.restores.get(restore)).toMatchObject({ dataNow: 'UNKNOWN', completedAt: expect.any(String) as string });
       const kept = () => sql('SELECT undo_record IS NOT NULL AS kept FROM restores WHERE id = $1', [restore.id]);
       expect(await kept()).toEqual([{ kept: true }]);
@@ -125,7 +125,7 @@ describe('work that is cut off', () => {
     const target = await startRedis();
     const into = await register(service, 'gone', target);
     const { restore, job } = await startRestore(service, backup.id, into);
-    await service.sdk.restores.wait(restore, { timeoutMs: 25_000 });
+    await service.sdk.restores.wait(restore, { timeoutMs: 60_000 });
     await target.stop();
     await sql(`UPDATE restores SET undo_record = '{"format":1}' WHERE id = $1`, [restore.id]);
     await sql(`UPDATE jobs SET completed_at = completed_at - interval '1 minute' WHERE id = $1`, [job.id]);
@@ -184,7 +184,7 @@ describe('work that is cut off', () => {
       const { restore, job } = await startRestore(service, backup.id, await register(service, 'safety', target), { safetyBackup: true });
       await firstEvent(service, job, flows);
       await expire(job);
-      expect(await caught(sdk.restores.wait(restore, { timeoutMs: 25_000 }))).toMatchObject({ code: 'INTERRUPTED' });
+      expect(await caught(sdk.restores.wait(restore, { timeoutMs: 60_000 }))).toMatchObject({ code: 'INTERRUPTED' });
       const ended = await sdk.restores.get(restore);
       expect(ended).toMatchObject({ dataNow: 'OLD', safetyBackup: { state: 'FAILED' } });
       expect(await infoOf(target)).toMatchObject({ role: 'master' });
@@ -205,7 +205,7 @@ describe('work that is cut off', () => {
     await once.stop();
     await sql(`UPDATE backups SET state = 'CREATING', size_bytes = NULL, sha256 = NULL, completed_at = NULL, expires_at = NULL, loads_on = NULL WHERE id = $1`, [backup.id]);
     await sql(`UPDATE jobs SET state = 'RUNNING', conclusion = NULL, completed_at = NULL, lease_until = clock_timestamp() - interval '1 second' WHERE id = $1`, [job.id]);
-    await waitFor(async () => (await sdk.jobs.get(job))?.state === 'COMPLETED', { timeoutMs: 15_000 });
+    await waitFor(async () => (await sdk.jobs.get(job))?.state === 'COMPLETED');
     expect(await sdk.jobs.get(job)).toMatchObject({ conclusion: 'SUCCEEDED', attempt: 2 });
     const { state, sha256, sizeBytes, expiresAt, loadsOn } = good;
     expect(await sdk.backups.get(backup)).toMatchObject({ state, sha256, sizeBytes, expiresAt, loadsOn });
@@ -220,7 +220,7 @@ describe('work that is cut off', () => {
     const cutAt = performance.now();
     expect((await cut()).length).toBeGreaterThan(3);
     const states: string[] = [];
-    for await (const event of sdk.jobs.watch(job.id, { signal: AbortSignal.timeout(20_000) })) states.push(event.job.state);
+    for await (const event of sdk.jobs.watch(job.id, { signal: AbortSignal.timeout(60_000) })) states.push(event.job.state);
     expect(states.at(-1)).toBe('COMPLETED');
     expect(await sdk.jobs.get(job)).toMatchObject({ conclusion: 'SUCCEEDED', attempt: 1 });
     expect(await sdk.backups.get(backup)).toMatchObject({ state: 'AVAILABLE' });
@@ -228,8 +228,8 @@ describe('work that is cut off', () => {
 
     await cut();
     // Works within seconds, the clock's own connections and the announcements included.
-    await eventually(() => backUp(service, instance.id, 'after'), { timeoutMs: 10_000 });
-    await eventually(async () => expect((await fetch(`${service.url}/readyz`)).status).toBe(200), { timeoutMs: 10_000 });
+    await eventually(() => backUp(service, instance.id, 'after'));
+    await eventually(async () => expect((await fetch(`${service.url}/readyz`)).status).toBe(200));
     expect(performance.now() - cutAt).toBeLessThan(30_000);
   });
 });

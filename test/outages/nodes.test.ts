@@ -101,7 +101,7 @@ describe('workers that die, sleep, lag and stop', { timeout: 60_000 }, () => {
     const blocked = await scene.workerOf(job);
     blocked.signal('SIGUSR2');
     expect(await scene.completed(job)).toMatchObject({ conclusion: 'SUCCEEDED', attempt: 2 });
-    await waitFor(() => blocked.output().split('A run lost its lease').length > 1, { timeoutMs: 20_000, message: 'the blocked one to notice' });
+    await waitFor(() => blocked.output().split('A run lost its lease').length > 1, { message: 'the blocked one to notice' });
     expect(await scene.ends(job)).toBe(1);
     await expectWhole(backup);
     expect(await scene.objects(backup)).toEqual(expect.arrayContaining(['manifest', 'rdb.2']));

@@ -50,7 +50,7 @@ describe('a start', () => {
     const url = await waitFor(() => {
       if (child.exitCode !== null) throw new Error(`The service ended (${child.exitCode}):\n${output()}`);
       return /running at (http:\S+)/.exec(output())?.[1];
-    }, { timeoutMs: 60_000, message: () => `the service to start:\n${output()}` });
+    }, { message: () => `the service to start:\n${output()}` });
     for (const server of await processesIn(dataDir)) guardProcess(server);
     return url;
   };
@@ -62,7 +62,7 @@ describe('a start', () => {
 
   it('that is interrupted leaves nothing running, and the next one is as if it had not been', async () => {
     const interrupted = start();
-    await waitFor(() => access(join(dataDir, 'postgres', 'service.lock')).then(() => true, () => false), { timeoutMs: 60_000, message: () => `PostgreSQL to be set up:\n${interrupted.output()}` });
+    await waitFor(() => access(join(dataDir, 'postgres', 'service.lock')).then(() => true, () => false), { message: () => `PostgreSQL to be set up:\n${interrupted.output()}` });
     expect(await stop(interrupted)).toBe(0);
     expect(interrupted.output()).not.toContain('running at');
     expect(await processesIn(dataDir)).toEqual([]);

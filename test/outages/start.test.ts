@@ -67,7 +67,7 @@ describe('npm start', () => {
     const url = await waitFor(() => {
       if (child.exitCode !== null) throw new Error(`The service ended (${child.exitCode}):\n${output}`);
       return /running at (http:\S+)/.exec(output)?.[1];
-    }, { timeoutMs: 60_000, message: () => `the service to start:\n${output}` });
+    }, { message: () => `the service to start:\n${output}` });
     // The databases it runs outlive a killed service, but must not outlive the tests.
     for (const server of await processesIn(dataDir)) guardProcess(server);
     return { child, url, output: () => output };

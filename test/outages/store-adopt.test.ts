@@ -102,9 +102,9 @@ describe('a store that outlives its database', () => {
     expect(await adopt(second, '--yes')).toMatchObject({ code: 0, output: expect.stringContaining('Done.') as string });
 
     // The service that runs goes on by itself.
-    await waitFor(async () => (await upkeepOf(second)).check?.ok, { timeoutMs: 15_000 });
+    await waitFor(async () => (await upkeepOf(second)).check?.ok);
     const { sdk } = second;
-    await waitFor(async () => (await sdk.backups.get(kept.id))?.state === 'AVAILABLE', { timeoutMs: 15_000 });
+    await waitFor(async () => (await sdk.backups.get(kept.id))?.state === 'AVAILABLE');
     const { sha256, sizeBytes, keys, databases, types, loadsOn, completedAt, expiresAt, name, trigger, integrity } = kept;
     expect(await sdk.backups.get(kept.id)).toMatchObject({ sha256, sizeBytes, keys, databases, types, loadsOn, completedAt, expiresAt, name, trigger, integrity, job: null, instance: { name: 'orders' } });
     expect((await sdk.backups.wait(kept.id)).id).toBe(kept.id);
@@ -118,7 +118,7 @@ describe('a store that outlives its database', () => {
     await backUp(second, orders!.id, 'after the loss');
 
     const { restore } = await startRestore(second, kept.id, restored);
-    expect(await sdk.restores.wait(restore, { timeoutMs: 25_000 })).toMatchObject({ dataNow: 'NEW' });
+    expect(await sdk.restores.wait(restore, { timeoutMs: 60_000 })).toMatchObject({ dataNow: 'NEW' });
     expect(await digest(target)).toBe(await digest(source));
     expect(await adopt(second)).toMatchObject({ code: 0, output: expect.stringContaining('belong together already') as string });
   }, 60_000);

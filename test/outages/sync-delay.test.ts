@@ -75,7 +75,7 @@ describe('an instance whose backups skip the server\'s delay', () => {
     const backup = await backUp(service, (await register(service, 'source', source)).id);
     const into = await register(service, 'target', target, { skipSyncDelay: true });
     const { restore, job } = await startRestore(service, backup.id, into, { safetyBackup: true });
-    expect(await sdk.restores.wait(restore, { timeoutMs: 25_000 })).toMatchObject({ dataNow: 'NEW', safetyBackup: { state: 'AVAILABLE' } });
+    expect(await sdk.restores.wait(restore, { timeoutMs: 60_000 })).toMatchObject({ dataNow: 'NEW', safetyBackup: { state: 'AVAILABLE' } });
     expect(codes(await sdk.jobs.get(job))).toContain('SYNC_DELAY_SKIPPED');
     expect([await delayOf(target), (await infoOf(target))['role']]).toEqual(['5', 'master']);
   });
@@ -158,7 +158,7 @@ describe('a worker that is killed while delays are its own', { timeout: 60_000 }
 
     await scene.start({ env: { ROLE: 'worker', LEASE_SECONDS: '1', NET_SECONDS: '1' } });
     // The first is at it again, and has taken the delay away anew.
-    await waitFor(async () => codes(await jobOf(0)).includes('SYNC_DELAY_SETTLED'), { timeoutMs: 15_000, message: 'the next attempt to settle' });
+    await waitFor(async () => codes(await jobOf(0)).includes('SYNC_DELAY_SETTLED'), { message: 'the next attempt to settle' });
     await waitFor(async () => (await jobOf(0))?.phase === 'SNAPSHOTTING', { message: 'the next attempt to ask again' });
     await again.free();
     expect(await scene.completed({ id: jobs[0] ?? '' })).toMatchObject({ conclusion: 'SUCCEEDED', attempt: 2 });

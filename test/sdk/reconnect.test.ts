@@ -81,7 +81,7 @@ describe('through a network that cuts, delays and goes silent', () => {
     await waitFor(async () => {
       first = await backUp('first');
       return ended(direct.events, first) && (await waitFor(() => ended(faulty.events, first), { timeoutMs: 2_000 }).then(() => true, () => false));
-    }, { timeoutMs: 20_000 });
+    });
     let rounds = 0;
     let working = true;
     const work = (async () => {
@@ -92,11 +92,11 @@ describe('through a network that cuts, delays and goes silent', () => {
     for (; working; rounds += 1) {
       await suffer(FAULTS[rounds % FAULTS.length] ?? 'cut', () => (working ? direct.events.length : Infinity));
       const heard = faulty.events.length;
-      await waitFor(() => !working || faulty.events.length > heard, { timeoutMs: 20_000 });
+      await waitFor(() => !working || faulty.events.length > heard);
     }
     await work;
     const last = await backUp('last');
-    await waitFor(() => ended(direct.events, last) && ended(faulty.events, last), { timeoutMs: 20_000 });
+    await waitFor(() => ended(direct.events, last) && ended(faulty.events, last));
     expect(lost()).toBeGreaterThan(3);
     const after = (events: readonly JobEvent[]): string[] => changes(events.slice(events.findIndex(({ job }) => job.id === first && job.state === 'COMPLETED')));
     expect(after(faulty.events)).toEqual(after(direct.events));
@@ -172,7 +172,7 @@ describe('a thousand watches that are given up', () => {
     }
     expect(getEventListeners(outer.signal, 'abort')).toHaveLength(0);
     // A watch that met a cut may have gone over an event stream, whose connection fetch keeps for its next request for a few seconds.
-    await waitFor(() => proxy.open === 0 && timers() <= before, { timeoutMs: 20_000, message: () => `${String(proxy.open)} connections and ${String(timers() - before)} timers to go` });
+    await waitFor(() => proxy.open === 0 && timers() <= before, { message: () => `${String(proxy.open)} connections and ${String(timers() - before)} timers to go` });
     expect(told.filter((event) => event.type === 'socket' && event.state === 'open').length).toBeGreaterThan(4);
     const watch = client.jobs.watch(job);
     expect((await watch.next()).done).toBe(false);

@@ -13,8 +13,9 @@ export default defineConfig({
     include: ['test/versions/**/*.test.ts'],
     globalSetup: [fileURLToPath(new URL('../kit/global-setup.ts', import.meta.url))],
     pool: 'forks',
-    testTimeout: 60_000,
-    hookTimeout: 120_000,
+    testTimeout: 180_000,
+    hookTimeout: 240_000,
+    expect: { poll: { timeout: 60_000 } },
     // The line that says what ran must be readable as it is.
     disableConsoleIntercept: true,
   },

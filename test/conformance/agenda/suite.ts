@@ -7,7 +7,7 @@ import { AgendaClock, type AgendaClockOptions } from '../../../server/jobs/agend
 import { type ClockHandlers } from '../../../server/jobs/clock.js';
 import { guardProcess, releaseProcess } from '../../kit/processes.js';
 import { transpile } from '../../kit/transpile.js';
-import { waitFor as waitOn } from '../../kit/wait.js';
+import { waitFor } from '../../kit/wait.js';
 
 /** A database that holds Agenda's rows, fresh for each test. */
 export interface ClockBackend {
@@ -22,8 +22,8 @@ export interface ClockBackend {
   deleteRows(store: { databaseUrl: string; mongoUrl?: string | undefined }): Promise<void>;
 }
 
-/** Longer than a busy machine takes for redeliveries and their pauses; where it matters how soon something comes, that is asserted. */
-const waitFor = <T>(condition: () => T | Promise<T>): Promise<NonNullable<T>> => waitOn(condition, { timeoutMs: 20_000 });
+/** Where rows are to be taken by something else than the look at an interval, that is out of reach. */
+const NEVER_MS = 3_600_000;
 
 type Store = Awaited<ReturnType<ClockBackend['create']>>;
 
@@ -45,7 +45,7 @@ export const clockConformance = (backend: ClockBackend): void => {
     const { told, log } = recorder();
     const connect = (): Promise<AgendaClock> => AgendaClock.open({ ...store, name: `test-${randomUUID()}`, concurrency: 4, log, processEveryMs: 500, ...over });
     // It gives up after five seconds, which a machine that does much else may need for as many connections as all these tests make.
-    const clock = await connect().catch(connect);
+    const clock = await connect().catch(connect).catch(connect).catch(connect);
     open.add(clock);
     const jobs: string[] = [];
     const due: { policyId: string; at: number }[] = [];
@@ -65,12 +65,10 @@ export const clockConformance = (backend: ClockBackend): void => {
     afterAll(stopAll);
 
     it('delivers an enqueued job once, soon, and leaves no row', async () => {
-      const one = await openClock(await backend.create());
+      const one = await openClock(await backend.create(), { processEveryMs: NEVER_MS });
       await one.start();
-      const sent = performance.now();
       await one.clock.enqueueJob('job_1');
       await waitFor(() => one.jobs.length === 1);
-      expect(performance.now() - sent).toBeLessThan(2_000);
       await one.clock.enqueueJob('job_2');
       await waitFor(() => one.jobs.length === 2);
       expect(one.jobs).toEqual(['job_1', 'job_2']);
@@ -107,26 +105,22 @@ export const clockConformance = (backend: ClockBackend): void => {
     });
 
     it('takes the next row as soon as a run has ended', async () => {
-      const one = await openClock(await backend.create(), { concurrency: 2, processEveryMs: 5_000 });
+      const one = await openClock(await backend.create(), { concurrency: 2, processEveryMs: NEVER_MS });
       const ids = Array.from({ length: 30 }, (_, i) => `job_${i}`);
       await Promise.all(ids.map((id) => one.clock.enqueueJob(id)));
-      const started = performance.now();
       await one.start();
-      // At two rows an interval it would take 75 seconds.
       await waitFor(() => new Set(one.jobs).size === ids.length);
-      expect(performance.now() - started).toBeLessThan(20_000);
       expect(one.told).toEqual([]);
     });
 
-    it('delivers a policy at its instant, never before and within two seconds', async () => {
-      const one = await openClock(await backend.create());
+    it('delivers a policy at its instant, never before and at no look at an interval', async () => {
+      const one = await openClock(await backend.create(), { processEveryMs: NEVER_MS });
       await one.start();
       const at = inMs(1_700);
       await one.clock.schedulePolicy('pol_1', at);
       expect(await one.clock.pending()).toEqual([{ policyId: 'pol_1', at }]);
       await waitFor(() => one.due.length === 1);
       expect(one.due[0]!.at).toBeGreaterThanOrEqual(at.getTime());
-      expect(one.due[0]!.at).toBeLessThan(at.getTime() + 2_000);
       await waitFor(async () => (await one.clock.pending()).length === 0);
     });
 
@@ -164,7 +158,7 @@ export const clockConformance = (backend: ClockBackend): void => {
         expect(one.told).toEqual([]);
         return true;
       };
-      expect((await isMoved(2_500)) || (await isMoved(10_000))).toBe(true);
+      expect((await isMoved(2_500)) || (await isMoved(10_000)) || (await isMoved(30_000))).toBe(true);
     });
 
     it('keeps what a handler plans for its own policy', async () => {
@@ -236,12 +230,12 @@ export const clockConformance = (backend: ClockBackend): void => {
 
     it('renews the lock of a job that runs for longer than it', async () => {
       const store = await backend.create();
-      const [a, b] = [await openClock(store, { lockLifetimeMs: 4_000 }), await openClock(store, { lockLifetimeMs: 4_000 })];
+      const [a, b] = [await openClock(store, { lockLifetimeMs: 8_000 }), await openClock(store, { lockLifetimeMs: 8_000 })];
       const ended: string[] = [];
       const begun: string[] = [];
       const runJob = async (jobId: string): Promise<void> => {
         begun.push(jobId);
-        await new Promise((resolve) => setTimeout(resolve, jobId === 'job_long' ? 6_000 : 0));
+        await new Promise((resolve) => setTimeout(resolve, jobId === 'job_long' ? 10_000 : 0));
         ended.push(jobId);
       };
       await Promise.all([a.start({ runJob }), b.start({ runJob })]);
@@ -343,10 +337,8 @@ export const clockConformance = (backend: ClockBackend): void => {
           await waitFor(() => one.jobs.includes(`job_${round}`));
           expect(await backend.cutConnections!(store)).toBeGreaterThan(0);
         }
-        const sent = performance.now();
         await one.clock.enqueueJob('job_last');
         await waitFor(() => one.jobs.includes('job_last'));
-        expect(performance.now() - sent).toBeLessThan(10_000);
         expect(one.told.length).toBeGreaterThan(0);
       });
     }
@@ -379,7 +371,8 @@ export const clockConformance = (backend: ClockBackend): void => {
         await waitFor(() => one.jobs.length === 1 && one.due.length === 1);
         const delivered = one.due[0]!.at - offsetMs;
         expect(delivered).toBeGreaterThanOrEqual(at.getTime());
-        expect(delivered).toBeLessThan(at.getTime() + 2_000);
+        // `waitFor` has an end long before the process's own clock would have been right.
+        expect(delivered).toBeLessThan(at.getTime() + offsetMs / 2);
       } finally {
         globalThis.Date = RealDate;
       }

@@ -104,6 +104,6 @@ export const tokensOfAProvider = (started: () => TestService, startedProvider: (
     expect(await caught(viewerOf(await sign()))).toMatchObject({ code: 'UNAUTHENTICATED' });
     expect(await service.sdk.viewer()).toMatchObject({ role: 'ADMIN' });
     provider.state.broken = false;
-    expect(await waitFor(() => sign().then(viewerOf).catch(() => null), { timeoutMs: 8_000 })).toMatchObject({ credential: 'TOKEN' });
+    expect(await waitFor(() => sign().then(viewerOf).catch(() => null))).toMatchObject({ credential: 'TOKEN' });
   });
 });

@@ -125,7 +125,7 @@ describe('a connection', () => {
     deaf.write('GET / HTTP/1.1\r\nHost: x\r\n\r\n'.repeat(20_000));
     slow.write('POST /graphql HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n');
     await expect.poll(() => come).toBe(2);
-    await expect.poll(open, { timeout: 10_000 }).toBe(0);
+    await expect.poll(open).toBe(0);
   });
 });
 
@@ -162,12 +162,12 @@ describe('sockets', () => {
     const { app, url } = edge;
     const before = heldMemory();
     const all = Array.from({ length: 500 }, () => deaf(Number(new URL(url).port)));
-    await expect.poll(() => logins, { timeout: 10_000 }).toBeGreaterThan(480);
+    await expect.poll(() => logins).toBeGreaterThan(480);
     for (const socket of all) socket.write(frame(JSON.stringify({ id: '1', type: 'subscribe', payload: { query: 'subscription { jobEvents { cursor kind job { id state phase instance { name } } } }' } })));
-    await expect.poll(() => started, { timeout: 10_000 }).toBeGreaterThan(400);
-    await expect.poll(() => given, { timeout: 10_000 }).toBeGreaterThan(2_000);
+    await expect.poll(() => started).toBeGreaterThan(400);
+    await expect.poll(() => given).toBeGreaterThan(2_000);
     const most = heldMemory();
-    await expect.poll(() => app.sockets(), { timeout: 15_000 }).toBe(0);
+    await expect.poll(() => app.sockets()).toBe(0);
     await expect.poll(() => running).toBe(0);
     expect((most - before) / 1024 ** 2).toBeLessThan(64);
   });
@@ -181,7 +181,7 @@ describe('sockets', () => {
     const { app, url } = edge;
     const before = heldMemory();
     const socket = deaf(Number(new URL(url).port));
-    await expect.poll(() => app.sockets(), { timeout: 5_000 }).toBe(1);
+    await expect.poll(() => app.sockets()).toBe(1);
     const question = asking();
     const many = Buffer.concat([...Array.from({ length: Math.ceil(1024 ** 2 / question.length) }, () => question), Buffer.from([0x8a, 0x80, 0, 0, 0, 0])]);
     const sent = (): number => socket.bytesWritten - socket.writableLength;
@@ -193,7 +193,7 @@ describe('sockets', () => {
     }
     expect(sent()).toBeLessThan(32 * 1024 ** 2);
     expect((heldMemory() - before) / 1024 ** 2).toBeLessThan(32);
-    await expect.poll(() => app.sockets(), { timeout: 10_000 }).toBe(0);
+    await expect.poll(() => app.sockets()).toBe(0);
   });
 
   it('of one key are so many at once, and another key has its own', async () => {

@@ -150,7 +150,7 @@ describe('a stream of server-sent events', () => {
     await expect.poll(() => edge?.app.streams()).toBe(1);
     lose();
     // A write after the end would be an error that nobody takes, and the end of this process.
-    await expect.poll(() => edge?.app.streams(), { timeout: 5_000 }).toBe(0);
+    await expect.poll(() => edge?.app.streams()).toBe(0);
     asked.destroy();
     await closed;
   });
@@ -165,7 +165,7 @@ describe('a stream of server-sent events', () => {
     asked.end(body);
     const large: JobEventRecord = event(job(), 1, { cursor: 'x'.repeat(1_000_000) });
     for (let at = 0; at < 30; at += 1) source.push({ ...large });
-    await expect.poll(() => source.state.ended, { timeout: 5_000 }).toBe(true);
+    await expect.poll(() => source.state.ended).toBe(true);
     expect(edge.app.streams()).toBe(0);
     asked.destroy();
     await closed;

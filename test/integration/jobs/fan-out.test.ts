@@ -141,20 +141,26 @@ describe('a node that reads for many', () => {
       for (const of of [job, other]) newest.set(of.id, append('PROGRESS', of));
       wake();
     }, 20);
-    await waitFor(() => got.filter(({ kind }) => kind === 'PROGRESS').length >= 4);
-    append('STATE', job);
-    append('NOTICE', other);
-    wake();
-    await waitFor(() => got.some(({ kind }) => kind === 'NOTICE'));
-    expect(performance.now() - began).toBeLessThan(900);
-    await waitFor(() => got.filter(({ kind }) => kind === 'PROGRESS').length >= 8);
+    const progress = () => got.filter(({ kind }) => kind === 'PROGRESS');
+    // Before it is the turn of more progress: a second after the first of the last four. A machine that stands still in between proves nothing, so there are more tries.
+    let atOnce = false;
+    for (let round = 1; round <= 10 && !atOnce; round += 1) {
+      await waitFor(() => progress().length >= 4 * round);
+      append('STATE', job);
+      append('NOTICE', other);
+      wake();
+      const notice = await waitFor(() => got.filter(({ kind }) => kind === 'NOTICE')[round - 1]);
+      atOnce = notice.ms - (progress()[4 * (round - 1)]?.ms ?? 0) < 900;
+    }
+    expect(atOnce).toBe(true);
+    await waitFor(() => progress().length >= 8);
     clearInterval(timer);
     await events.return?.();
     await reading;
-    const times = got.filter(({ kind }) => kind === 'PROGRESS').map(({ ms }) => ms);
+    const times = progress().map(({ ms }) => ms);
     for (let at = 4; at < times.length; at += 1) expect((times[at] ?? 0) - (times[at - 4] ?? 0)).toBeGreaterThan(990);
     // What has come while it was its job's turn to wait is the newest, or the one before it, which the node's reader has not read yet.
-    for (const { behind } of got.filter(({ kind }) => kind === 'PROGRESS')) expect(behind).toBeLessThanOrEqual(4);
+    for (const { behind } of progress()) expect(behind).toBeLessThanOrEqual(4);
     const places = got.map(({ cursor }) => Number(JSON.parse(Buffer.from(cursor, 'base64url').toString())[1]));
     expect(places).toEqual([...places].sort((a, b) => a - b));
   });

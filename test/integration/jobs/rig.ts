@@ -91,7 +91,7 @@ export const startRig = async (): Promise<Rig> => {
     expire: async (jobId) => void (await rig.sql(`UPDATE jobs SET lease_until = clock_timestamp() - interval '1 second' WHERE id = $1`, [jobId])),
     runner: (task, options = {}) =>
       createRunner({
-        db, clock, log, worker: `worker-${randomBytes(3).toString('hex')}`, tasks: { BACKUP: task }, lease: { lifeMs: 5_000, renewMs: 1_000 },
+        db, clock, log, worker: `worker-${randomBytes(3).toString('hex')}`, tasks: { BACKUP: task }, lease: { lifeMs: 60_000, renewMs: 1_000 },
         requeue: () => Promise.resolve(), onJobEvent: (jobId, wake) => hub.onEvent(stateTopic(jobId), wake), ...options,
       }),
     async cutConnections() {

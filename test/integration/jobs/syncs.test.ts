@@ -120,12 +120,18 @@ describe('a job that waits', () => {
     const waker = createWaker({ queue: { enqueueJob: (id) => Promise.resolve(void woken.push(id)), schedulePolicy: () => Promise.resolve() }, log: rig.log });
     const requeue = (id: string, waitMs = 0): Promise<void> => Promise.resolve(waker.wakeLater(id, waitMs));
     for (let round = 1; round <= 3; round += 1) {
-      await rig.runner(inTheWay(300), { requeue }).runJob(job.id);
+      // As long as a test may take and longer; only the last time is waited for.
+      await rig.runner(inTheWay(round < 3 ? 3_600_000 : 300), { requeue }).runJob(job.id);
       expect(await rig.job(job.id)).toMatchObject({ state: 'QUEUED', conclusion: null, failure: null, attempt: round });
+      if (round === 3) {
+        await waitFor(() => woken.length === 1, { message: 'the job to be told of again' });
+        continue;
+      }
       // Nobody takes it before.
       await rig.runner(taskOf(() => Promise.reject(new Error('too early')))).runJob(job.id);
       expect(await rig.job(job.id)).toMatchObject({ state: 'QUEUED', attempt: round });
-      await waitFor(() => woken.length === round, { message: 'the job to be told of again' });
+      expect(woken).toEqual([]);
+      await rig.sql('UPDATE jobs SET not_before = clock_timestamp() WHERE id = $1', [job.id]);
     }
     await rig.runner(taskOf(() => Promise.resolve())).runJob(job.id);
     const ended = await rig.job(job.id);

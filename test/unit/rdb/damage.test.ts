@@ -163,6 +163,9 @@ describe('a reader that has failed', () => {
   });
 });
 
+/** What a second and a half sufficed for. */
+const ROUNDS = 3_000;
+
 describe('random damage', () => {
   it('gives a DomainError or a summary, the same at any chunk size, and never hangs', () => {
     // Without checksums, so that accepted nonsense shows as well; a linear congruence makes every run the same.
@@ -177,9 +180,8 @@ describe('random damage', () => {
       return file;
     });
     const interesting = [0, 1, 63, 64, 127, 128, 129, 192, 195, 196, 243, 245, 247, 250, 254, 255];
-    const until = performance.now() + 1_500;
     const outcomes = new Map<string, number>();
-    for (let round = 0; round < 20_000 && performance.now() < until; round++) {
+    for (let round = 0; round < ROUNDS; round++) {
       let file: Uint8Array = Uint8Array.from(files[random(files.length)] ?? []);
       for (let change = random(4); change >= 0; change--) {
         const at = 9 + random(file.length - 9);

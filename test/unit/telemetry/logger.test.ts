@@ -69,7 +69,8 @@ describe('the log', () => {
     const started = performance.now();
     for (const piece of ['x', 'a:', 'a://', '-----BEGIN PRIVATE KEY-----', 'bearer ', 'sb_', '/downloads/']) logger.info(piece.repeat(200_000), { text: piece.repeat(200_000) });
     expect(lines).toHaveLength(7);
-    expect(performance.now() - started).toBeLessThan(2_000);
+    // Half a second; quadratic time would be minutes.
+    expect(performance.now() - started).toBeLessThan(30_000);
   });
 
   it('writes text for people on one line that nobody can forge, with the stack of errors below', () => {
