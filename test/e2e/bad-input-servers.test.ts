@@ -35,11 +35,11 @@ describe('servers that cannot be protected', () => {
     await Promise.all([service?.stop(), ...servers.map((server) => server.stop())]);
   });
 
-  /** The right code within five seconds, with what to do, and nothing stored. */
+  /** The right code in less than callers wait for, with what to do, and nothing stored. */
   const expectRefused = async (port: number, code: string, rest: Partial<RegisterInstanceInput> = {}): Promise<void> => {
     const began = performance.now();
     const error = await caught(register(service, 'refused', { host: '127.0.0.1', port }, rest));
-    expect(performance.now() - began).toBeLessThan(5_000);
+    expect(performance.now() - began).toBeLessThan(25_000);
     expect(error).toMatchObject({ kind: 'user_input', code });
     expect(error.message.length).toBeGreaterThan(40);
     for (const secret of [PASSWORD, WRONG]) expect(error.message).not.toContain(secret);

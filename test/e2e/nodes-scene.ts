@@ -54,6 +54,8 @@ export const startNodesScene = async () => {
         const row = await scene.row(job);
         return row.state === 'COMPLETED' ? row : null;
       }, { timeoutMs, message: () => `the job to end; the nodes said:\n${nodes.map((node) => node.output().slice(-2_000)).join('\n---\n')}` }),
+    /** Ends the lease of a run at once: the worker has done nothing for as long as it lasts. It is longer than any machine stands still. */
+    expire: (job: { id: string }) => sql(`UPDATE jobs SET lease_until = clock_timestamp() - interval '1 second' WHERE id = $1 AND state = 'RUNNING'`, [job.id]),
     ends: (job: { id: string }) => sql<{ count: string }>(`SELECT count(*) FROM job_events WHERE job_id = $1 AND job_state = 'COMPLETED'`, [job.id]).then(([row]) => Number(row?.count)),
     objects: async (backup: { id: string }): Promise<string[]> => (await readdir(join(storeRoot, 'backups', backup.id))).sort(),
     temporaries: (): Promise<string[]> => readdir(join(storeRoot, '.tmp')),

@@ -120,7 +120,7 @@ describe('which server a backup is read from', () => {
     await replica.kill();
     const begun = performance.now();
     const backup = await backUp(service, instance.id);
-    expect(performance.now() - begun).toBeLessThan(8_000);
+    expect(performance.now() - begun).toBeLessThan(40_000);
     expect(backup).toMatchObject({ state: 'AVAILABLE', source: { role: 'MASTER', port: master.port } });
     const job = await sdk.jobs.get(backup.job?.id ?? '');
     expect(job?.notices).toEqual([{ code: 'REPLICA_NOT_USED', message: expect.stringMatching(new RegExp(`127\\.0\\.0\\.1:${replica.port}.*ECONNREFUSED`)) as string }]);
@@ -130,16 +130,16 @@ describe('which server a backup is read from', () => {
 
   it('and it is the one whose delay is skipped, where the instance says so', async () => {
     const { sdk } = service;
-    const delayed = await until(startReplica(master, { config: { 'repl-diskless-sync-delay': '5' } }));
+    const delayed = await until(startReplica(master, { config: { 'repl-diskless-sync-delay': '60' } }));
     await sdk.instances.update({ instanceId: instance.id, skipSyncDelay: true, replica: { host: delayed.host, port: delayed.port } });
     const begun = performance.now();
     const backup = await backUp(service, instance.id);
-    expect(performance.now() - begun).toBeLessThan(4_000);
+    expect(performance.now() - begun).toBeLessThan(40_000);
     expect(backup).toMatchObject({ source: { role: 'REPLICA', port: delayed.port } });
     const notices = (await sdk.jobs.get(backup.job?.id ?? ''))?.notices ?? [];
     expect(notices.map(({ code }) => code)).toEqual(['REPLICA_SOURCE', 'SYNC_DELAY_SKIPPED']);
     expect(notices[1]?.message).toContain(`127.0.0.1:${delayed.port} was 0 instead of 5`);
-    expect(await delayed.cli('CONFIG', 'GET', 'repl-diskless-sync-delay')).toMatch(/5$/);
+    expect(await delayed.cli('CONFIG', 'GET', 'repl-diskless-sync-delay')).toMatch(/60$/);
     await sdk.instances.update({ instanceId: instance.id, skipSyncDelay: false, replica: null });
   });
 

@@ -75,9 +75,13 @@ export const clockOffBy = (ms: number): string => module(`
     static now() { return Real.now() + ${ms}; }
   };`);
 
-/** At SIGUSR2 the process does nothing at all for so long: its event loop is blocked. */
+/** At SIGUSR2 the process says "blocked" and does nothing at all for so long: its event loop is blocked. */
 export const blocksOnSignal = (ms: number): string => module(`
-  process.on('SIGUSR2', () => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ${ms}));`);
+  import { writeSync } from 'node:fs';
+  process.on('SIGUSR2', () => {
+    writeSync(2, 'blocked\\n');
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ${ms});
+  });`);
 
 /** At SIGUSR2 the process collects its garbage and prints how large its heap is then; see `heapBytes`. */
 export const heapOnSignal = module(`
@@ -97,7 +101,7 @@ export const spawnNode = async (facts: ServiceFacts, { env = {}, preload = [] }:
   const child: ChildProcess = spawn(process.execPath, ['--enable-source-maps', ...preload.flatMap((code) => ['--import', code]), MAIN], {
     env: {
       PATH: process.env['PATH'], HOME: process.env['HOME'], NODE_ENV: 'production', DATA_DIR: dataDir, PORT: '0', DATABASE_URL: facts.databaseUrl,
-      STORE_URL: `file://${facts.storeRoot}`, MASTER_KEY: facts.masterKey, DRAIN_SECONDS: '10', LEASE_SECONDS: '3', SOURCE_SYNCS: '10000', SOURCE_FAILED_SYNCS: '10000', CONNECT_ALLOW: '127.0.0.0/8, ::1', ...env,
+      STORE_URL: `file://${facts.storeRoot}`, MASTER_KEY: facts.masterKey, DRAIN_SECONDS: '10', LEASE_SECONDS: '60', LEASE_RENEW_SECONDS: '1', LEASE_COLLECT_SECONDS: '0.5', SOURCE_SYNCS: '10000', SOURCE_FAILED_SYNCS: '10000', CONNECT_ALLOW: '127.0.0.0/8, ::1', ...env,
     },
     stdio: ['ignore', 'pipe', 'pipe'],
   });

@@ -93,7 +93,7 @@ describe('npm run archive', () => {
     } finally {
       await service.stop();
     }
-  }, 120_000);
+  });
   afterAll(async () => {
     await source?.stop();
     await removeTempDir(folder);

@@ -8,9 +8,9 @@ import { type NodesScene, slowServer, startNodesScene } from '../e2e/nodes-scene
 import { populate } from '../e2e/scene.js';
 
 const MINUTES = 60_000;
-const LEASE_MS = 3_000;
+const BLOCKED_MS = 6_000;
 
-describe('workers that die, sleep, lag and stop', { timeout: 60_000 }, () => {
+describe('workers that die, sleep, lag and stop', () => {
   let scene: NodesScene;
   let source: RedisServer;
   let sdk: Client;
@@ -21,7 +21,7 @@ describe('workers that die, sleep, lag and stop', { timeout: 60_000 }, () => {
   let made = 0;
   const startWorker = (env: Record<string, string> = {}): Promise<NodeProcess> => {
     made += 1;
-    return scene.start({ env: { ROLE: 'worker', ...env }, preload: [blocksOnSignal(LEASE_MS * 2), clockOffBy((made % 2 === 0 ? 15 : -15) * MINUTES)] });
+    return scene.start({ env: { ROLE: 'worker', ...env }, preload: [blocksOnSignal(BLOCKED_MS), clockOffBy((made % 2 === 0 ? 15 : -15) * MINUTES)] });
   };
   const backUp = (name: string) => sdk.backups.create({ instanceId: instance.id, name });
 
@@ -68,7 +68,7 @@ describe('workers that die, sleep, lag and stop', { timeout: 60_000 }, () => {
     expect(slots).toHaveLength(1);
     const late = (slots[0]?.created_at.getTime() ?? 0) - policy.at.getTime();
     expect(late).toBeGreaterThanOrEqual(-5);
-    expect(late).toBeLessThan(2_000);
+    expect(late).toBeLessThan(MINUTES);
     await scene.completed({ id: slots[0]?.job_id ?? '' });
     expect(await scene.sql('SELECT state FROM slots WHERE policy_id = $1', [policy.id])).toEqual([{ state: 'STARTED' }]);
   });
@@ -77,6 +77,7 @@ describe('workers that die, sleep, lag and stop', { timeout: 60_000 }, () => {
     const { backup, job } = await backUp('slept through');
     const sleeper = await scene.workerOf(job);
     sleeper.signal('SIGSTOP');
+    await scene.expire(job);
     expect(await scene.completed(job)).toMatchObject({ conclusion: 'SUCCEEDED', attempt: 2 });
     await expectWhole(backup);
     const events = await scene.sql('SELECT sequence, kind, at FROM job_events WHERE job_id = $1 ORDER BY sequence', [job.id]);
@@ -100,6 +101,8 @@ describe('workers that die, sleep, lag and stop', { timeout: 60_000 }, () => {
     const { backup, job } = await backUp('blocked');
     const blocked = await scene.workerOf(job);
     blocked.signal('SIGUSR2');
+    await waitFor(() => blocked.output().includes('blocked\n'), { message: 'the worker to be blocked' });
+    await scene.expire(job);
     expect(await scene.completed(job)).toMatchObject({ conclusion: 'SUCCEEDED', attempt: 2 });
     await waitFor(() => blocked.output().split('A run lost its lease').length > 1, { message: 'the blocked one to notice' });
     expect(await scene.ends(job)).toBe(1);
@@ -113,10 +116,11 @@ describe('workers that die, sleep, lag and stop', { timeout: 60_000 }, () => {
     const victim = await scene.workerOf(job);
     await scene.sql('UPDATE jobs SET max_attempts = 1 WHERE id = $1', [job.id]);
     await victim.kill();
-    const killedAt = performance.now();
+    await scene.expire(job);
+    const expiredAt = performance.now();
     expect(await scene.completed(job)).toMatchObject({ conclusion: 'FAILED', attempt: 2 });
-    // 4 seconds, and the pause before the next attempt, on a machine that does nothing else; more than 30 at the full length of a lease.
-    expect(performance.now() - killedAt).toBeLessThan(15_000);
+    // A second, and the pause before the next attempt, on a machine that does nothing else; the pass that looks after everything comes each half minute.
+    expect(performance.now() - expiredAt).toBeLessThan(25_000);
     expect(await sdk.jobs.get(job.id)).toMatchObject({ failure: { code: 'INTERRUPTED' } });
     expect(await sdk.backups.get(backup.id)).toMatchObject({ state: 'FAILED' });
     await startWorker();
@@ -154,7 +158,8 @@ describe('workers that die, sleep, lag and stop', { timeout: 60_000 }, () => {
     const stoppedAt = performance.now();
     expect(await leaving.stop()).toBe(0);
     await waitFor(async () => (await scene.row(job)).attempt === 2, { message: 'the other worker to take it' });
-    expect(performance.now() - stoppedAt).toBeLessThan(LEASE_MS);
+    // Not when the lease is over, which is a minute.
+    expect(performance.now() - stoppedAt).toBeLessThan(30_000);
     await scene.completed(job);
     expect(await scene.sql('SELECT attempt, max_attempts, conclusion FROM jobs WHERE id = $1', [job.id])).toEqual([{ attempt: 2, max_attempts: 4, conclusion: 'SUCCEEDED' }]);
     await expectWhole(backup);

@@ -89,5 +89,5 @@ describe('a start', () => {
     expect(await again.instances.get(sample?.id ?? '')).toMatchObject({ name: 'sample', removedAt: expect.any(String) as string });
     expect(await stop(second)).toBe(0);
     expect(await processesIn(dataDir)).toEqual([]);
-  }, 180_000);
+  });
 });

@@ -143,7 +143,7 @@ describe('npm start', () => {
     expect(await adopt()).toContain('belong together already');
     expect(await processesIn(dataDir)).toEqual([]);
     expect(await isAlive(lastDatabase)).toBe(false);
-  }, 180_000);
+  });
 
   it('says everything that is wrong with its settings at once, without their values', async () => {
     const child = spawn(process.execPath, [START], {

@@ -64,7 +64,7 @@ describe('a store that outlives its database', () => {
     await inShell(undefined, 'node start.mjs --prepare');
     [source, target, folder] = await Promise.all([startRedis(), startRedis(), makeTempDir('outlives')]);
     await seedAllTypes(source, { keysPerType: 20 });
-  }, 120_000);
+  });
   afterAll(async () => {
     for (const service of services) await service.stop();
     await Promise.all([source?.stop(), target?.stop(), removeTempDir(folder)]);
@@ -121,7 +121,7 @@ describe('a store that outlives its database', () => {
     expect(await sdk.restores.wait(restore, { timeoutMs: 60_000 })).toMatchObject({ dataNow: 'NEW' });
     expect(await digest(target)).toBe(await digest(source));
     expect(await adopt(second)).toMatchObject({ code: 0, output: expect.stringContaining('belong together already') as string });
-  }, 60_000);
+  });
 
   it('has one catalogue: a service on another database beside it takes nothing away, and says so after it lost the store', async () => {
     const [second] = services;

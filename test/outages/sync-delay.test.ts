@@ -56,14 +56,14 @@ describe('an instance whose backups skip the server\'s delay', () => {
     expect([codes(waited), await changes(server)]).toEqual([[], 0]);
     expect(waitedMs(waited)).toBeGreaterThan(500);
 
-    await server.cli('CONFIG', 'SET', DELAY, '5');
+    await server.cli('CONFIG', 'SET', DELAY, '60');
     expect(await sdk.instances.update({ instanceId, skipSyncDelay: true })).toMatchObject({ skipSyncDelay: true, name: 'plain' });
     const quick = await backUp(service, instanceId);
     expect(quick).toMatchObject({ state: 'AVAILABLE', keys: '100' });
     const job = await sdk.jobs.get(quick.job?.id ?? '');
-    expect(job?.notices).toEqual([{ code: 'SYNC_DELAY_SKIPPED', message: expect.stringMatching(/was 0 instead of 5 for \d+ ms, and is 5 again\.$/) as string }]);
-    expect(waitedMs(job)).toBeLessThan(3_500);
-    expect([await delayOf(server), await changes(server)]).toEqual(['5', 3]);
+    expect(job?.notices).toEqual([{ code: 'SYNC_DELAY_SKIPPED', message: expect.stringMatching(/was 0 instead of 60 for \d+ ms, and is 60 again\.$/) as string }]);
+    expect(waitedMs(job)).toBeLessThan(40_000);
+    expect([await delayOf(server), await changes(server)]).toEqual(['60', 3]);
     expect(await sql('SELECT * FROM sync_delay_holds')).toEqual([]);
     expect(await sdk.instances.update({ instanceId, name: 'renamed' })).toMatchObject({ skipSyncDelay: true });
     expect(await sdk.instances.update({ instanceId, skipSyncDelay: false })).toMatchObject({ skipSyncDelay: false });
@@ -117,8 +117,8 @@ describe('an instance whose backups skip the server\'s delay', () => {
   });
 });
 
-describe('a worker that is killed while delays are its own', { timeout: 60_000 }, () => {
-  const LONG = 30;
+describe('a worker that is killed while delays are its own', () => {
+  const LONG = 60;
   let scene: NodesScene;
   let sdk: Client;
   beforeAll(async () => {
@@ -141,7 +141,7 @@ describe('a worker that is killed while delays are its own', { timeout: 60_000 }
   it('leaves nothing behind: the next attempt, or any pass, puts them back, and what a foreign CONFIG REWRITE has kept is told', async () => {
     const [again, over, rewritten] = await Promise.all([occupied('again'), occupied('over'), occupied('rewritten')]);
     const all = [again, over, rewritten];
-    const worker = await scene.start({ env: { ROLE: 'worker', LEASE_SECONDS: '1', NET_SECONDS: '1' } });
+    const worker = await scene.start({ env: { ROLE: 'worker', NET_SECONDS: '1' } });
     const jobs = await Promise.all(all.map(async ({ instance }) => (await sdk.backups.create({ instanceId: instance.id, name: 'cut off' })).job.id));
     const jobOf = (at: number): Promise<Job | null> => sdk.jobs.get(jobs[at] ?? '');
     await waitFor(async () => {
@@ -150,13 +150,14 @@ describe('a worker that is killed while delays are its own', { timeout: 60_000 }
     }, { message: 'all delays to be taken away' });
     expect(await holds()).toHaveLength(3);
     await worker.kill();
+    for (const id of jobs) await scene.expire({ id });
     expect(await Promise.all(all.map(({ server }) => delayOf(server)))).toEqual(['0', '0', '0']);
     await scene.sql('UPDATE jobs SET max_attempts = 1 WHERE id = $1', [jobs[1]]);
     await rewritten.server.cli('CONFIG', 'REWRITE');
     await rewritten.server.restart({ signal: 'SIGKILL' });
     const before = await changes(rewritten.server);
 
-    await scene.start({ env: { ROLE: 'worker', LEASE_SECONDS: '1', NET_SECONDS: '1' } });
+    await scene.start({ env: { ROLE: 'worker', NET_SECONDS: '1' } });
     // The first is at it again, and has taken the delay away anew.
     await waitFor(async () => codes(await jobOf(0)).includes('SYNC_DELAY_SETTLED'), { message: 'the next attempt to settle' });
     await waitFor(async () => (await jobOf(0))?.phase === 'SNAPSHOTTING', { message: 'the next attempt to ask again' });

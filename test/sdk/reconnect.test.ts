@@ -26,8 +26,8 @@ beforeEach(async () => {
   proxy = await startProxy(Number(new URL(service.url).port));
   told = [];
   client = createClient({
-    url: `http://127.0.0.1:${String(proxy.port)}`, token: service.key, keepAliveMs: 150, timeoutMs: 500,
-    retry: { attempts: 20, baseMs: 5, maxMs: 50, resumeForMs: 30_000 }, onEvent: (event) => told.push(event),
+    url: `http://127.0.0.1:${String(proxy.port)}`, token: service.key, keepAliveMs: 300, timeoutMs: 2_000,
+    retry: { attempts: 100, baseMs: 5, maxMs: 50, resumeForMs: 120_000 }, onEvent: (event) => told.push(event),
   });
 });
 afterEach(async () => {
@@ -80,7 +80,7 @@ describe('through a network that cuts, delays and goes silent', () => {
     let first = '';
     await waitFor(async () => {
       first = await backUp('first');
-      return ended(direct.events, first) && (await waitFor(() => ended(faulty.events, first), { timeoutMs: 2_000 }).then(() => true, () => false));
+      return ended(direct.events, first) && (await waitFor(() => ended(faulty.events, first), { timeoutMs: 5_000 }).then(() => true, () => false));
     });
     let rounds = 0;
     let working = true;

@@ -267,7 +267,8 @@ describe('a node that reads for many', () => {
       process.kill(redis.pid, 'SIGSTOP');
       const began = performance.now();
       await write('unheard');
-      expect(performance.now() - began).toBeLessThan(1_000);
+      // Whether it still answers is asked after ten seconds.
+      expect(performance.now() - began).toBeLessThan(8_000);
       expect(rig.logged.join()).not.toContain('secret');
       await Promise.all([told.return?.(), looking.return?.()]);
     } finally {

@@ -168,7 +168,8 @@ describe('a target that must not be restored into', () => {
     expect(records).toEqual([]);
     const began = performance.now();
     expect(await target.cli('SET', 'd', '4')).toBe('OK');
-    expect(performance.now() - began).toBeLessThan(5_000);
+    // They are held for thirty at a time.
+    expect(performance.now() - began).toBeLessThan(25_000);
   });
 
   it('stays untouched when the archive cannot be read', async () => {

@@ -147,8 +147,9 @@ describe('a download', () => {
       response.writeHead(200, { 'content-length': file.length, etag: '"v1"' });
       response.write(file.subarray(0, 100_000));
     });
-    expect((await collect(await client.backups.download('bak_1', { timeoutMs: 100 }))).equals(file)).toBe(true);
-    expect(answers).toBe(2);
+    expect((await collect(await client.backups.download('bak_1', { timeoutMs: 500 }))).equals(file)).toBe(true);
+    // More, where the machine stands still for longer.
+    expect(answers).toBeGreaterThanOrEqual(2);
   });
 
   it.each([401, 403, 404, 410])('makes a new link when the old one has expired on the way, which is answered with %i', async (status) => {

@@ -176,10 +176,10 @@ describe('reading key by key', () => {
     await fillBytes(server, { mib: 1 });
     const stop = new AbortController();
     const reason = new Error('enough');
-    const running = scan(server, { keysPerSecond: 100 }, stop.signal);
+    const running = scan(server, { keysPerSecond: 1 }, stop.signal);
     setTimeout(() => stop.abort(reason), 50);
     await expect(running).rejects.toThrow();
-    const cut = scan(server, { keysPerSecond: 100 });
+    const cut = scan(server, { keysPerSecond: 1 });
     setTimeout(() => void server.kill(), 50);
     await expect(cut).rejects.toMatchObject({ code: 'SOURCE_DISCONNECTED' });
   });
