@@ -111,7 +111,7 @@ describe('many at once', () => {
   });
 
   it('a process that stands still in the middle of a transaction does not hold up the events of others for ever', async () => {
-    const source = createDataSource({ url: rig.url, poolSize: 1, idleInTransactionMs: 300 });
+    const source = createDataSource({ url: rig.url, poolSize: 1, idleInTransactionMs: 4_000 });
     await source.initialize();
     try {
       const stopped = createDatabase(source, topicsOf);

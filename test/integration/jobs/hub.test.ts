@@ -37,13 +37,15 @@ describe('the connection that hears of events', () => {
 
   it('whose other end has vanished without a word is given up and made anew, and everybody is woken', async () => {
     await notify();
-    await waitFor(() => woken === 1);
+    await waitFor(() => woken >= 1);
+    const heard = woken;
     proxy.silence();
     await waitFor(() => !hub.listening, { message: 'the silence to be noticed' });
     proxy.mend();
-    await waitFor(() => hub.listening && woken === 2, { message: 'it to listen again' });
+    await waitFor(() => hub.listening && woken > heard, { message: 'it to listen again' });
+    const before = woken;
     await notify();
-    await waitFor(() => woken === 3);
-    expect(proxy.open).toBe(2);
+    await waitFor(() => woken > before);
+    await waitFor(() => proxy.open === 2, { message: 'one connection and no more' });
   });
 });

@@ -55,12 +55,15 @@ describe('a runner that drains', () => {
     const [short, long] = [await rig.insertJob(), await rig.insertJob()];
     const [first, second] = [gate(), gate()];
     const requeued: string[] = [];
-    const runner = rig.runner(taskOf(({ job, signal }) => (job.id === short.id ? first : second).pass(signal)), { requeue: (id) => Promise.resolve(void requeued.push(id)) });
-    const runs = [runner.runJob(short.id), runner.runJob(long.id)];
+    const start = () => rig.runner(taskOf(({ job, signal }) => (job.id === short.id ? first : second).pass(signal)), { requeue: (id) => Promise.resolve(void requeued.push(id)) });
+    const [patient, hasty] = [start(), start()];
+    const runs = [patient.runJob(short.id), hasty.runJob(long.id)];
     await first.reached();
     await second.reached();
+    const drained = patient.drain({ drainMs: 600_000, graceMs: 60_000 });
     setTimeout(first.open, 50);
-    await runner.drain({ drainMs: 300, graceMs: 5_000 });
+    await drained;
+    await hasty.drain({ drainMs: 50, graceMs: 60_000 });
     await Promise.all(runs);
     expect(await rig.job(short.id)).toMatchObject({ conclusion: 'SUCCEEDED' });
     expect(await rig.job(long.id)).toMatchObject({ state: 'QUEUED', attempt: 1, failure: null });

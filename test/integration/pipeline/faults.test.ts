@@ -86,7 +86,7 @@ describe('a connection that is lost', () => {
   });
 
   it('without a word, ends it when nothing has moved for too long', async () => {
-    const { report, failure } = await pipelineInto(target, halfWay(() => proxy.silence()), { ...through(), times: { sendStallMs: 300, reconnectMs: 100, commandMs: 200 } });
+    const { report, failure } = await pipelineInto(target, halfWay(() => proxy.silence()), { ...through(), times: { sendStallMs: 4_000, reconnectMs: 100, commandMs: 4_000 } });
     proxy.mend();
     expect(failure?.code).toBe('CONNECT_FAILED');
     expect(failure?.message).toContain('neither taken nor answered');

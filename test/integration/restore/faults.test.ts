@@ -132,7 +132,7 @@ describe('a restore that something goes wrong with', () => {
     const { target } = await startFilled();
     let stopped = false;
     const big = { ...rdb, facts: { ...rdb.facts, summary: { ...rdb.facts.summary, bytes: 1n << 40n } } };
-    const running = restoreInto(target, { facts: big.facts, read: async function* () { for (;;) yield Buffer.alloc(1024 * 1024); } }, { times: { sendStallMs: 300, commandMs: 500 },
+    const running = restoreInto(target, { facts: big.facts, read: async function* () { for (;;) yield Buffer.alloc(1024 * 1024); } }, { times: { sendStallMs: 300 },
       onProgress: (progress) => {
         if (stopped || progress.kind !== 'amount' || progress.bytesDone === 0n) return;
         stopped = process.kill(target.pid, 'SIGSTOP');
@@ -207,9 +207,15 @@ describe('a restore that something goes wrong with', () => {
   it('is complete although the link broke while the target loaded', async () => {
     const { target } = await startFilled();
     await slowLoad(target);
-    // A replica's silence ends a link as lost networks do; here we are the one that falls silent to it.
-    await target.cli('CONFIG', 'SET', 'repl-timeout', '1');
-    const { failure, notices, report } = await restoreInto(target, sourceOf(rdb), { times: { pingMs: 60_000 } });
+    let silenced: Promise<unknown> | undefined;
+    const { failure, notices, report } = await restoreInto(target, sourceOf(rdb), {
+      times: { pingMs: 60_000 },
+      // A replica's silence ends a link as lost networks do; here we are the one that falls silent to it. Not before it loads: a machine may stand still while it takes the data.
+      onProgress: (progress) => {
+        if (progress.kind === 'phase' && progress.phase === 'LOADING') silenced ??= target.cli('CONFIG', 'SET', 'repl-timeout', '1');
+      },
+    });
+    await silenced;
     expect(failure).toBeUndefined();
     expect(await digest(target)).toBe(wanted);
     expect(report).toMatchObject({ dataNow: 'NEW', promoted: true });

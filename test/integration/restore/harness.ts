@@ -16,7 +16,7 @@ export const dial = createDial(ALLOW_EVERYTHING);
 export const silent: Log = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined };
 
 /** Short enough for tests, long enough for a busy machine. */
-export const TIMES: Partial<RestoreTimes> = { linkMs: 8_000, reconnectMs: 4_000, pollMs: 25, sourceStallMs: 4_000, pingMs: 200, loadStallMs: 10_000, appendOnlyRetryMs: 3_000 };
+export const TIMES: Partial<RestoreTimes> = { linkMs: 60_000, reconnectMs: 20_000, pollMs: 25, sourceStallMs: 60_000, pingMs: 200, loadStallMs: 60_000, appendOnlyRetryMs: 3_000 };
 
 export const endpointOf = (server: RedisServer): Endpoint => ({
   host: server.host, port: server.port, ...(server.password === undefined ? {} : { password: server.password }),

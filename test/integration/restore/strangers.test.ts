@@ -97,7 +97,7 @@ describe('strangers at the listener of a restore', () => {
     let port = 0;
     let awaited = false;
     const { failure } = await restoreInto(target, sourceOf(rdb), {
-      times: { linkMs: 600 }, plan: { link: { advertisedHost: '127.0.0.9' } },
+      times: { linkMs: 5_000 }, plan: { link: { advertisedHost: '127.0.0.9' } },
       onProgress: (progress) => { awaited ||= progress.kind === 'phase' && progress.phase === 'TRANSFERRING'; },
       deps: {
         recorder: { beforeReplicaOf: (record) => { port = record.listenerPort; return Promise.resolve(); }, pointOfNoReturn: () => Promise.reject(new Error('must not come so far')) },

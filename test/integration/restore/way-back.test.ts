@@ -38,7 +38,7 @@ describe('the way back from a target to us', () => {
 
   it('a target that dials from another address than it is reached at is a stranger, unless that lies in a range that is allowed', async () => {
     const { target, old } = await start({ config: { 'bind-source-addr': '127.0.0.5' } });
-    const { failure, notices } = await restoreInto(target, sourceOf(rdb), { times: { linkMs: 400 }, plan: { link: { peerRanges: ['127.0.0.8/29', '::/0'] } } });
+    const { failure, notices } = await restoreInto(target, sourceOf(rdb), { times: { linkMs: 5_000 }, plan: { link: { peerRanges: ['127.0.0.8/29', '::/0'] } } });
     expect(failure).toMatchObject({ code: 'TARGET_UNREACHABLE_BACK', report: { dataNow: 'OLD', promoted: true, bytesSent: 0n, notices: [expect.stringMatching(/^\d+ connections to the restore listener were refused\.$/)] } });
     expect(notices).toContain('LINK_PEER_REFUSED');
     await expectUntouched(target, old);

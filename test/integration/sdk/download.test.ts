@@ -229,7 +229,7 @@ describe('a download', () => {
       if (answers === 1) deliver(request, response, { cutAfter: 100_000 });
       else response.socket?.destroy();
     });
-    const impatient = connect({ retry: { baseMs: 1, maxMs: 5, resumeForMs: 300 } });
+    const impatient = connect({ retry: { baseMs: 1, maxMs: 5, resumeForMs: 4_000 } });
     expect(await failure(impatient.backups.download('bak_1').then(collect))).toMatchObject({ kind: 'network', retryable: true });
     expect(answers).toBeGreaterThan(3);
   });
