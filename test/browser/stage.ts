@@ -40,7 +40,7 @@ export const startStage = async (executablePath: string): Promise<Stage> => {
       contexts.push(context);
       if (first !== undefined) await context.addInitScript(first);
       const page = await context.newPage();
-      page.setDefaultTimeout(20_000);
+      page.setDefaultTimeout(60_000);
       const noteAddress = (address: string): void => {
         if (/\bsb_/.test(address)) faults.push(`A key stands in the address ${address}`);
       };

@@ -46,6 +46,7 @@ const crash = async ({ scene, sdk, complete, link, backupId, fresh }: Parts, poi
     running.resolve(await sdk().restores.run({ planId: plan.id, confirmation: name }));
     const { restore, job } = await running.promise;
     await struck;
+    await scene.expire(job);
     expect(scene.nodes.filter((node) => node.running())).toHaveLength(1);
     const row = await scene.completed(job);
     const found = await digest(target);
@@ -81,6 +82,7 @@ const crashByKeys = async ({ scene, sdk, complete, backupId }: Parts, moment: Mo
     running.resolve(await sdk().restores.run({ planId: plan.id, confirmation: name }));
     const { restore, job } = await running.promise;
     await struck;
+    await scene.expire(job);
     expect(await scene.completed(job)).toMatchObject({ state: 'COMPLETED', conclusion: 'FAILED', attempt: 2 });
     const ended = await sdk().restores.get(restore);
     expect(ended).toMatchObject({ dataNow, safetyBackup: { state: dataNow === 'OLD' ? expect.any(String) as string : 'AVAILABLE' } });
@@ -108,7 +110,7 @@ export const startCrashScene = async (): Promise<CrashScene> => {
   try {
     link = await startTap({ host: LINK_HOST, port }, { port });
     await source.cli('DEBUG', 'POPULATE', '3000', 'new', '200');
-    const env = { LEASE_SECONDS: '2', REPLICATION_ADVERTISE_HOST: LINK_HOST, REPLICATION_PORTS: String(port), SAMPLE_REDIS: 'false' };
+    const env = { REPLICATION_ADVERTISE_HOST: LINK_HOST, REPLICATION_PORTS: String(port), SAMPLE_REDIS: 'false' };
     const alive = (): NodeProcess[] => scene.nodes.filter((node) => node.running());
     const complete = (): Promise<unknown> => Promise.all(Array.from({ length: 2 - alive().length }, () => scene.start({ env })));
     await complete();

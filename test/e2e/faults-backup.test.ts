@@ -95,7 +95,7 @@ describe('a backup that something goes wrong with', () => {
     try {
       await populate(source, 6_000, 1_000);
       const instance = await register(service, 'killed', source);
-      await saveSlowly(source, 1_000);
+      await saveSlowly(source, 10_000);
       const started = await service.sdk.backups.create({ instanceId: instance.id, name: 'killed' });
       await firstEvent(service, started.job, flows);
       expect((await storedFiles(service)).some((path) => path.includes(started.backup.id))).toBe(true);
@@ -118,7 +118,7 @@ describe('a backup that something goes wrong with', () => {
     try {
       await populate(source, 6_000, 1_000);
       const instance = await register(service, 'childless', source);
-      await saveSlowly(source, 1_000);
+      await saveSlowly(source, 10_000);
       const started = await service.sdk.backups.create({ instanceId: instance.id, name: 'childless' });
       await firstEvent(service, started.job, flows);
       await source.cli('CONFIG', 'SET', 'rdb-key-save-delay', '0');

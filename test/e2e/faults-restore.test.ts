@@ -50,7 +50,7 @@ describe('a restore that something goes wrong with', () => {
 
   it('the target is killed in the middle of the transfer: what it kept on its disk is there, and that is said', async () => {
     const { target, instance, old } = await makeTarget('killed', { 'repl-diskless-load': 'swapdb' });
-    await loadSlowly(target, 500);
+    await loadSlowly(target, 3_000);
     const { restore, job } = await startRestore(service, backup.id, instance, { safetyBackup: true });
     await waitFor(() => isLoading(target));
     // What a job says of itself follows a moment later.
@@ -66,7 +66,7 @@ describe('a restore that something goes wrong with', () => {
 
   it('the target is killed while it loads, and a stranger comes to the listener: it is read back which data came up, and noted who was turned away', async () => {
     const { target, instance } = await makeTarget('killed while loading');
-    await loadSlowly(target, 500);
+    await loadSlowly(target, 3_000);
     const { restore, job } = await startRestore(service, backup.id, instance);
     await firstEvent(service, job, ({ job: { phase } }) => phase === 'LOADING');
     await waitFor(() => isLoading(target));

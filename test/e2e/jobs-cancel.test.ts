@@ -25,7 +25,7 @@ describe('cancelling', () => {
 
   it('a running backup and one that waits leaves nothing of either behind', async () => {
     const { sdk } = service;
-    await saveSlowly(source, 1_000);
+    await saveSlowly(source, 10_000);
     const running = await sdk.backups.create({ instanceId: instance.id, name: 'running' });
     await firstEvent(service, running.job, flows);
     const waiting = await sdk.backups.create({ instanceId: second.id, name: 'waiting' });
@@ -60,7 +60,7 @@ describe('cancelling', () => {
     const target = await startRedis({ config: { 'repl-diskless-load': 'swapdb' } });
     try {
       await populate(target, 50, 20, 'old');
-      await loadSlowly(target, 500);
+      await loadSlowly(target, 3_000);
       const old = await digest(target);
       const { restore, job } = await startRestore(service, backup.id, await register(service, 'target', target), { safetyBackup: true });
       await firstEvent(service, job, (event) => event.job.phase === 'TRANSFERRING' && event.job.phases.some(({ phase }) => phase === 'SEALING'));
@@ -82,7 +82,7 @@ describe('cancelling', () => {
     const backup = await backUp(service, instance.id, 'to load');
     const target = await startRedis();
     try {
-      await loadSlowly(target, 200);
+      await loadSlowly(target, 1_000);
       const { restore, job } = await startRestore(service, backup.id, await register(service, 'loading', target));
       const loading = await firstEvent(service, job, (event) => event.job.phase === 'LOADING');
       expect(loading.job.cancellable).toBe(false);

@@ -214,17 +214,18 @@ describe('starting work', () => {
     const { sdk } = service;
     const input = { instanceId: instance.id, idempotencyKey: 'refused' };
     expect(await caught(sdk.backups.create({ ...input, name: '' }))).toMatchObject({ code: 'BAD_INPUT' });
-    await saveSlowly(source, 200);
+    await saveSlowly(source, 20_000);
     const running = await sdk.backups.create({ instanceId: instance.id, name: 'in the way' });
     expect(await caught(sdk.backups.create({ ...input, name: 'refused at first' }))).toMatchObject({ code: 'INSTANCE_BUSY' });
-    await sdk.backups.wait(running);
+    await sdk.jobs.cancel(running.job);
+    await caught(sdk.jobs.wait(running.job));
     await saveSlowly(source, 0);
     expect(await sdk.backups.wait(await sdk.backups.create({ ...input, name: 'refused at first' }))).toMatchObject({ state: 'AVAILABLE' });
   });
 
   it('a server that is worked on is busy with the job that is told; another one is not', async () => {
     const { sdk } = service;
-    await saveSlowly(source, 300);
+    await saveSlowly(source, 20_000);
     const running = await sdk.backups.create({ instanceId: instance.id, name: 'long' });
     const plan = await sdk.restores.plan({ backupId: backup.id, instanceId: instance.id });
     for (const work of [

@@ -138,7 +138,7 @@ describe('which server a backup is read from', () => {
     expect(backup).toMatchObject({ source: { role: 'REPLICA', port: delayed.port } });
     const notices = (await sdk.jobs.get(backup.job?.id ?? ''))?.notices ?? [];
     expect(notices.map(({ code }) => code)).toEqual(['REPLICA_SOURCE', 'SYNC_DELAY_SKIPPED']);
-    expect(notices[1]?.message).toContain(`127.0.0.1:${delayed.port} was 0 instead of 5`);
+    expect(notices[1]?.message).toContain(`127.0.0.1:${delayed.port} was 0 instead of 60`);
     expect(await delayed.cli('CONFIG', 'GET', 'repl-diskless-sync-delay')).toMatch(/60$/);
     await sdk.instances.update({ instanceId: instance.id, skipSyncDelay: false, replica: null });
   });
@@ -150,7 +150,7 @@ describe('which server a backup is read from', () => {
     const slow = await until(startReplica(master));
     const own = await register(service, 'slow', slow, login);
     await sdk.instances.update({ instanceId: instance.id, replica: { host: slow.host, port: slow.port } });
-    await saveSlowly(slow, 1_000);
+    await saveSlowly(slow, 5_000);
     // The replica is being read as an instance of its own: the backup of its master goes to the master.
     const first = await sdk.backups.create({ instanceId: own.id, name: 'first' });
     await firstEvent(service, first.job, isRead);

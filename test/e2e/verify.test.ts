@@ -110,7 +110,7 @@ describe('verifying backups', () => {
     const slow = await startRedis();
     try {
       await populate(slow, 2_000, 100);
-      await saveSlowly(slow, 1_000);
+      await saveSlowly(slow, 20_000);
       // The one worker is busy.
       const blocking = await sdk.backups.create({ instanceId: (await register(service, 'slow', slow)).id, name: 'slow' });
       await firstEvent(service, blocking.job, ({ job: { phase } }) => phase === 'SNAPSHOTTING' || phase === 'TRANSFERRING');

@@ -39,7 +39,7 @@ export const LEASE_MS = 2_000;
 /** Unsealed files are swept after so long. */
 export const UNSEALED_MS = 2_000;
 const WORKER = {
-  ROLE: 'worker', LEASE_SECONDS: String(LEASE_MS / 1000), UPKEEP_SECONDS: '1', NET_SECONDS: '5', UNSEALED_SECONDS: String(UNSEALED_MS / 1000), DRAIN_SECONDS: '3', LOG_FORMAT: 'json', LOG_LEVEL: 'info',
+  ROLE: 'worker', LEASE_SECONDS: String(LEASE_MS / 1000), LEASE_RENEW_SECONDS: '0.5', LEASE_COLLECT_SECONDS: '0.3', UPKEEP_SECONDS: '1', NET_SECONDS: '5', UNSEALED_SECONDS: String(UNSEALED_MS / 1000), DRAIN_SECONDS: '3', LOG_FORMAT: 'json', LOG_LEVEL: 'info',
 };
 
 const quiet = (): void => undefined;
