@@ -80,7 +80,7 @@ export const whileServing = async ({ program, args, env, port }, action) => {
   const server = child(program, args, { stdio: ['ignore', 'inherit', 'inherit'], env: { ...process.env, ...env } });
   const over = ended(server);
   try {
-    const deadline = Date.now() + 30_000;
+    const deadline = Date.now() + 120_000;
     while (!(await accepts(port))) {
       if (server.exitCode !== null || Date.now() > deadline) throw new Error(`${program} did not start`);
       await new Promise((resolve) => setTimeout(resolve, 50));

@@ -23,7 +23,7 @@ const AT_ONCE = 20;
 const quiet = (): void => undefined;
 const log = { debug: quiet, info: quiet, warn: quiet, error: quiet };
 
-describe('subscribers of nodes that lose each other', { timeout: 300_000 }, () => {
+describe('subscribers of nodes that lose each other', { timeout: 600_000 }, () => {
   let scene: NodesScene;
   let redis: RedisServer;
   let nodes: NodeProcess[];

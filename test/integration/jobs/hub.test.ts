@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, it } from 'vitest';
 import { Client } from 'pg';
 import { createEventHub, type EventHub } from '../../../server/events/hub.js';
 import { createTestDatabase, type TestDatabase } from '../../kit/postgres.js';
