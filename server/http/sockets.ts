@@ -45,7 +45,8 @@ const keepAsking = (socket: WebSocket, everyMs: number): void => {
   let asked: Buffer | undefined;
   const timer = setInterval(() => {
     if (!alive) {
-      socket.terminate();
+      // An answer may lie there that this process, having stood still, has not read yet.
+      setImmediate(() => { if (!alive) socket.terminate(); });
       return;
     }
     alive = false;
