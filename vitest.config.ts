@@ -3,18 +3,6 @@ import { defineConfig } from 'vitest/config';
 
 const at = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
 
-/** One project per layer, so that a layer can be run (and budgeted) alone. `unit` and `contract` need no database. */
-const project = (name: string, options: { database: boolean; canary?: boolean }) => ({
-  extends: true as const,
-  test: {
-    name,
-    include: [`test/${name}/**/*.test.ts`],
-    // Looks for secrets in all that services give out (test/kit/canary.ts); CANARY=0 switches that off.
-    ...(options.canary === true ? { env: { CANARY: process.env['CANARY'] ?? '1' } } : {}),
-    ...(options.database ? { globalSetup: [at('./test/kit/global-setup.ts')] } : {}),
-  },
-});
-
 export default defineConfig({
   resolve: {
     alias: [
@@ -25,6 +13,8 @@ export default defineConfig({
     ],
   },
   test: {
+    // Starts no database before a test asks for one.
+    globalSetup: [at('./test/kit/global-setup.ts')],
     pool: 'forks',
     // Most tests wait for servers more than they compute; vitest's own default on two cores is one worker.
     maxWorkers: 3,
@@ -36,12 +26,11 @@ export default defineConfig({
     testTimeout: 120_000,
     hookTimeout: 180_000,
     expect: { poll: { timeout: 60_000 } },
+    // The layers, each of which runs alone as `npx vitest run test/integration`. In two projects, not one of each: every project loads the service's modules
+    // anew in every worker. That of e2e looks for secrets in all that services give out (test/kit/canary.ts); CANARY=0 switches that off.
     projects: [
-      project('unit', { database: false }),
-      project('contract', { database: true }),
-      project('conformance', { database: true }),
-      project('integration', { database: true }),
-      project('e2e', { database: true, canary: true }),
+      { extends: true, test: { name: 'e2e', include: ['test/e2e/**/*.test.ts'], env: { CANARY: process.env['CANARY'] ?? '1' } } },
+      { extends: true, test: { name: 'layers', include: ['test/{unit,contract,conformance,integration}/**/*.test.ts'] } },
     ],
   },
 });
