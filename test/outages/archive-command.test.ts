@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Backup } from '@snapback/sdk';
 import { readBlocks } from '../kit/docs.js';
 import { makeTempDir, removeTempDir } from '../kit/processes.js';
@@ -21,11 +21,6 @@ import { masterKeysFromText } from '../../server/security/master-key.js';
 import { openStoreAt } from '../../server/store-place.js';
 import { createLogger } from '../../server/telemetry/logger.js';
 import { backUp, populate, register } from '../e2e/scene.js';
-
-// As end-to-end tests have it, before anything loads it: test/kit/canary.ts.
-vi.hoisted(() => {
-  process.env['CANARY'] ??= '1';
-});
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const MASTER_KEY = 'cd'.repeat(32);

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { readdir, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Backup } from '@snapback/sdk';
 import { digest } from '../kit/digest.js';
 import { readBlocks } from '../kit/docs.js';
@@ -13,11 +13,6 @@ import { seedAllTypes } from '../kit/seed.js';
 import { startService, type TestService } from '../kit/service.js';
 import { eventually, waitFor } from '../kit/wait.js';
 import { archivesOf, backUp, register, startRestore, storedFiles } from '../e2e/scene.js';
-
-// As end-to-end tests have it, before anything loads it: test/kit/canary.ts.
-vi.hoisted(() => {
-  process.env['CANARY'] ??= '1';
-});
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 

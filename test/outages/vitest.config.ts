@@ -12,8 +12,11 @@ export default defineConfig({
     name: 'outages',
     include: ['test/outages/**/*.test.ts'],
     globalSetup: [fileURLToPath(new URL('../kit/global-setup.ts', import.meta.url))],
+    env: { CANARY: process.env['CANARY'] ?? '1' },
     pool: 'forks',
     maxWorkers: 2,
+    // As in vitest.config.ts: the service's modules are loaded once per worker.
+    isolate: false,
     retry: process.env['CI'] ? 1 : 0,
     testTimeout: 180_000,
     hookTimeout: 240_000,

@@ -14,6 +14,8 @@ export default defineConfig({
     globalSetup: [fileURLToPath(new URL('../kit/global-setup.ts', import.meta.url))],
     pool: 'forks',
     maxWorkers: 1,
+    // As in vitest.config.ts: the service's modules are loaded once.
+    isolate: false,
     retry: process.env['CI'] ? 1 : 0,
     testTimeout: 180_000,
     hookTimeout: 240_000,

@@ -13,6 +13,9 @@ export default defineConfig({
     include: ['test/versions/**/*.test.ts'],
     globalSetup: [fileURLToPath(new URL('../kit/global-setup.ts', import.meta.url))],
     pool: 'forks',
+    maxWorkers: 2,
+    // As in vitest.config.ts: the service's modules are loaded once per worker.
+    isolate: false,
     testTimeout: 180_000,
     hookTimeout: 240_000,
     expect: { poll: { timeout: 60_000 } },
