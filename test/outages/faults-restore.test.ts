@@ -7,7 +7,7 @@ import { digest } from '../kit/digest.js';
 import { startRedis, type RedisServer } from '../kit/redis.js';
 import { startService, type TestService } from '../kit/service.js';
 import { eventually, waitFor } from '../kit/wait.js';
-import { backUp, expectFailedJob, firstEvent, infoOf, loadSlowly, populate, refusal, register, startRestore } from './scene.js';
+import { backUp, expectFailedJob, firstEvent, infoOf, loadSlowly, populate, refusal, register, startRestore } from '../e2e/scene.js';
 
 const isLoading = async (target: RedisServer): Promise<boolean> => {
   const info = await infoOf(target);

@@ -3,8 +3,8 @@ import { appendFileSync, copyFileSync, existsSync, mkdirSync, rmSync, writeFileS
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { exited, guardProcess, makeTempDir, releaseProcess, removeTempDir } from '../../kit/processes.js';
-import { waitFor } from '../../kit/wait.js';
+import { exited, guardProcess, makeTempDir, releaseProcess, removeTempDir } from '../kit/processes.js';
+import { waitFor } from '../kit/wait.js';
 
 /** A project of the same shape as ours, small enough to install and build in a second. */
 describe('start.mjs', () => {
@@ -35,7 +35,7 @@ describe('start.mjs', () => {
   beforeAll(() => {
     dir = makeTempDir('start');
     for (const name of ['server', 'migrations', 'dep']) mkdirSync(join(dir, name));
-    copyFileSync(fileURLToPath(new URL('../../../start.mjs', import.meta.url)), join(dir, 'start.mjs'));
+    copyFileSync(fileURLToPath(new URL('../../start.mjs', import.meta.url)), join(dir, 'start.mjs'));
     writeFileSync(join(dir, 'dep/package.json'), '{"name":"dep","version":"1.0.0"}');
     describeProject();
     execFileSync('npm', ['install', '--package-lock-only', '--silent'], { cwd: dir, stdio: 'ignore' });

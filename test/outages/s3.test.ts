@@ -10,7 +10,7 @@ import { type S3Operation } from '../kit/s3/faults.js';
 import { seedAllTypes } from '../kit/seed.js';
 import { startService, type TestService } from '../kit/service.js';
 import { waitFor } from '../kit/wait.js';
-import { archivesOf, backUp, expectFailedJob, refusal, register, startRestore } from './scene.js';
+import { archivesOf, backUp, expectFailedJob, refusal, register, startRestore } from '../e2e/scene.js';
 
 const sha = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
 

@@ -8,7 +8,7 @@ import { silentAfter, soundRdb, withLength, withMark } from '../kit/hostile/sour
 import { makeTempDir, removeTempDir } from '../kit/processes.js';
 import { startRedis, type RedisServer } from '../kit/redis.js';
 import { startService, type TestService } from '../kit/service.js';
-import { archivesOf, backUp, expectFailedBackup, expectFailedJob, firstEvent, flows, populate, register, saveSlowly, startRestore, storedFiles } from './scene.js';
+import { archivesOf, backUp, expectFailedBackup, expectFailedJob, firstEvent, flows, populate, register, saveSlowly, startRestore, storedFiles } from '../e2e/scene.js';
 
 const PASSWORD = 'canary-password-b0c4';
 
