@@ -51,11 +51,16 @@ export const readSdl = (folder = schemaFolder()): string =>
 export const buildClassSchema = (): Promise<GraphQLSchema> =>
   buildSchema({ resolvers: RESOLVERS, pubSub: NO_PUB_SUB, validate: false, disableInferringDefaultValues: true });
 
+let served: Promise<GraphQLSchema> | undefined;
+
 /**
  * The executable schema: the SDL with its descriptions, resolved by the classes. Throws when the two differ in anything but
- * descriptions. Holds no services: these come with each request's context, so that one schema serves any number of apps.
+ * descriptions. Holds no services: these come with each request's context, so that one schema serves any number of apps; that of
+ * the contract as authored is built once.
  */
-export const buildServedSchema = async (sdl = readSdl()): Promise<GraphQLSchema> => {
+export const buildServedSchema = (sdl?: string): Promise<GraphQLSchema> => (sdl === undefined ? (served ??= build()) : build(sdl));
+
+const build = async (sdl = readSdl()): Promise<GraphQLSchema> => {
   const document: DocumentNode = parse(sdl);
   const classes = await buildClassSchema();
   assertSameSchema(document, classes);
