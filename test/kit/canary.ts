@@ -5,7 +5,7 @@ import { tapSockets } from './canary-wire.js';
 import { SecretIndex } from './secret-index.js';
 
 /*
- * With CANARY=1, which the tests in e2e and outages have, every service that a test starts is looked through when it ends: no secret that it was given or gave out may
+ * With CANARY=1, which the tests of e2e and some of those of outages have, every service that a test starts is looked through when it ends: no secret that it was given or gave out may
  * stand in what it logged, counted, stored in its database or in the manifests of its archives, or shows of its processes; nor in what it sent meanwhile:
  * answers, frames and events to whatever client, objects to S3, notices. A new key and a new link are told by the answers of these mutations alone, which may
  * tell them again to who repeats its idempotency key.
