@@ -5,6 +5,8 @@ export interface Proxy {
   readonly port: number;
   /** Connections that are open now. */
   readonly open: number;
+  /** Connections that were let through so far. */
+  readonly taken: number;
   /** Where connections go from now on. */
   aim(port: number): void;
   /** Cuts all connections, and takes none until `mend`. */
@@ -20,6 +22,7 @@ export interface Proxy {
 
 export const startProxy = async (target: number): Promise<Proxy> => {
   let port = target;
+  let taken = 0;
   let state: 'through' | 'cut' | 'silent' = 'through';
   const sockets = new Set<Socket>();
   const pairs = new Set<readonly [Socket, Socket]>();
@@ -39,6 +42,7 @@ export const startProxy = async (target: number): Promise<Proxy> => {
       client.pause();
       return;
     }
+    taken += 1;
     const upstream = keep(connect(port, '127.0.0.1'));
     client.pipe(upstream);
     upstream.pipe(client);
@@ -56,6 +60,9 @@ export const startProxy = async (target: number): Promise<Proxy> => {
   };
   return {
     port: (server.address() as AddressInfo).port,
+    get taken() {
+      return taken;
+    },
     get open() {
       return sockets.size;
     },

@@ -56,19 +56,28 @@ describe('a connection that is lost', () => {
   });
 
   it('several times, is opened again as often', async () => {
+    const source = lentSource(rdb, { pieceBytes: 8 * 1024 });
+    const read = source.read.bind(source);
     let cuts = 0;
-    let next = Infinity;
-    const { report, failure } = await pipelineInto(target, lentSource(rdb, { pieceBytes: 8 * 1024 }), {
-      ...through(),
-      onProgress: (progress) => {
-        if (progress.kind === 'phase' && progress.phase === 'TRANSFERRING') next = 1_000;
-        if (progress.kind !== 'amount' || progress.keysDone < BigInt(Math.min(next, KEYS)) || cuts >= 4) return;
-        cuts += 1;
-        // Answered over the next connection.
-        next = Number(progress.keysDone) + 2_000;
-        proxy.mend();
-      },
-    });
+    let taken = 0;
+    let there = 0;
+    // While there is more to send, at each fifth of it, and only once something has got through over a new connection since.
+    source.read = async function* (range) {
+      let at = Number(range?.start ?? 0n);
+      for await (const piece of read(range)) {
+        if (source.readings() === 2 && cuts < 4 && at >= (cuts + 1) * rdb.bytes.length / 5) {
+          const keys = async (): Promise<number> => Object.values(await keyCounts(target)).reduce((sum, count) => sum + count, 0);
+          await waitFor(async () => proxy.taken > taken && (await keys()) > there);
+          there = await keys();
+          taken = proxy.taken;
+          cuts += 1;
+          proxy.mend();
+        }
+        at += piece.length;
+        yield piece;
+      }
+    };
+    const { report, failure } = await pipelineInto(target, source, through());
     expect(failure).toBeUndefined();
     expect(report.restored).toBe(BigInt(KEYS));
     expect([cuts, report.reconnects]).toEqual([4, 4]);
