@@ -1,7 +1,7 @@
 import tseslint from 'typescript-eslint';
 
 export default tseslint.config(
-  { ignores: ['dist/', 'node_modules/', '**/generated/', 'sdk/dist/', 'data/', '.cache/'] },
+  { ignores: ['dist/', 'node_modules/', '**/generated/', 'sdk/dist/', 'data/', '.cache/', 'wasm/*.ts'] },
   {
     files: ['**/*.ts', '**/*.tsx'],
     extends: [...tseslint.configs.strict],

@@ -10,7 +10,7 @@ import { migrate } from './db/migrate.js';
 import { EVENTS_CHANNEL } from './db/repositories/job-event.repository.js';
 import { engineGate } from './domain/capability.js';
 import { makeId } from './domain/ids.js';
-import { canCompress, SealingThreads } from './engine/archive/archive.js';
+import { SealingThreads } from './engine/archive/archive.js';
 import { dialAgents } from './engine/dial-agents.js';
 import { type Clock, type Dial } from './engine/ports.js';
 import { type Store } from './engine/store/store.js';
@@ -251,11 +251,9 @@ const build = async ({ config, databaseUrl, log, clock: given, keepFirstKey, sea
     service: createServiceService({ db, engine, gate, version: VERSION, defaultTimeZone: config.defaultTimeZone, concurrentJobs: config.concurrentJobs }),
   }, noteRefusal);
 
-  const compression = canCompress(config.compression) ? config.compression : 'brotli';
-  if (compression !== config.compression) log.warn('this machine cannot compress as it should; archives are compressed otherwise', { wanted: config.compression, instead: compression });
   const syncDelays = createSyncDelaySettler({ db, vault, dial, clock, log, worker });
   const taskDeps = {
-    db, vault, gate, engine, ids, link, linkMs: config.replication.linkMs, spillDirectory, softwareVersion: VERSION, backupDeps: { dial, store, keys, codec: { name: compression }, threads, clock, log },
+    db, vault, gate, engine, ids, link, linkMs: config.replication.linkMs, spillDirectory, softwareVersion: VERSION, backupDeps: { dial, store, keys, codec: { name: config.compression }, threads, clock, log },
     limits: { maxBytes: config.limits.maxBackupBytes, totalMs: config.limits.maxBackupMs, idleMs: config.limits.sourceIdleMs },
     scanKeysPerSecond: config.limits.scanKeysPerSecond, syncLimits: config.limits.syncs, catchUpMs: config.catchUpMs,
     settleSyncDelays: (instanceId: string) => syncDelays.settleOn(instanceId),

@@ -49,7 +49,7 @@ export interface BackupDeps {
   store: Store;
   /** Archives are written under a key of their own, wrapped by the current master key. */
   keys: KeyRing;
-  /** How they are compressed. Default LZ4, where it can be had. */
+  /** How they are compressed. Default LZ4. */
   codec?: CodecChoice | undefined;
   /** Where blocks are walked, compressed and sealed. Default: on the calling thread. */
   threads?: SealingThreads | undefined;

@@ -14,7 +14,7 @@ const HARMLESS_PARTS: Readonly<Record<string, readonly string[]>> = {
 };
 /** Packages that open none. Whichever stands neither here nor above has not been judged. */
 const HARMLESS: readonly string[] = [
-  'graphql', 'type-graphql', 'reflect-metadata', '@graphql-tools/schema', '@apollo/server', '@apollo/server/plugin/disabled', '@as-integrations/express5', 'express', 'graphql-ws', 'prom-client', 'lz4-napi', '@aws-sdk/core/client',
+  'graphql', 'type-graphql', 'reflect-metadata', '@graphql-tools/schema', '@apollo/server', '@apollo/server/plugin/disabled', '@as-integrations/express5', 'express', 'graphql-ws', 'prom-client', '@aws-sdk/core/client',
 ];
 
 /** Who else connects, and to what: to this installation's own parts only, none of which a caller of the API can choose. */

@@ -5,7 +5,7 @@ export { removeAttempts } from './attempts.js';
 export { listArchives, removeArchive, removeUnsealed, type ArchiveEntry } from './catalogue.js';
 export { readManifest, readManifestUnproven, type ReadManifestOptions } from './manifest-reader.js';
 export { writerOf, type Artifact, type Manifest, type ManifestFacts, type SourceIdentity } from './manifest.js';
-export { canCompress, type CodecChoice } from './codec/codec.js';
+export { type CodecChoice } from './codec/codec.js';
 export { SealingThreads } from './sealing/threads.js';
 export { type KnownArchive } from './known-archive.js';
 export { masterKeysAmong, rotateBackupKey, type KeyRing, type WrappingKey } from './keys.js';

@@ -42,14 +42,18 @@ const pack = (bytes: Uint8Array, quality: number): Promise<Uint8Array> => compre
 /** @param quality 0 to 11. Any quality reads the same. */
 export const brotli = (quality: number = DEFAULT_QUALITY): Codec => ({
   name: 'brotli',
-  compress: async (block) => {
+  compress: async (block, use) => {
     if (block.length >= SAMPLED_FROM) {
       const sample = sampleOf(block);
       const packed = await pack(sample, quality);
-      if (packed.length > sample.length * (1 - WORTH_SAVING)) return null;
+      if (packed.length > sample.length * (1 - WORTH_SAVING)) return use(null);
     }
-    return pack(block, quality);
+    return use(await pack(block, quality));
   },
-  // One byte more than needed: an output that fills the buffer exactly would make a second trip to learn that it has ended.
-  expand: (stored, plainLength) => expandBrotli(stored, { chunkSize: Math.max(plainLength + 1, 64), maxOutputLength: plainLength }),
+  expand: async (stored, into) => {
+    // One byte more than needed: an output that fills the buffer exactly would make a second trip to learn that it has ended.
+    const plain = await expandBrotli(stored, { chunkSize: Math.max(into.length + 1, 64), maxOutputLength: into.length });
+    if (plain.length !== into.length) throw new RangeError(`The Brotli stream holds ${String(plain.length)} bytes instead of ${String(into.length)}.`);
+    into.set(plain);
+  },
 });

@@ -1,20 +1,23 @@
 import { DomainError } from '../../../domain/errors.js';
 import { type CodecName } from '../layout.js';
 import { brotli } from './brotli.js';
-import { canCompressLz4, lz4 } from './lz4.js';
+import { lz4 } from './lz4.js';
 
-/** Compresses blocks on their own. Runs off the main thread; several calls may run at once. */
+/** Compresses blocks on their own. Several calls may run at once. */
 export interface Codec {
   readonly name: CodecName;
-  /** The result may be longer than `block`: the caller then stores the block raw. Null: not worth trying. */
-  compress(block: Uint8Array): Promise<Uint8Array | null>;
-  /** Never yields more than `plainLength` bytes; rejects on anything malformed. */
-  expand(stored: Uint8Array, plainLength: number): Promise<Uint8Array>;
+  /**
+   * Calls `use` once, and gives back what it does. The compressed bytes are there during that call only: the next block may overwrite them.
+   * They may be more than the block's: the caller then stores the block raw. Null: not worth trying.
+   */
+  compress<T>(block: Uint8Array, use: (packed: Uint8Array | null) => T): Promise<T>;
+  /** Fills `into`, of the block's plain length; rejects on anything malformed, and on any other length. */
+  expand(stored: Uint8Array, into: Uint8Array): Promise<void>;
 }
 
 const none: Codec = {
   name: 'none',
-  compress: () => Promise.resolve(null),
+  compress: async (_, use) => use(null),
   expand: () => Promise.reject(new RangeError('A compressed block in an archive without compression.')),
 };
 
@@ -38,11 +41,5 @@ export const codecFor = ({ name, quality }: CodecChoice): Codec => {
   }
 };
 
-/** Whether blocks can be compressed with it on this machine; reading is possible everywhere. */
-export const canCompress = (name: CodecName): boolean => name === 'none' || name === 'brotli' || (name === 'lz4' && canCompressLz4);
-
-/**
- * LZ4: half the CPU of brotli at its fastest, and a tenth on the way back, for archives an eighth larger. Where its addon has no
- * binary, brotli, which is part of Node.
- */
-export const DEFAULT_CODEC: CodecChoice = { name: canCompress('lz4') ? 'lz4' : 'brotli' };
+/** LZ4: a third of the CPU of brotli at its fastest, and a tenth on the way back, for archives an eighth larger. */
+export const DEFAULT_CODEC: CodecChoice = { name: 'lz4' };

@@ -38,8 +38,8 @@ export class BlockOpener {
   private async unseal({ memory, storedLength, plainLength, raw }: Unseal): Promise<void> {
     const frame = new Frame(this.blockSize, memory);
     const block = { header: frame.bytes.subarray(0, BLOCK_HEADER_BYTES), storedLength, plainLength, raw };
-    const plain = await expandBlock(this.codec, block, unsealBlock(this.seal, block, frame.bytes.subarray(BLOCK_HEADER_BYTES)));
-    frame.fill(plain);
+    const content = unsealBlock(this.seal, block, frame.bytes.subarray(BLOCK_HEADER_BYTES));
+    await expandBlock(this.codec, block, content, frame.bytes.subarray(BLOCK_HEADER_BYTES, BLOCK_HEADER_BYTES + plainLength));
     this.garbage.add(storedLength + plainLength);
   }
 }

@@ -25,12 +25,10 @@ export const unsealBlock = (seal: Seal, { header, storedLength }: StoredBlock, s
   return content;
 };
 
-/** The plain bytes in the content of a block. Fails with BlockDamage. */
-export const expandBlock = async (codec: Codec, { plainLength, raw }: StoredBlock, content: Uint8Array): Promise<Uint8Array> => {
-  if (raw) return content;
-  const plain = await codec.expand(content, plainLength).catch((cause: unknown) => {
+/** Fills `into`, of the block's plain length, from its content. Fails with BlockDamage. */
+export const expandBlock = async (codec: Codec, { raw }: StoredBlock, content: Uint8Array, into: Uint8Array): Promise<void> => {
+  if (raw) return into.set(content);
+  await codec.expand(content, into).catch((cause: unknown) => {
     throw new BlockDamage('it cannot be expanded', { cause });
   });
-  if (plain.length !== plainLength) throw new BlockDamage(`it expands to ${String(plain.length)} bytes instead of ${String(plainLength)}`);
-  return plain;
 };

@@ -37,7 +37,11 @@ const localOpening = ({ codec: name, cipher, header, backupKey }: OpeningPlan): 
   return {
     take: async (cursor, block, part) => {
       const content = unsealBlock(seal, block, await cursor.borrow(block.storedLength + TAG_BYTES, part));
-      return () => expandBlock(codec, block, content);
+      return async () => {
+        const plain = Buffer.allocUnsafeSlow(block.plainLength);
+        await expandBlock(codec, block, content, plain);
+        return plain;
+      };
     },
     end: () => undefined,
   };

@@ -47,9 +47,10 @@ export class BlockPipeline implements Sealing {
     this.noting(() => this.content?.end(frame));
     this.assertWhole();
     const counter = this.counter++;
-    const compressing = this.codec.compress(frame.plain);
+    // Before the frame is made what is stored, which happens at once where the codec does.
     this.plainHash.update(frame.plain);
-    const mine = Promise.all([compressing, this.tail]).then(([compressed]) => this.emit(frame, compressed, counter, last));
+    const sealing = this.codec.compress(frame.plain, (packed) => this.sealIn(frame, packed, counter, last));
+    const mine = Promise.all([sealing, this.tail]).then(([storedLength]) => this.emit(frame, storedLength));
     this.tail = mine;
     // Whoever calls next learns of the fault; until then nobody may be waiting for it.
     mine.catch((error: unknown) => this.fail(error));
@@ -112,20 +113,24 @@ export class BlockPipeline implements Sealing {
     if (this.fault !== undefined) throw this.fault.error;
   }
 
-  private async emit(frame: Frame, compressed: Uint8Array | null, counter: number, last: boolean): Promise<void> {
+  /** Makes the frame hold the stored block: header, content, tag. Returns the content's length. */
+  private sealIn(frame: Frame, packed: Uint8Array | null, counter: number, last: boolean): number {
     const plainLength = frame.filled;
-    const raw = compressed === null || compressed.length >= plainLength;
-    const content = raw ? frame.plain : compressed;
+    const raw = packed === null || packed.length >= plainLength;
+    const content = raw ? frame.plain : packed;
     const storedLength = content.length;
     const header = encodeBlockHeader(
       { kind: 'data', storedLength, plainLength, counter, last, raw }, frame.bytes.subarray(0, BLOCK_HEADER_BYTES),
     );
-    const tagAt = BLOCK_HEADER_BYTES + storedLength;
     const { bytes, tag } = this.seal.seal(header, content);
     frame.bytes.set(bytes, BLOCK_HEADER_BYTES);
-    frame.bytes.set(tag, tagAt);
+    frame.bytes.set(tag, BLOCK_HEADER_BYTES + storedLength);
+    return storedLength;
+  }
+
+  private async emit(frame: Frame, storedLength: number): Promise<void> {
     this.storedLengths.push(storedLength);
-    await this.writeThrough(frame.bytes.subarray(0, tagAt + TAG_BYTES));
+    await this.writeThrough(frame.bytes.subarray(0, BLOCK_HEADER_BYTES + storedLength + TAG_BYTES));
     this.free.push(frame);
   }
 }

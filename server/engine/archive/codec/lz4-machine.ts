@@ -1,0 +1,59 @@
+import { LZ4_WASM } from './generated/lz4-wasm.js';
+
+/** What wasm/lz4.ts exports. Numbers that its globals hold are places and sizes in its memory. */
+interface Lz4Exports {
+  memory: { readonly buffer: ArrayBuffer };
+  PLAIN: { readonly value: number };
+  STORED: { readonly value: number };
+  MOST_PLAIN: { readonly value: number };
+  MOST_STORED: { readonly value: number };
+  compress(length: number): number;
+  expand(storedLength: number, plainLength: number): number;
+}
+
+/** The types of Node 20 leave it out. */
+declare const WebAssembly: {
+  Module: new (bytes: Uint8Array) => object;
+  Instance: new (module: object) => { readonly exports: unknown };
+};
+
+/** Room that a stored block leaves in front of it. */
+const FRONT = 16;
+
+/**
+ * Compresses and expands blocks of at most a megabyte, one at a time, in memory that is used again for the next one: a native addon
+ * allocates its output for each block, and to have that zeroed and faulted in costs more than to compress.
+ */
+class Lz4Machine {
+  private readonly wasm = new WebAssembly.Instance(new WebAssembly.Module(Buffer.from(LZ4_WASM, 'base64'))).exports as Lz4Exports;
+  private readonly bytes = Buffer.from(this.wasm.memory.buffer);
+  private readonly plainAt = this.wasm.PLAIN.value;
+  private readonly storedAt = this.wasm.STORED.value;
+  private readonly mostPlain = this.wasm.MOST_PLAIN.value;
+  private readonly mostStored = this.wasm.MOST_STORED.value;
+
+  /**
+   * @param front so many bytes before the compressed block, at most 16, are the caller's
+   * @returns them and the block; overwritten by the next call of either method
+   */
+  compress(block: Uint8Array, front: number): Buffer {
+    if (block.length > this.mostPlain || front > FRONT) throw new RangeError(`LZ4 takes no block of ${String(block.length)} bytes.`);
+    this.bytes.set(block, this.plainAt);
+    return this.bytes.subarray(this.storedAt - front, this.storedAt + this.wasm.compress(block.length));
+  }
+
+  /** Fills `into`. RangeError, and nothing there, for anything but a block of exactly that length. */
+  expand(block: Uint8Array, into: Uint8Array): void {
+    if (block.length > this.mostStored || into.length > this.mostPlain) throw malformed();
+    this.bytes.set(block, this.storedAt);
+    if (this.wasm.expand(block.length, into.length) === 0) throw malformed();
+    into.set(this.bytes.subarray(this.plainAt, this.plainAt + into.length));
+  }
+}
+
+const malformed = (): RangeError => new RangeError('The bytes are no LZ4 block of that length.');
+
+let machine: Lz4Machine | undefined;
+
+/** The one of this thread. */
+export const lz4Machine = (): Lz4Machine => (machine ??= new Lz4Machine());
