@@ -33,12 +33,20 @@ const NO_MATCH_FROM: u32 = 12;
 const LAST_LITERALS: u32 = 5;
 /** Every so many positions without a match, the search goes on in larger steps; a power of two. */
 const SEARCHES_BITS: u32 = 5;
+/** Those before the steps grow. */
+const CLOSE_SEARCHES: u32 = 1 << SEARCHES_BITS;
 
 /** Of five bytes: of four, more positions are found that turn out to be short matches. */
 // @ts-ignore: a decorator of AssemblyScript
 @inline
 function slotOf(at: u32): u32 {
   return TABLE + (<u32>(((load<u64>(at) << 24) * 889523592379) >> (64 - TABLE_BITS)) << 2);
+}
+
+// @ts-ignore: a decorator of AssemblyScript
+@inline
+function isMatch(match: u32, at: u32): bool {
+  return match + FARTHEST_MATCH >= at && load<u32>(match) == load<u32>(at);
 }
 
 /** What a length adds to the 15 in its token. Returns where to go on. */
@@ -81,23 +89,50 @@ export function compress(length: u32): u32 {
   at++;
   let slot = slotOf(at);
   while (true) {
-    let match: u32;
-    let next = at;
-    let step: u32 = 1;
+    let match: u32 = 0;
+    let found = false;
     let searches: u32 = 1 << SEARCHES_BITS;
-    do {
-      at = next;
-      next += step;
-      step = searches++ >> SEARCHES_BITS;
-      if (next > lastStart) return putLastLiterals(to, anchor, end) - STORED;
-      match = load<u32>(slot);
-      store<u32>(slot, at);
-      slot = slotOf(next);
-    } while (match + FARTHEST_MATCH < at || load<u32>(match) != load<u32>(at));
-    while (at > anchor && match > PLAIN && load<u8>(at - 1) == load<u8>(match - 1)) {
-      at--;
-      match--;
+    if (at + CLOSE_SEARCHES < lastStart) {
+      // Most of the time goes here: two positions in a round, which the compiler would not do.
+      const until = at + CLOSE_SEARCHES;
+      do {
+        match = load<u32>(slot);
+        store<u32>(slot, at);
+        slot = slotOf(at + 1);
+        if (isMatch(match, at)) {
+          found = true;
+          break;
+        }
+        match = load<u32>(slot);
+        store<u32>(slot, at + 1);
+        slot = slotOf(at + 2);
+        if (isMatch(match, at + 1)) {
+          found = true;
+          at++;
+          break;
+        }
+        at += 2;
+      } while (at < until);
+      searches += CLOSE_SEARCHES;
     }
+    if (!found) {
+      let next = at;
+      let step: u32 = searches >> SEARCHES_BITS;
+      do {
+        at = next;
+        next += step;
+        step = searches++ >> SEARCHES_BITS;
+        if (next > lastStart) return putLastLiterals(to, anchor, end) - STORED;
+        match = load<u32>(slot);
+        store<u32>(slot, at);
+        slot = slotOf(next);
+      } while (!isMatch(match, at));
+    }
+    // A match begins before what was found, by up to 8 bytes, without a branch for each. What lies before the blocks is memory, too.
+    const same = <u32>clz(load<u64>(at - 8) ^ load<u64>(match - 8)) >> 3;
+    const back = min(same, min(at - anchor, match - PLAIN));
+    at -= back;
+    match -= back;
 
     let token = to++;
     let literals = at - anchor;
@@ -156,7 +191,7 @@ export function compress(length: u32): u32 {
       slot = slotOf(at);
       match = load<u32>(slot);
       store<u32>(slot, at);
-      if (match + FARTHEST_MATCH < at || load<u32>(match) != load<u32>(at)) break;
+      if (!isMatch(match, at)) break;
       // The next match begins right here, without literals.
       token = to++;
       upper = 0;
