@@ -41,5 +41,5 @@ export const codecFor = ({ name, quality }: CodecChoice): Codec => {
   }
 };
 
-/** LZ4: a third of the CPU of brotli at its fastest, and a tenth on the way back, for archives an eighth larger. */
+/** LZ4: half the CPU of brotli at its fastest, and a tenth on the way back, for archives an eighth larger. */
 export const DEFAULT_CODEC: CodecChoice = { name: 'lz4' };

@@ -22,7 +22,7 @@ const FRONT = 16;
 
 /**
  * Compresses and expands blocks of at most a megabyte, one at a time, in memory that is used again for the next one: a native addon
- * allocates its output for each block, and to have that zeroed and faulted in costs more than to compress.
+ * allocates and zeroes its output for each block, and leaves it to the garbage collection.
  */
 class Lz4Machine {
   private readonly wasm = new WebAssembly.Instance(new WebAssembly.Module(Buffer.from(LZ4_WASM, 'base64'))).exports as Lz4Exports;
