@@ -50,6 +50,15 @@ describe('a target that is to load while it receives', () => {
       await act();
     };
   };
+  /** A restore whose node dies half way; returns what the next one finds. */
+  const dieHalfWay = async (target: RedisServer): Promise<UndoRecord> => {
+    let dead = false;
+    const stop = new AbortController();
+    const { records } = await restore(target, halfWay(() => { dead = true; stop.abort(); }), {
+      signal: stop.signal, deps: { assertOwned: () => (dead ? Promise.reject(new DomainError('INTERRUPTED', 'The lease is lost.')) : Promise.resolve()) },
+    });
+    return records.at(-1)!;
+  };
   const broken = (): never => { throw new DomainError('CORRUPT', 'Block 7 is damaged.'); };
 
   beforeAll(async () => {
@@ -129,29 +138,21 @@ describe('a target that is to load while it receives', () => {
 
   it('has its setting again after whoever finds a dead node\'s restore', async () => {
     const { target } = await startFilled();
-    let dead = false;
-    const stop = new AbortController();
-    const { records } = await restore(target, halfWay(() => { dead = true; stop.abort(); }), {
-      signal: stop.signal, deps: { assertOwned: () => (dead ? Promise.reject(new DomainError('INTERRUPTED', 'The lease is lost.')) : Promise.resolve()) },
-    });
+    const record = await dieHalfWay(target);
     expect(await settingOf(target)).toBe('swapdb');
-    expect(await settle(records.at(-1)!, target)).toMatchObject({ action: 'PROMOTED', dataNow: 'OLD' });
+    expect(await settle(record, target)).toMatchObject({ action: 'PROMOTED', dataNow: 'OLD' });
     expect(await settingOf(target)).toBe('disabled');
     // Once more changes nothing, whatever the setting is by then.
     await target.cli('CONFIG', 'SET', NAME, 'on-empty-db');
-    expect(await settle(records.at(-1)!, target)).toMatchObject({ action: 'NOTHING' });
+    expect(await settle(record, target)).toMatchObject({ action: 'NOTHING' });
     expect(await settingOf(target)).toBe('on-empty-db');
   });
 
   it('keeps what its configuration says after a restart', async () => {
     const { target } = await startFilled();
-    let dead = false;
-    const stop = new AbortController();
-    const { records } = await restore(target, halfWay(() => { dead = true; stop.abort(); }), {
-      signal: stop.signal, deps: { assertOwned: () => (dead ? Promise.reject(new DomainError('INTERRUPTED', 'The lease is lost.')) : Promise.resolve()) },
-    });
+    const record = await dieHalfWay(target);
     await target.restart({ config: { [NAME]: 'swapdb' } });
-    expect(await settle(records.at(-1)!, target)).toMatchObject({ action: 'NOTHING' });
+    expect(await settle(record, target)).toMatchObject({ action: 'NOTHING' });
     expect(await settingOf(target)).toBe('swapdb');
   });
 
