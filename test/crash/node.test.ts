@@ -16,7 +16,9 @@ describe('a node that is killed in the middle of a restore', () => {
     it.each(POINTS.filter((point) => logged || point.logged === undefined))('when $name', async (point) => scene.crash(point, logged));
   });
   describe('into a target that is set to load while it receives', () => {
-    it.each([...SETTING, ...LINK, ...LOADED].filter((point) => point.logged === undefined))('when $name', async (point) => scene.crash(point, false, true));
+    // It loads while not all has come: a node that dies then leaves it the old data.
+    const points = [...SETTING, ...LINK, ...LOADED].filter((point) => point.logged === undefined).map((point) => ('seen' in point.moment ? { ...point, data: null } : point));
+    it.each(points)('when $name', async (point) => scene.crash(point, false, true));
   });
   describe('key by key', () => {
     it('while the safety copy is taken', async () => scene.crashByKeys({ at: 'said', way: 'down', text: '$EOF:', passed: true }, 'OLD'));

@@ -170,7 +170,8 @@ export const LIST_ENCODINGS: Readonly<Record<number, (elements: readonly Buffer[
     const parts = nodes(elements, choose);
     return Buffer.concat([lengthBytes(parts.length), ...parts.map((part) => {
       const [only] = part;
-      return part.length === 1 && only !== undefined && choose(2) === 1
+      // A node of its own is for large elements; servers refuse one that holds nothing.
+      return part.length === 1 && only !== undefined && only.length > 0 && choose(2) === 1
         ? Buffer.concat([lengthBytes(1), rdbString(only, choose)])
         : Buffer.concat([lengthBytes(2), rdbString(listpack(part, choose), choose)]);
     })]);
