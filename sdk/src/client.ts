@@ -46,44 +46,43 @@ const baseUrl = (url: string): URL => {
  */
 export const createClient = (options: ClientOptions): Client => {
   const base = baseUrl(options.url);
-  let used = false;
-  const load = once(async () => (await import('./connection.js')).createConnection(base, options));
-  const connection = (): Promise<Connection> => {
-    used = true;
-    return load();
-  };
+  let opened: Connection | undefined;
+  let closed = 0;
+  const closings = (): number => closed;
+  const connection = once(async () => (opened = (await import('./connection.js')).createConnection(base, options)));
   /** A noun from its module and the connection, both loaded at once. */
   const make = async <Module, Noun>(loading: Promise<Module>, create: (module: Module, connection: Connection) => Noun): Promise<Noun> => {
     const [module, open] = await Promise.all([loading, connection()]);
     return create(module, open);
   };
-  const jobs = lazyNoun<Jobs>(() => make(import('./jobs.js'), ({ createJobs }, open) => createJobs(open)), {
-    get: 'call', list: 'list', cancel: 'mutation', watch: 'stream', wait: 'call', events: 'stream',
+  const jobs = lazyNoun<Jobs>(closings, () => make(import('./jobs.js'), ({ createJobs }, open) => createJobs(open)), {
+    get: 'call', list: 'list', cancel: 'mutation', watch: 'stream', wait: 'wait', events: 'stream',
   });
-  const service = lazyNoun<Service>(() => make(import('./service.js'), ({ createService }, open) => createService(open)), { info: 'call', viewer: 'call' });
+  const service = lazyNoun<Service>(closings, () => make(import('./service.js'), ({ createService }, open) => createService(open)), { info: 'call', viewer: 'call' });
   return {
-    instances: lazyNoun<Instances>(() => make(import('./instances.js'), ({ createInstances }, open) => createInstances(open)), {
+    instances: lazyNoun<Instances>(closings, () => make(import('./instances.js'), ({ createInstances }, open) => createInstances(open)), {
       register: 'mutation', list: 'list', get: 'call', update: 'mutation', remove: 'mutation', probe: 'mutation', slots: 'list', recovery: 'call',
     }),
-    policies: lazyNoun<Policies>(() => make(import('./policies.js'), ({ createPolicies }, open) => createPolicies(open)), { get: 'call', set: 'mutation' }),
-    backups: lazyNoun<Backups>(() => make(import('./backups.js'), ({ createBackups }, open) => createBackups(open, jobs)), {
+    policies: lazyNoun<Policies>(closings, () => make(import('./policies.js'), ({ createPolicies }, open) => createPolicies(open)), { get: 'call', set: 'mutation' }),
+    backups: lazyNoun<Backups>(closings, () => make(import('./backups.js'), ({ createBackups }, open) => createBackups(open, jobs)), {
       create: 'mutation', list: 'list', retentionPreview: 'list', get: 'call', verify: 'mutation', inspect: 'mutation', inspection: 'call', keys: 'list',
-      delete: 'mutation', watch: 'stream', wait: 'call', link: 'mutation', revokeLinks: 'mutation', download: 'call',
+      delete: 'mutation', watch: 'stream', wait: 'wait', link: 'mutation', revokeLinks: 'mutation', download: 'call',
     }),
-    restores: lazyNoun<Restores>(() => make(import('./restores.js'), ({ createRestores }, open) => createRestores(open, jobs)), {
-      plan: 'mutation', getPlan: 'call', run: 'mutation', list: 'list', get: 'call', watch: 'stream', wait: 'call',
+    restores: lazyNoun<Restores>(closings, () => make(import('./restores.js'), ({ createRestores }, open) => createRestores(open, jobs)), {
+      plan: 'mutation', getPlan: 'call', run: 'mutation', list: 'list', get: 'call', watch: 'stream', wait: 'wait',
     }),
     jobs,
-    projects: lazyNoun<Projects>(() => make(import('./access.js'), ({ createProjects }, open) => createProjects(open)), { list: 'list', create: 'mutation' }),
-    apiKeys: lazyNoun<ApiKeys>(() => make(import('./access.js'), ({ createApiKeys }, open) => createApiKeys(open)), { list: 'list', create: 'mutation', revoke: 'mutation' }),
-    audit: lazyNoun<Audit>(() => make(import('./access.js'), ({ createAudit }, open) => createAudit(open)), { list: 'list' }),
+    projects: lazyNoun<Projects>(closings, () => make(import('./access.js'), ({ createProjects }, open) => createProjects(open)), { list: 'list', create: 'mutation' }),
+    apiKeys: lazyNoun<ApiKeys>(closings, () => make(import('./access.js'), ({ createApiKeys }, open) => createApiKeys(open)), { list: 'list', create: 'mutation', revoke: 'mutation' }),
+    audit: lazyNoun<Audit>(closings, () => make(import('./access.js'), ({ createAudit }, open) => createAudit(open)), { list: 'list' }),
     service,
     viewer: service.viewer,
     execute: async (document, variables, call) => (await connection()).execute(document, variables, call),
     subscribe: (document, variables, follow) =>
-      lazyStream(() => make(import('./subscription.js'), ({ subscribe }, open) => subscribe(open, document, variables, follow))),
+      lazyStream('subscribe', closings, () => make(import('./subscription.js'), ({ subscribe }, open) => subscribe(open, document, variables, follow))),
     close: () => {
-      if (used) void load().then((open) => { open.close(); }, () => undefined); // What could not be loaded has nothing open.
+      closed += 1;
+      opened?.close();
     },
   };
 };

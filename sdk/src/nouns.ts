@@ -1,4 +1,4 @@
-import { isSnapbackError, SnapbackError, type UserInputError } from './errors.js';
+import { abortedError, isSnapbackError, SnapbackError, type UserInputError } from './errors.js';
 import type { List } from './list.js';
 import type { Outcome } from './outcome.js';
 
@@ -11,7 +11,8 @@ import type { Outcome } from './outcome.js';
 export type Loaded<Noun> = { [Name in keyof Noun as Name extends `try${string}` ? never : Name]: Noun[Name] };
 
 type ShapeOf<Noun, Name extends keyof Noun & string> = Noun[Name] extends (...args: never[]) => infer Result
-  ? Result extends Promise<unknown>
+  ? Name extends 'wait' ? Name
+  : Result extends Promise<unknown>
     ? `try${Capitalize<Name>}` extends keyof Noun ? 'mutation' : 'call'
     : Result extends AsyncIterator<unknown> ? 'stream' : 'list'
   : never;
@@ -45,8 +46,18 @@ export const lazyList = <Item>(open: () => Promise<List<Item>>): List<Item> => (
   toArray: async (bound) => (await open()).toArray(bound),
 });
 
+/** How often the client has been closed: what was on its way meanwhile has nothing open yet that `close` could end, and must not begin after it. */
+export type Closings = () => number;
+
+const loadedBefore = async <T>(closings: Closings, what: string, load: () => Promise<T>): Promise<T> => {
+  const before = closings();
+  const loaded = await load();
+  if (closings() !== before) throw abortedError(what);
+  return loaded;
+};
+
 /** An iterator whose code comes with the first `next()`. `return()` also ends a `next()` that is waiting. */
-export const lazyStream = <Item>(open: () => Promise<AsyncIterator<Item>>): AsyncIterableIterator<Item> => {
+export const lazyStream = <Item>(what: string, closings: Closings, open: () => Promise<AsyncIterator<Item>>): AsyncIterableIterator<Item> => {
   let inner: Promise<AsyncIterator<Item>> | undefined;
   let closed = false;
   const end: IteratorReturnResult<undefined> = { done: true, value: undefined };
@@ -54,7 +65,13 @@ export const lazyStream = <Item>(open: () => Promise<AsyncIterator<Item>>): Asyn
     [Symbol.asyncIterator]: () => stream,
     next: async () => {
       if (closed) return end;
-      const iterator = await (inner ??= open());
+      let iterator: AsyncIterator<Item>;
+      try {
+        iterator = await loadedBefore(closings, what, () => (inner ??= open()));
+      } catch (error) {
+        closed = true;
+        throw error;
+      }
       return closed ? end : iterator.next();
     },
     return: async () => {
@@ -78,13 +95,14 @@ const attempted = async <Value>(call: Promise<Value>): Promise<Outcome<Value>> =
 const twin = (name: string): string => `try${name.charAt(0).toUpperCase()}${name.slice(1)}`;
 
 /** A noun of the client, from the names of its calls. */
-export const lazyNoun = <Noun extends object>(load: () => Promise<Loaded<Noun>>, shapes: Shapes<Noun>): Noun => {
+export const lazyNoun = <Noun extends object>(closings: Closings, load: () => Promise<Loaded<Noun>>, shapes: Shapes<Noun>): Noun => {
   const noun = once(load) as () => Promise<Record<string, Call>>;
   const calls: Record<string, Call> = {};
   for (const [name, shape] of Object.entries<string>(shapes)) {
     const call = async (...args: unknown[]): Promise<never> => (await noun())[name]?.(...args) as never;
     if (shape === 'list') calls[name] = (...args) => lazyList(() => call(...args));
-    else if (shape === 'stream') calls[name] = (...args) => lazyStream(() => call(...args));
+    else if (shape === 'stream') calls[name] = (...args) => lazyStream(name, closings, () => call(...args));
+    else if (shape === 'wait') calls[name] = async (...args) => (await loadedBefore(closings, name, noun))[name]?.(...args);
     else calls[name] = call;
     if (shape === 'mutation') calls[twin(name)] = (...args) => attempted(call(...args));
   }

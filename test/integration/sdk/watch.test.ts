@@ -210,6 +210,19 @@ describe('watching a job', () => {
     expect(await failure(done)).toMatchObject({ kind: 'aborted' });
   });
 
+  it('ends when the client is closed before the code behind it has been loaded, and begins anew after that', async () => {
+    const job = new FakeJob('job_1');
+    const { service, client } = await begin(job);
+    const watched = client.jobs.watch('job_1').next();
+    const waited = client.jobs.wait('job_1');
+    const waitedForBackup = client.backups.wait('backup_1');
+    client.close();
+    const later = read(client.jobs.watch('job_1'));
+    for (const promise of [watched, waited, waitedForBackup]) expect(await failure(promise)).toMatchObject({ kind: 'aborted' });
+    await waitFor(() => later.events.length === 1);
+    expect(service.inits).toHaveLength(1);
+  });
+
   it('ends when the client is closed while there is no socket, and it waits for its next attempt', async () => {
     const job = new FakeJob('job_1');
     const ways: string[] = [];
