@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createDatabase } from '../../../server/db/database.js';
 import { DomainError } from '../../../server/domain/errors.js';
 import { topicsOf } from '../../../server/events/topics.js';
+import { createDeleteTask } from '../../../server/jobs/tasks/delete.task.js';
 import { startReading } from '../../../server/services/reading.js';
 import { waitFor } from '../../kit/wait.js';
 import { gate } from '../jobs/rig.js';
@@ -51,6 +52,25 @@ describe('retention', () => {
     expect(await upkeep.pass()).toMatchObject({ removed: 2 });
     expect(await upkeep.pass()).toMatchObject({ removed: 1 });
     expect(await states()).toEqual(['DELETED', 'DELETED', 'DELETED', 'DELETED', 'DELETED', 'AVAILABLE']);
+  });
+
+  it('ends the deletions of jobs that failed or were given up in the middle: nobody has to ask twice', async () => {
+    const instance = await at.instance();
+    const [broken, killed] = [await at.backup({ instance, days: 1, state: 'DELETING' }), await at.backup({ instance, days: 1, state: 'DELETING' })];
+    const store = storeWith(at.scratch.store, {
+      remove: (key) => (key.endsWith('manifest') ? at.scratch.store.remove(key) : Promise.reject(new DomainError('STORAGE_IO', 'The disk is gone.'))),
+    });
+    for (const [backupId, code] of [[broken, 'STORAGE_IO'], [killed, 'INTERRUPTED']] as const) {
+      const job = await at.rig.insertJob({ kind: 'DELETE', backupId, serverRunId: null, maxAttempts: 1 });
+      if (code === 'INTERRUPTED') await at.rig.sql('UPDATE jobs SET attempt = 1 WHERE id = $1', [job.id]);
+      const task = createDeleteTask({ store });
+      await at.rig.runner(task, { tasks: { DELETE: task } }).runJob(job.id);
+      expect(await at.rig.job(job.id)).toMatchObject({ conclusion: 'FAILED', failure: { code } });
+      expect(await at.stateOf(backupId)).toBe('DELETING');
+    }
+    expect(await at.objects()).not.toContain(manifestOf(broken));
+    expect(await at.upkeep().pass()).toMatchObject({ removed: 2 });
+    expect([await at.stateOf(broken), await at.stateOf(killed), await at.objects()]).toEqual(['DELETED', 'DELETED', []]);
   });
 
   it('cut off between manifest and data: another node ends it, and the first one, should it wake, changes nothing', async () => {
