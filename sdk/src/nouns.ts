@@ -69,6 +69,7 @@ export const lazyStream = <Item>(what: string, closings: Closings, open: () => P
       try {
         iterator = await loadedBefore(closings, what, () => (inner ??= open()));
       } catch (error) {
+        if (closed as boolean) return end;
         closed = true;
         throw error;
       }

@@ -214,11 +214,15 @@ describe('watching a job', () => {
     const job = new FakeJob('job_1');
     const { service, client } = await begin(job);
     const watched = client.jobs.watch('job_1').next();
+    const given = client.jobs.watch('job_1');
+    const givenUp = given.next();
+    void given.return?.();
     const waited = client.jobs.wait('job_1');
     const waitedForBackup = client.backups.wait('backup_1');
     client.close();
     const later = read(client.jobs.watch('job_1'));
     for (const promise of [watched, waited, waitedForBackup]) expect(await failure(promise)).toMatchObject({ kind: 'aborted' });
+    expect(await givenUp).toEqual({ done: true, value: undefined });
     await waitFor(() => later.events.length === 1);
     expect(service.inits).toHaveLength(1);
   });
