@@ -65,8 +65,8 @@ const DISK_BREATH_MS = 50;
 const SPILL_MEMORY = 16 * 1024 * 1024;
 /**
  * A source sends 16 KiB at a time, and each wake-up costs more than the work on such a chunk. After a read that has taken less than this,
- * nothing is read for a moment, so that the kernel gathers more: fewer reads. It has to be less than the smallest receive window there is
- * (64 KiB): a source that fills the window each time would be let on once per moment only, which keeps the kernel from widening it. A tenth
+ * nothing is read for a moment, so that the kernel gathers more: fewer reads. It has to be less than the receive window that Linux
+ * begins with (64 KiB): a source that fills the window each time would be let on once per moment only, which keeps the kernel from widening it. A tenth
  * of the speed, measured.
  */
 const SCANT_READ = 48 * 1024;

@@ -62,7 +62,7 @@ test('a source is held up for a moment after a scant read, and never after one t
   );
   await waitFor(() => socket?.asked);
   if (socket === undefined) throw new Error('It was not dialled');
-  // The smallest window that a kernel begins with.
+  // The window that Linux begins with.
   for (let at = 0; at < 20; at += 1) socket.read(Buffer.alloc(64 * 1024));
   expect(socket.pauses).toBe(0);
   socket.read(Buffer.alloc(16 * 1024));
