@@ -41,7 +41,7 @@ import { createAuditSigner } from './security/audit-signer.js';
 import { createAccessWatch } from './security/access-watch.js';
 import { type AuthenticatorDeps, createApiKeyMaker, createAuthenticator } from './security/api-keys.js';
 import { createConnectPolicy, OwnPorts, portsOnThisMachine } from './security/connect-policy.js';
-import { createDial } from './security/dial.js';
+import { createDial, createPermit } from './security/dial.js';
 import { createFetchJson } from './security/fetch-json.js';
 import { ensureFirstKey, type FirstKey } from './security/first-key.js';
 import { createLinkSigner } from './security/links.js';
@@ -92,8 +92,8 @@ export interface AppOptions {
   clock?: Clock;
   /** Keeps the first admin key for its owner; called once in the life of a database. */
   keepFirstKey: (text: string) => Promise<void>;
-  /** The built `sealing/thread.js`, for blocks to be sealed on threads. Default: on this one. */
-  sealingThread?: URL | undefined;
+  /** The built `data-thread.js`, for what servers send to be taken and sealed on threads. Default: on this one. */
+  dataThread?: URL | undefined;
   /** The folder of the built dashboard; without it there is none. */
   dashboardDir?: string | undefined;
   /** Measures the whole process too; once per process. */
@@ -182,7 +182,7 @@ export const startApp = async (options: AppOptions): Promise<App> => {
   }
 };
 
-const build = async ({ config, databaseUrl, log, clock: given, keepFirstKey, sealingThread, dashboardDir, processMetrics }: AppOptions, started: (() => Promise<void>)[]): Promise<App> => {
+const build = async ({ config, databaseUrl, log, clock: given, keepFirstKey, dataThread, dashboardDir, processMetrics }: AppOptions, started: (() => Promise<void>)[]): Promise<App> => {
   const works = config.role !== 'api';
   const ran = await migrate(databaseUrl);
   if (ran.length > 0) log.debug('Migrated the database.', { migrations: ran });
@@ -195,6 +195,7 @@ const build = async ({ config, databaseUrl, log, clock: given, keepFirstKey, sea
   const own = new OwnPorts();
   for (const port of [...portsOnThisMachine(databaseUrl, 5432), ...portsOnThisMachine(config.mongodbUrl ?? '', 27_017)]) own.hold(port);
   const dial = createDial(createConnectPolicy(config.connect, own));
+  const permit = createPermit(createConnectPolicy(config.connect, own));
   const hub = createEventHub({ url: databaseUrl, channel: EVENTS_CHANNEL, log, broker: brokerOf(config, { dial, log }) });
   const db = createDatabase(source, topicsOf, { notices: config.webhook.url !== null, onCommitted: (topics) => hub.announce(topics) });
   const databaseClock = await startDatabaseClock(() => db.read.now(), log);
@@ -204,7 +205,7 @@ const build = async ({ config, databaseUrl, log, clock: given, keepFirstKey, sea
   const keys = await openMasterKeys(config, db, log);
   const store = await openStore(config, db, { dial, log });
   started.push(() => store.close());
-  const threads = sealingThread && new SealingThreads(sealingThread);
+  const threads = dataThread && new SealingThreads(dataThread);
   started.push(async () => threads?.close());
   await attachStore(db, store, log);
   const spillDirectory = join(config.dataDir, 'spill');
@@ -253,7 +254,7 @@ const build = async ({ config, databaseUrl, log, clock: given, keepFirstKey, sea
 
   const syncDelays = createSyncDelaySettler({ db, vault, dial, clock, log, worker });
   const taskDeps = {
-    db, vault, gate, engine, ids, link, linkMs: config.replication.linkMs, spillDirectory, softwareVersion: VERSION, backupDeps: { dial, store, keys, codec: { name: config.compression }, threads, clock, log },
+    db, vault, gate, engine, ids, link, linkMs: config.replication.linkMs, spillDirectory, softwareVersion: VERSION, backupDeps: { dial, permit, store, keys, codec: { name: config.compression }, threads, clock, log },
     limits: { maxBytes: config.limits.maxBackupBytes, totalMs: config.limits.maxBackupMs, idleMs: config.limits.sourceIdleMs },
     scanKeysPerSecond: config.limits.scanKeysPerSecond, syncLimits: config.limits.syncs, catchUpMs: config.catchUpMs,
     settleSyncDelays: (instanceId: string) => syncDelays.settleOn(instanceId),

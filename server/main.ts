@@ -93,7 +93,7 @@ const run = async (config: Config, log: Logger, stops: Stop[], { signal, fail }:
   }
   const keyFile = join(config.dataDir, 'admin-key');
   const app = await startApp({
-    config, databaseUrl, log, processMetrics: true, dashboardDir: DASHBOARD_DIR, sealingThread: new URL('./engine/archive/sealing/thread.js', import.meta.url),
+    config, databaseUrl, log, processMetrics: true, dashboardDir: DASHBOARD_DIR, dataThread: new URL('./data-thread.js', import.meta.url),
     keepFirstKey: async (text) => void (await writeSecretFile(keyFile, `${text}\n`, { replace: true })),
   });
   // The sample ends after the service, whose jobs may be at work on it.

@@ -5,7 +5,7 @@ import { type HostPort, type SourceNode, type SourcePreference } from '../domain
 import { type CodecChoice, createArchive, type KeyRing, type Manifest, removeAttempts, type SealingThreads } from './archive/archive.js';
 import { manifestKey } from './archive/layout.js';
 import { openControl } from './control.js';
-import { type Clock, type Dial, type Endpoint, type Log, type OnProgress, type SyncAttempt, type SyncGate } from './ports.js';
+import { type Clock, type Dial, type Endpoint, type Log, type OnProgress, type Permit, type SyncAttempt, type SyncGate } from './ports.js';
 import { infoFacts, slotsOfMyself } from './probe/info-facts.js';
 import { optional } from './probe/optional.js';
 import { type RdbSummary } from './rdb/summary.js';
@@ -46,6 +46,8 @@ export interface BackupPlan extends CapturePlan {
 
 export interface BackupDeps {
   dial: Dial;
+  /** Where it is given besides `threads`, what servers send is taken on those, too. */
+  permit?: Permit | undefined;
   store: Store;
   /** Archives are written under a key of their own, wrapped by the current master key. */
   keys: KeyRing;

@@ -54,6 +54,12 @@ export interface ReusedReading {
 export type Dial = (to: { host: string; port: number; tls?: TlsOptions | undefined }, options?: DialOptions) => Promise<Socket>;
 
 /**
+ * The first half of a `Dial`: every address that a host has, each of which may be dialled. For a connection that is opened on another thread, to one of
+ * these and nothing else. Fails as `Dial` does.
+ */
+export type Permit = (to: { host: string; port: number }) => Promise<readonly string[]>;
+
+/**
  * Keeps a server from being asked for one full synchronisation after the other: each makes it fork. Over all nodes of this service.
  */
 export interface SyncGate {

@@ -4,7 +4,7 @@ import { connect as connectTls, type TLSSocket } from 'node:tls';
 import { domainToASCII } from 'node:url';
 import { addressOf } from '../domain/address.js';
 import { abortReason, DomainError } from '../domain/errors.js';
-import { type Dial, type ReusedReading, type TlsOptions } from '../engine/ports.js';
+import { type Dial, type DialOptions, type Permit, type ReusedReading, type TlsOptions } from '../engine/ports.js';
 import { addressBytes } from './ip.js';
 
 /** Decides which addresses may be dialled. */
@@ -135,13 +135,35 @@ const dialAddress = async (to: Target, address: string, signal: AbortSignal, rea
   }
 };
 
+/** What may be dialled under a name, all of it. */
+export const createPermit = (policy: ConnectPolicy, resolveName: ResolveName = asThisMachine): Permit => async (to) => {
+  const addresses = await resolve(to, resolveName);
+  if (!addresses.every((address) => policy.allows(address, to.port))) {
+    throw new DomainError('TARGET_NOT_ALLOWED', `${addressOf(to)} may not be dialled: it is outside what this service may reach.`, {
+      hint: 'Use another address, or ask the operator to allow this one (CONNECT_ALLOW).',
+    });
+  }
+  return addresses;
+};
+
+/**
+ * The rest of the way out, for a thread on which nobody knows the policy: dials the addresses that it is given for a host, and asks for them each time.
+ * @param permit asks the thread that made it with `createPermit`
+ */
+export const createPermittedDial = (permit: Permit): Dial => (to, options = {}) => dialPermitted(permit, to, options);
+
 /**
  * Makes the one way out of this service. A name is resolved once and *all* its addresses are put to the policy (one that is
  * refused refuses the name, so that a name with mixed answers gets nowhere); the connection goes to an address that was
  * checked, never to the name. Addresses are tried in the resolver's order within the time allowed. What is refused is refused
  * before anything is sent there, in words that say neither what listens there nor where the name leads.
  */
-export const createDial = (policy: ConnectPolicy, resolveName: ResolveName = asThisMachine): Dial => async (to, options = {}) => {
+export const createDial = (policy: ConnectPolicy, resolveName: ResolveName = asThisMachine): Dial => {
+  const permit = createPermit(policy, resolveName);
+  return (to, options = {}) => dialPermitted(permit, to, options);
+};
+
+const dialPermitted = async (permit: Permit, to: Target, options: DialOptions): Promise<Socket> => {
   const timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
   if (!Number.isInteger(to.port) || to.port < 1 || to.port > 65_535) {
     throw new DomainError('BAD_INPUT', `${to.port} is no TCP port.`, { hint: 'Give a port between 1 and 65535.', field: ['port'] });
@@ -159,12 +181,7 @@ export const createDial = (policy: ConnectPolicy, resolveName: ResolveName = asT
       : connectFailed(to, `no answer within ${timeoutMs} ms (${doing})`, to.tls ? 'Timed out: check the address, and that this port speaks TLS.' : 'Timed out: check the address, and that no firewall lies between.');
 
   try {
-    const addresses = await withinSignal(resolve(to, resolveName), stop.signal, () => stopped('resolving the name'));
-    if (!addresses.every((address) => policy.allows(address, to.port))) {
-      throw new DomainError('TARGET_NOT_ALLOWED', `${addressOf(to)} may not be dialled: it is outside what this service may reach.`, {
-        hint: 'Use another address, or ask the operator to allow this one (CONNECT_ALLOW).',
-      });
-    }
+    const addresses = await withinSignal(permit(to), stop.signal, () => stopped('resolving the name'));
     let failure: unknown;
     for (const [index, address] of addresses.entries()) {
       const share = Math.max(MIN_ATTEMPT_MS, (deadline - Date.now()) / (addresses.length - index));

@@ -65,7 +65,7 @@ export const startPipelineProcess = async (profileDirectory: string | undefined)
 const master = masterKeysFromText('5a'.repeat(32)).current;
 const keys: KeyRing = { current: master, all: [master] };
 /** As the service has them. `npm run build` has to have run. */
-const threads = new SealingThreads(new URL('../../../server/engine/archive/sealing/thread.js', import.meta.url));
+const threads = new SealingThreads(new URL('../../../server/data-thread.js', import.meta.url));
 const log = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined };
 const signal = new AbortController().signal;
 

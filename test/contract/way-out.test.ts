@@ -94,6 +94,10 @@ describe('the way out', () => {
     expect(users('ALLOW_EVERYTHING')).toEqual(['security/dial.ts']);
     expect(users('createDial(')).toEqual(['app.ts', 'archive-command.ts', 'store-adopt.ts']);
     expect(users('createDial(createConnectPolicy(')).toEqual(['app.ts', 'archive-command.ts', 'store-adopt.ts']);
+    expect(users('createPermit(')).toEqual(['app.ts', 'security/dial.ts']);
+    expect(users('createPermit(createConnectPolicy(')).toEqual(['app.ts']);
+    // On the threads, which ask for what the main one permits.
+    expect(users('createPermittedDial')).toEqual(['data-thread.ts', 'security/dial.ts']);
   });
 
   it.each([

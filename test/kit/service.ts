@@ -42,7 +42,7 @@ export const LOOPBACK = '127.0.0.0/8, ::1';
 
 let thread: URL | undefined;
 /** Threads run JavaScript only. */
-const sealingThread = (): URL => (thread ??= pathToFileURL(join(transpile('server/engine', 'server/domain'), 'server/engine/archive/sealing/thread.js')));
+const dataThread = (): URL => (thread ??= pathToFileURL(join(transpile('server/data-thread.ts', 'server/engine', 'server/domain', 'server/security'), 'server/data-thread.js')));
 
 /** Starts a service in this process over a database of its own. `stop` it in `afterAll` or `finally`. */
 export const startService = async ({ env = {}, clock, dashboardDir }: TestServiceOptions = {}): Promise<TestService> => {
@@ -54,7 +54,7 @@ export const startService = async ({ env = {}, clock, dashboardDir }: TestServic
   let key = '';
   const start = (): Promise<App> =>
     startApp({
-      config, databaseUrl: database.url, log, sealingThread: sealingThread(), dashboardDir, ...(clock ? { clock } : {}),
+      config, databaseUrl: database.url, log, dataThread: dataThread(), dashboardDir, ...(clock ? { clock } : {}),
       keepFirstKey: (text) => {
         key = text;
         return Promise.resolve();

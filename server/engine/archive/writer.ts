@@ -11,7 +11,8 @@ import { makeBackupKey, manifestKeyFrom, removeBackupKey, storeBackupKey, type K
 import { encodeManifest, type Manifest, type ManifestFacts, type StoredArtifact } from './manifest.js';
 import { type RdbSummary } from '../rdb/summary.js';
 import { sealFor, type Seal } from './seal.js';
-import { type Frame } from './sealing/frame.js';
+import { Filling } from './sealing/filling.js';
+import { type Receive } from './sealing/receiving.js';
 import { createSealing, type Sealing } from './sealing/sealing.js';
 import { type SealingThreads } from './sealing/threads.js';
 import { readWhole, writeWhole } from './whole-object.js';
@@ -50,6 +51,8 @@ export interface ArchiveWriter {
    * that takes its time is the back-pressure. One call at a time.
    */
   write(chunk: Uint8Array): Promise<void>;
+  /** Takes the whole RDB of a server on the thread that seals it, in the place of `write`; null where that is this one. Fails as `receiveRdb`, and then `write` may follow as long as there are no bytes. */
+  readonly receive: Receive | null;
   /** Says that all bytes are here; gives what the RDB holds that was walked. Fails as `RdbReader`, or with CORRUPT when bytes follow its end. */
   content(): Promise<RdbSummary>;
   /**
@@ -113,20 +116,32 @@ interface Parts {
 }
 
 class StoreArchiveWriter implements ArchiveWriter {
-  plainBytes = 0n;
   private state: 'open' | 'committed' | 'sealed' | 'aborted' = 'open';
-  private frame: Frame;
+  private readonly filling: Filling;
   private complete = false;
   private manifest: Buffer | undefined;
   /** Removes what this writer has put under its own name. */
   private readonly undo: (() => Promise<void>)[] = [];
 
   constructor(private readonly parts: Parts) {
-    this.frame = parts.pipeline.take();
+    this.filling = new Filling(parts.pipeline, () => this.assertOpen());
   }
 
   private get attempt(): number {
     return attemptOf(this.parts.artifact.object) ?? 1;
+  }
+
+  get plainBytes(): bigint {
+    return this.filling.bytes + this.parts.pipeline.taken;
+  }
+
+  get receive(): Receive | null {
+    const { receive } = this.parts.pipeline;
+    return receive && (async (...args) => {
+      this.assertOpen();
+      if (this.plainBytes > 0n) throw new DomainError('CONFLICT', `Archive ${this.parts.backupId} has begun already.`);
+      return receive(...args);
+    });
   }
 
   get storedBytes(): bigint {
@@ -143,20 +158,8 @@ class StoreArchiveWriter implements ArchiveWriter {
 
   async write(chunk: Uint8Array): Promise<void> {
     this.assertOpen();
-    if (this.complete) throw new DomainError('CONFLICT', `Archive ${this.parts.backupId} is complete; it takes no more bytes.`);
-    const { pipeline } = this.parts;
-    for (let done = 0; done < chunk.length; ) {
-      // A full block leaves only when another byte follows, so that the last one can carry its mark.
-      if (this.frame.isFull) {
-        await pipeline.push(this.frame, false);
-        this.assertOpen();
-        this.frame = pipeline.take();
-      }
-      const taken = this.frame.fill(done === 0 ? chunk : chunk.subarray(done));
-      done += taken;
-      this.plainBytes += BigInt(taken);
-    }
-    pipeline.look(this.frame);
+    if (this.complete || this.parts.pipeline.taken > 0n) throw new DomainError('CONFLICT', `Archive ${this.parts.backupId} is complete; it takes no more bytes.`);
+    await this.filling.write(chunk);
   }
 
   async content(): Promise<RdbSummary> {
@@ -201,7 +204,7 @@ class StoreArchiveWriter implements ArchiveWriter {
     const { pipeline } = this.parts;
     if (!this.complete) {
       this.complete = true;
-      await pipeline.push(this.frame, true);
+      await (pipeline.taken > 0n ? pipeline.end() : this.filling.end());
     }
     await pipeline.drain();
   }

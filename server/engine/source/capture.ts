@@ -3,9 +3,9 @@ import { type CaptureMethod, type DatabaseCount, type Engine } from '../../domai
 import { DomainError, type ErrorCode } from '../../domain/errors.js';
 import { type SourceNode } from '../../domain/source.js';
 import { type ArchiveWriter } from '../archive/archive.js';
-import { type Dial, type Endpoint, type Log, type OnProgress, type SyncAttempt, type SyncGate } from '../ports.js';
+import { type Dial, type Endpoint, type Log, type OnProgress, type Permit, type SyncAttempt, type SyncGate } from '../ports.js';
 import { type SourceLimits } from './limits.js';
-import { receiveRdb, type Sink } from './replication.js';
+import { receiveRdb, type ReceivedRdb, type ReceiveOptions, type Sink } from './replication.js';
 import { scanRdb } from './scan/scan.js';
 import { type SyncDelayRecorder } from './sync-delay/hold.js';
 import { SyncDelaySkip } from './sync-delay/skip.js';
@@ -43,6 +43,8 @@ export interface Captured {
 
 export interface CaptureDeps {
   dial: Dial;
+  /** Where it is given, an archive that seals on another thread takes what a server sends there. */
+  permit?: Permit | undefined;
   log: Log;
   syncs?: SyncGate | undefined;
   /** Where it is given, the server's wait before a diskless save is skipped, and kept in mind here meanwhile. */
@@ -78,7 +80,7 @@ export const capture = async (plan: CapturePlan, source: CaptureSource, archive:
     return scan();
   }
   try {
-    return await replicate(plan, source, { progress, sink }, deps, signal, onProgress);
+    return await replicate(plan, source, { progress, sink, archive }, deps, signal, onProgress);
   } catch (refusal) {
     if (source.history || archive.plainBytes > 0n || !isRefusal(refusal)) throw refusal;
     onProgress({ kind: 'phase', phase: 'TRANSFERRING' });
@@ -112,33 +114,41 @@ class FlowProgress {
   }
 }
 
+/**
+ * Servers before 6.2 cannot be made to wait: what they gather for a replica that reads slowly counts against their output buffer limit. The thread that seals
+ * may be busy with another archive; this one reads at once.
+ */
+const canWait = ({ engine, node: { version } }: CaptureSource): boolean => {
+  const [major = 0, minor = 0] = version.split('.').map(Number);
+  return engine === 'VALKEY' || major > 6 || (major === 6 && minor >= 2);
+};
+
 const replicate = async (
-  plan: CapturePlan, { endpoint, engine, node, history }: CaptureSource, { progress, sink }: { progress: FlowProgress; sink: Sink }, deps: CaptureDeps, signal: AbortSignal, onProgress: OnProgress,
+  plan: CapturePlan, source: CaptureSource, { progress, sink, archive }: { progress: FlowProgress; sink: Sink; archive: ArchiveWriter }, deps: CaptureDeps, signal: AbortSignal, onProgress: OnProgress,
 ): Promise<Captured> => {
+  const { endpoint, engine, node, history } = source;
+  const { permit, log } = deps;
+  const there = permit && canWait(source) ? archive.receive : null;
+  const receive = (options: ReceiveOptions): Promise<ReceivedRdb> =>
+    there && permit ? there(endpoint, { permit, log }, { ...options, onTaken: () => progress.now() }, signal) : receiveRdb(endpoint, deps, options, signal, sink);
   // Without `capa eof` the server saves to its disk, and at once.
   const skip = deps.syncDelay && plan.acceptDiskless !== false ? new SyncDelaySkip(endpoint, node.runId, { ...deps, recorder: deps.syncDelay, onProgress }) : undefined;
-  const received = await receiveRdb(
-    endpoint,
-    deps,
-    {
-      engine, version: node.version, history, acceptDiskless: plan.acceptDiskless, limits: plan.limits, spillDirectory: plan.spillDirectory,
-      beforeSync: async () => {
-        const attempt = await deps.syncs?.begin({ runId: node.runId, address: addressOf(node) });
-        if (attempt) deps.onSync(attempt);
-        await skip?.begin(signal);
-      },
-      onEvent: (event) => {
-        if (event.kind === 'snapshotting') onProgress({ kind: 'phase', phase: 'SNAPSHOTTING' });
-        else if (event.kind === 'saving') skip?.saving();
-        else {
-          progress.bytesTotal = event.length;
-          onProgress({ kind: 'phase', phase: 'TRANSFERRING' });
-        }
-      },
+  const received = await receive({
+    engine, version: node.version, history, acceptDiskless: plan.acceptDiskless, limits: plan.limits, spillDirectory: plan.spillDirectory,
+    beforeSync: async () => {
+      const attempt = await deps.syncs?.begin({ runId: node.runId, address: addressOf(node) });
+      if (attempt) deps.onSync(attempt);
+      await skip?.begin(signal);
     },
-    signal,
-    sink,
-  ).finally(() => skip?.end());
+    onEvent: (event) => {
+      if (event.kind === 'snapshotting') onProgress({ kind: 'phase', phase: 'SNAPSHOTTING' });
+      else if (event.kind === 'saving') skip?.saving();
+      else {
+        progress.bytesTotal = event.length;
+        onProgress({ kind: 'phase', phase: 'TRANSFERRING' });
+      }
+    },
+  }).finally(() => skip?.end());
   progress.report();
   return { method: 'REPLICATION', replication: { id: received.replicationId, offset: received.offset }, closed: received.closed };
 };

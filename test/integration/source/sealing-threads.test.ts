@@ -28,7 +28,7 @@ describe('blocks on threads', () => {
   let threads: SealingThreads;
   let at: Scratch;
   beforeAll(() => {
-    entry = pathToFileURL(join(transpile('server/engine', 'server/domain'), 'server/engine/archive/sealing/thread.js'));
+    entry = pathToFileURL(join(transpile('server/data-thread.ts', 'server/engine', 'server/domain', 'server/security'), 'server/data-thread.js'));
     threads = new SealingThreads(entry, 2);
   });
   afterAll(() => threads.close());

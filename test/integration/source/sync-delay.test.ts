@@ -303,7 +303,8 @@ describe.concurrent('a backup that ends in the middle', () => {
     const backup = skipping(await sourceOf(server), book);
     await waitFor(async () => (await delayOf(server)) === '0');
     await server.restart({ signal: 'SIGKILL' });
-    expect(await backup).toMatchObject({ error: { code: 'SOURCE_DISCONNECTED' } });
+    // It may have died before it was asked to save.
+    expect(await backup).toMatchObject({ error: { code: expect.stringMatching(/^(SOURCE_DISCONNECTED|CONNECT_FAILED)$/) as string } });
     expect([await delayOf(server), book.holds.size]).toEqual(['60', 0]);
   });
 });

@@ -1,6 +1,7 @@
 import { createServer, type AddressInfo, type Server } from 'node:net';
 import { afterEach, expect, test } from 'vitest';
-import { createDial } from '../../../server/security/dial.js';
+import { DomainError } from '../../../server/domain/errors.js';
+import { createDial, createPermit, createPermittedDial } from '../../../server/security/dial.js';
 
 const listeners: Server[] = [];
 afterEach(() => { for (const listener of listeners.splice(0)) listener.close(); });
@@ -55,4 +56,28 @@ test('an error after the dialling ends no process', async () => {
   const closed = new Promise((done) => socket.once('close', done));
   socket.destroy(new Error('nobody listens for this'));
   await closed;
+});
+
+test('what is permitted is every address of a name, or none of them', async () => {
+  const addresses = ['192.0.2.1', '192.0.2.2'];
+  expect(await createPermit({ allows: (address, port) => addresses.includes(address) && port === 6379 }, () => Promise.resolve(addresses))({ host: 'a', port: 6379 })).toEqual(addresses);
+  for (const refused of addresses) {
+    await expect(createPermit({ allows: (address) => address !== refused }, () => Promise.resolve(addresses))({ host: 'a', port: 6379 })).rejects.toMatchObject({ code: 'TARGET_NOT_ALLOWED' });
+  }
+  await expect(createPermit({ allows: () => true }, () => Promise.resolve([]))({ host: 'a', port: 6379 })).rejects.toMatchObject({ code: 'CONNECT_FAILED' });
+});
+
+test('what asks for its addresses dials those only, and fails as it is refused', async () => {
+  const { port, accepted } = await listen('127.0.0.1');
+  const asked: unknown[] = [];
+  const socket = await createPermittedDial((to) => {
+    asked.push(to.host);
+    return Promise.resolve(['127.0.0.1']);
+  })({ host: 'no-such-name.invalid', port });
+  expect([asked, socket.remoteAddress]).toEqual([['no-such-name.invalid'], '127.0.0.1']);
+  socket.destroy();
+  const refusal = new DomainError('TARGET_NOT_ALLOWED', 'Not there.');
+  await expect(createPermittedDial(() => Promise.reject(refusal))({ host: '127.0.0.1', port })).rejects.toBe(refusal);
+  await expect(createPermittedDial(() => new Promise(() => undefined))({ host: '127.0.0.1', port }, { timeoutMs: 50 })).rejects.toMatchObject({ code: 'CONNECT_FAILED' });
+  expect(accepted()).toBe(1);
 });

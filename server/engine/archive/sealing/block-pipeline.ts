@@ -12,6 +12,8 @@ import { type Sealing, type SealingPlan } from './sealing.js';
 export class BlockPipeline implements Sealing {
   readonly storedLengths: number[] = [];
   storedSize = 0n;
+  readonly taken = 0n;
+  readonly receive = null;
   private readonly codec: Codec;
   private readonly seal: Seal;
   private readonly content: ContentWalk | undefined;
@@ -56,6 +58,10 @@ export class BlockPipeline implements Sealing {
     mine.catch((error: unknown) => this.fail(error));
     this.inFlight.push(mine);
     while (this.inFlight.length >= this.plan.depth) await this.inFlight.shift();
+  }
+
+  end(): Promise<void> {
+    return Promise.reject(new RangeError('Nothing is received here.'));
   }
 
   take(): Frame {

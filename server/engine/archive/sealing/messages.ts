@@ -1,9 +1,23 @@
 import { DomainError, type ErrorCode } from '../../../domain/errors.js';
 import { type RdbSummary } from '../../rdb/summary.js';
+import { type Endpoint, type Log } from '../../ports.js';
+import { type ReceivedRdb, type ReceiveEvent, type ReceiveOptions } from '../../source/replication.js';
 import { type OpeningPlan } from '../opening/opening.js';
 import { type SealingPlan } from './sealing.js';
 
-/** To the thread. `stream` is one archive; `frame` numbers its frames, whose memory both sides see. */
+/** What `receiveRdb` is told, but for what it calls back. */
+export type ReceivePlan = Omit<ReceiveOptions, 'onEvent' | 'beforeSync'>;
+
+/** What a thread has to ask for in the middle of a transfer: where a host may be dialled, and whether the server may be asked to save. */
+export type About = { kind: 'addresses'; host: string; port: number } | { kind: 'sync' };
+
+export interface Reply {
+  question: number;
+  addresses: readonly string[];
+  fault: Fault | null;
+}
+
+/** To the thread. `stream` is one archive; `frame` numbers its frames, whose memory both sides see: those made here from 0 on, those made there from -1 down. */
 export type Order = { stream: number } & (
   | { kind: 'open'; plan: SealingPlan }
   | { kind: 'frame'; frame: number; memory: SharedArrayBuffer }
@@ -11,6 +25,15 @@ export type Order = { stream: number } & (
   | { kind: 'push'; frame: number; filled: number; last: boolean }
   /** Counts in the digest of the object, and is written on the other side. */
   | { kind: 'pass'; bytes: Uint8Array }
+  /** What comes from there is taken, and no frame is pushed before that has ended. */
+  | { kind: 'receive'; endpoint: Endpoint; plan: ReceivePlan }
+  | ({ kind: 'reply' } & Reply)
+  /** Of a transfer; without effect when it has ended. */
+  | { kind: 'stop' }
+  /** A frame that was made there is free again. */
+  | { kind: 'written'; frame: number }
+  /** What was received is all. Answered by `ended` when all of it has been written. */
+  | { kind: 'end' }
   | { kind: 'summary' }
   | { kind: 'digests' }
   /** A stream that opens blocks instead: it is told nothing but `unseal` and `close`. */
@@ -30,8 +53,18 @@ export interface Walked {
 /** From the thread; in the order of the orders, but for blocks that are opened. */
 export type Answer = { stream: number } & (
   | { kind: 'walked'; walked: Walked }
-  /** The frame holds a stored block, from its beginning. */
-  | { kind: 'stored'; frame: number; bytes: number; storedLength: number; walked: Walked }
+  /** The frame holds a stored block, from its beginning. The memory of one that was made there comes with its first. */
+  | { kind: 'stored'; frame: number; memory: SharedArrayBuffer | null; bytes: number; storedLength: number; walked: Walked }
+  | { kind: 'question'; question: number; about: About }
+  | { kind: 'event'; event: ReceiveEvent }
+  /** Bytes received by now. */
+  | { kind: 'taken'; taken: bigint; walked: Walked }
+  | { kind: 'logged'; level: keyof Log; message: string; fields: Record<string, unknown> }
+  | { kind: 'received'; received: Omit<ReceivedRdb, 'closed'> }
+  | { kind: 'notReceived'; fault: Fault }
+  /** The connection of what was received is gone. */
+  | { kind: 'disconnected' }
+  | { kind: 'ended' }
   | { kind: 'summary'; summary: RdbSummary }
   | { kind: 'digests'; plainSha256: string; storedSha256: string }
   | { kind: 'opened'; block: number }
@@ -39,6 +72,9 @@ export type Answer = { stream: number } & (
   | { kind: 'fault'; fault: Fault }
   | { kind: 'closed' }
 );
+
+/** What is said of a transfer. */
+export type OfTransfer = Extract<Answer, { kind: 'question' | 'event' | 'taken' | 'logged' | 'received' | 'notReceived' | 'disconnected' }>;
 
 /** An error, so that it can be sent. */
 export interface Fault {

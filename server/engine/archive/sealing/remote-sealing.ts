@@ -3,6 +3,7 @@ import { type RdbSummary } from '../../rdb/summary.js';
 import { type ObjectWriter } from '../../store/store.js';
 import { Frame } from './frame.js';
 import { fromFault, type Answer } from './messages.js';
+import { Receiving, type Receive } from './receiving.js';
 import { type Sealing, type SealingPlan } from './sealing.js';
 import { type SealingStream, type SealingThreads } from './threads.js';
 
@@ -15,14 +16,18 @@ type AnswerTo<Kind extends Answer['kind']> = Extract<Answer, { kind: Kind }>;
 export class RemoteSealing implements Sealing {
   readonly storedLengths: number[] = [];
   storedSize = 0n;
+  taken = 0n;
   walked = { bytes: 0n, keys: 0n };
   private readonly stream: SealingStream;
   private readonly ending = new AbortController();
-  private readonly frames: Frame[] = [];
+  private readonly frames = new Map<number, Frame>();
+  private made = 0;
   private readonly free: Frame[] = [];
   private inFlight = 0;
   private writing: Promise<void> = Promise.resolve();
   private fault: { error: unknown } | undefined;
+  private receiving: Receiving | undefined;
+  private ended = false;
   private over = false;
   private closed = false;
   private readonly changes = new Changes();
@@ -37,6 +42,7 @@ export class RemoteSealing implements Sealing {
       onGone: (error) => {
         this.closed = true;
         this.fail(error);
+        this.receiving?.lost(error);
       },
     });
     this.stream.send({ kind: 'open', plan });
@@ -46,11 +52,24 @@ export class RemoteSealing implements Sealing {
     return this.ending.signal;
   }
 
+  readonly receive: Receive = (endpoint, deps, options, signal) => {
+    this.assertWhole();
+    this.receiving = new Receiving(this.stream, deps, options, signal);
+    return this.receiving.from(endpoint);
+  };
+
+  async end(): Promise<void> {
+    this.assertWhole();
+    this.stream.send({ kind: 'end' });
+    await this.until(() => this.ended);
+  }
+
   take(): Frame {
     let frame = this.free.pop();
     if (frame === undefined) {
       frame = new Frame(this.plan.blockSize);
-      this.stream.send({ kind: 'frame', frame: this.frames.push(frame) - 1, memory: frame.memory });
+      this.frames.set(this.made, frame);
+      this.stream.send({ kind: 'frame', frame: this.made++, memory: frame.memory });
     }
     frame.filled = 0;
     return frame;
@@ -120,8 +139,25 @@ export class RemoteSealing implements Sealing {
         return;
       case 'stored':
         this.walked = answer.walked;
+        if (answer.memory !== null) this.frames.set(answer.frame, new Frame(this.plan.blockSize, answer.memory));
         this.writing = this.writing.then(() => this.write(answer));
         return;
+      case 'taken':
+        this.taken = answer.taken;
+        this.walked = answer.walked;
+        this.receiving?.hear(answer);
+        return;
+      case 'question':
+      case 'event':
+      case 'logged':
+      case 'received':
+      case 'notReceived':
+      case 'disconnected':
+        this.receiving?.hear(answer);
+        return;
+      case 'ended':
+        this.ended = true;
+        break;
       case 'opened':
       case 'damaged':
         return;
@@ -142,7 +178,7 @@ export class RemoteSealing implements Sealing {
 
   /** Never rejects. */
   private async write({ frame: number, bytes, storedLength }: AnswerTo<'stored'>): Promise<void> {
-    const frame = this.frames[number];
+    const frame = this.frames.get(number);
     if (this.fault !== undefined || frame === undefined) return;
     try {
       await this.output.write(frame.bytes.subarray(0, bytes));
@@ -152,13 +188,18 @@ export class RemoteSealing implements Sealing {
     }
     this.storedLengths.push(storedLength);
     this.storedSize += BigInt(bytes);
+    if (number < 0) {
+      this.stream.send({ kind: 'written', frame: number });
+      return;
+    }
     this.inFlight -= 1;
     this.free.push(frame);
     this.changes.tell();
   }
 
   private filled(frame: Frame): { frame: number; filled: number } {
-    return { frame: this.frames.indexOf(frame), filled: frame.filled };
+    for (const [number, known] of this.frames) if (known === frame) return { frame: number, filled: frame.filled };
+    throw new RangeError('A frame of another pipeline.');
   }
 
   private stopLooking(): void {

@@ -4,6 +4,7 @@ import { type CodecChoice } from '../codec/codec.js';
 import { type BlockSize, type CipherName } from '../layout.js';
 import { BlockPipeline } from './block-pipeline.js';
 import { type Frame } from './frame.js';
+import { type Receive } from './receiving.js';
 import { RemoteSealing } from './remote-sealing.js';
 import { type SealingThreads } from './threads.js';
 
@@ -33,6 +34,12 @@ export interface Sealing {
   /** How far the walk is; lags behind a little. */
   readonly walked: { bytes: bigint; keys: bigint };
   readonly faulted: AbortSignal;
+  /** Bytes of what it has received by itself. */
+  readonly taken: bigint;
+  /** Takes what a server sends right where the blocks are sealed; null where that is on this thread. Nothing is pushed before it has settled, and after something was received only `end` ends it. */
+  readonly receive: Receive | null;
+  /** Hands over the last block of what it has received by itself. */
+  end(): Promise<void>;
   /** An empty frame, a used one where there is one. */
   take(): Frame;
   /** Lets the walk go on with what the frame holds by now, soon: a source may stop sending after bytes that are wrong. */

@@ -1,16 +1,19 @@
 import { readlinkSync } from 'node:fs';
 import { setPriority } from 'node:os';
 import { basename } from 'node:path';
-import { parentPort } from 'node:worker_threads';
+import { type MessagePort } from 'node:worker_threads';
 import { BlockOpener } from '../opening/block-opener.js';
 import { BlockPipeline } from './block-pipeline.js';
+import { Filling } from './filling.js';
 import { Frame } from './frame.js';
 import { toFault, type Answer, type Order } from './messages.js';
+import { Receiver, type MakeDial } from './receiver.js';
 import { type SealingPlan } from './sealing.js';
 import { YoungGarbage } from './young-garbage.js';
 
 /*
- * What runs on a thread of `SealingThreads`: the pipelines of the archives that are written, and the openers of those that are read. It holds no store; what is to be written goes back.
+ * What runs on a thread of `SealingThreads`: the pipelines of the archives that are written, the transfers that fill them, and the openers of those that
+ * are read. It holds no store; what is to be written goes back.
  */
 
 type AnswerTo<Kind> = Kind extends Answer ? Omit<Kind, 'stream'> : never;
@@ -19,21 +22,26 @@ type OrderInStream = Exclude<Order, { kind: 'open' | 'read' }>;
 /** A third of the weight that others have (read: Linux, sched_prio_to_weight). */
 const NICENESS = 5;
 const GARBAGE_LIMIT = 16 * 1024 * 1024;
+/** How far a transfer is, at most so often. */
+const TELL_EVERY_MS = 100;
 
 class Stream {
   private readonly pipeline: BlockPipeline;
   private readonly frames = new Map<number, Frame>();
   private readonly numbers = new Map<ArrayBufferLike, number>();
+  /** Of frames that were made here and are being written, by their numbers. */
+  private readonly unwritten = new Map<number, () => void>();
+  private made = 0;
+  private readonly filling: Filling;
+  private readonly receiver: Receiver;
+  private receiving: Promise<void> | undefined;
+  private closing = false;
   private faulted = false;
 
-  constructor(private readonly plan: SealingPlan, private readonly garbage: YoungGarbage, private readonly answer: (answer: AnswerTo<Answer>) => void) {
-    this.pipeline = new BlockPipeline(plan, {
-      write: (bytes) => {
-        this.answer({ kind: 'stored', frame: this.numbers.get(bytes.buffer) ?? -1, bytes: bytes.length, storedLength: this.pipeline.storedLengths.at(-1) ?? 0, walked: this.pipeline.walked });
-        this.garbage.add(2 * bytes.length);
-        return Promise.resolve();
-      },
-    });
+  constructor(private readonly plan: SealingPlan, makeDial: MakeDial, private readonly garbage: YoungGarbage, private readonly answer: (answer: AnswerTo<Answer>) => void) {
+    this.pipeline = new BlockPipeline(plan, { write: (bytes) => this.handBack(bytes) });
+    this.filling = new Filling(this.pipeline);
+    this.receiver = new Receiver(makeDial, answer);
     this.pipeline.faulted.addEventListener('abort', () => this.fail(this.pipeline.faulted.reason));
   }
 
@@ -53,6 +61,24 @@ class Stream {
         return;
       case 'push':
         return this.pipeline.push(this.filled(order), order.last);
+      case 'receive':
+        this.receiving = this.receive(order);
+        return;
+      case 'reply':
+        this.receiver.hear(order);
+        return;
+      case 'stop':
+        this.receiver.stop();
+        return;
+      case 'written':
+        this.unwritten.get(order.frame)?.();
+        this.unwritten.delete(order.frame);
+        return;
+      case 'end':
+        await this.filling.end();
+        await this.pipeline.drain();
+        this.answer({ kind: 'ended' });
+        return;
       case 'pass':
         this.pipeline.pass(order.bytes);
         return;
@@ -65,9 +91,42 @@ class Stream {
       case 'unseal':
         throw new RangeError('A stream that seals opens nothing.');
       case 'close':
+        this.closing = true;
+        this.receiver.stop();
+        for (const written of this.unwritten.values()) written();
+        await this.receiving;
         await this.pipeline.settle();
         this.answer({ kind: 'closed' });
     }
+  }
+
+  private receive({ endpoint, plan }: Extract<Order, { kind: 'receive' }>): Promise<void> {
+    let toldAt = -Infinity;
+    const tell = (): void => this.answer({ kind: 'taken', taken: this.filling.bytes, walked: this.pipeline.walked });
+    return this.receiver.receive(endpoint, plan, this.pipeline.faulted, async (piece) => {
+      await this.filling.write(piece);
+      // Over TLS, each piece came in memory of its own.
+      if (endpoint.tls) this.garbage.add(piece.length);
+      const now = performance.now();
+      if (now - toldAt < TELL_EVERY_MS) return;
+      toldAt = now;
+      tell();
+    }, tell);
+  }
+
+  /** Hands a stored block back to be written. Waits for that where the frame is to be filled here again. */
+  private async handBack(bytes: Uint8Array): Promise<void> {
+    // All of them lie in the memory of frames.
+    const memory = bytes.buffer as unknown as SharedArrayBuffer;
+    const known = this.numbers.get(memory);
+    const frame = known ?? --this.made;
+    if (known === undefined) this.numbers.set(memory, frame);
+    const written = frame < 0 && !this.closing ? new Promise<void>((resolve) => this.unwritten.set(frame, resolve)) : undefined;
+    this.answer({
+      kind: 'stored', frame, memory: known === undefined ? memory : null, bytes: bytes.length, storedLength: this.pipeline.storedLengths.at(-1) ?? 0, walked: this.pipeline.walked,
+    });
+    this.garbage.add(2 * bytes.length);
+    await written;
   }
 
   private filled({ frame: number, filled }: { frame: number; filled: number }): Frame {
@@ -94,8 +153,8 @@ const stepBack = (): void => {
   }
 };
 
-if (parentPort !== null) {
-  const port = parentPort;
+/** To be called on the thread, once. */
+export const serveOrders = (port: MessagePort, makeDial: MakeDial): void => {
   stepBack();
   const garbage = new YoungGarbage(GARBAGE_LIMIT);
   const streams = new Map<number, Stream | BlockOpener>();
@@ -104,7 +163,7 @@ if (parentPort !== null) {
       port.postMessage({ ...to, stream: order.stream });
       if (to.kind === 'closed') streams.delete(order.stream);
     };
-    if (order.kind === 'open') streams.set(order.stream, new Stream(order.plan, garbage, answer));
+    if (order.kind === 'open') streams.set(order.stream, new Stream(order.plan, makeDial, garbage, answer));
     else if (order.kind === 'read') streams.set(order.stream, new BlockOpener(order.plan, garbage, answer));
     else streams.get(order.stream)?.take(order);
   };
@@ -119,4 +178,4 @@ if (parentPort !== null) {
   port.on('message', (order: Order) => {
     if (orders.push(order) === 1) setImmediate(next);
   });
-}
+};

@@ -21,7 +21,7 @@ export interface Listener {
 const MOST = 4;
 
 /**
- * Threads on which blocks are walked, hashed, compressed and sealed, and opened again, so that the main one answers callers and renews leases meanwhile; and so that the
+ * Threads on which RDBs are received, and blocks are walked, hashed, compressed and sealed, and opened again, so that the main one answers callers and renews leases meanwhile; and so that the
  * garbage of that work (megabytes outside of the heap) is not collected with the whole service's heap. They are started when
  * needed, and stay; they do not keep the process alive.
  */
