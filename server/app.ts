@@ -41,7 +41,7 @@ import { createAuditSigner } from './security/audit-signer.js';
 import { createAccessWatch } from './security/access-watch.js';
 import { type AuthenticatorDeps, createApiKeyMaker, createAuthenticator } from './security/api-keys.js';
 import { createConnectPolicy, OwnPorts, portsOnThisMachine } from './security/connect-policy.js';
-import { createDial, createPermit } from './security/dial.js';
+import { createDial, createPermit, TLS_DEFAULTS } from './security/dial.js';
 import { createFetchJson } from './security/fetch-json.js';
 import { ensureFirstKey, type FirstKey } from './security/first-key.js';
 import { createLinkSigner } from './security/links.js';
@@ -205,7 +205,7 @@ const build = async ({ config, databaseUrl, log, clock: given, keepFirstKey, dat
   const keys = await openMasterKeys(config, db, log);
   const store = await openStore(config, db, { dial, log });
   started.push(() => store.close());
-  const threads = dataThread && new SealingThreads(dataThread);
+  const threads = dataThread && new SealingThreads(dataThread, { workerData: { tls: TLS_DEFAULTS } });
   started.push(async () => threads?.close());
   await attachStore(db, store, log);
   const spillDirectory = join(config.dataDir, 'spill');

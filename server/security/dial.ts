@@ -1,6 +1,6 @@
 import { lookup } from 'node:dns/promises';
 import { connect as connectTcp, isIP, type OnReadOpts, type Socket } from 'node:net';
-import { connect as connectTls, type TLSSocket } from 'node:tls';
+import { connect as connectTls, DEFAULT_CIPHERS, DEFAULT_MAX_VERSION, DEFAULT_MIN_VERSION, type SecureVersion, type TLSSocket } from 'node:tls';
 import { domainToASCII } from 'node:url';
 import { addressOf } from '../domain/address.js';
 import { abortReason, DomainError } from '../domain/errors.js';
@@ -85,10 +85,19 @@ const tolerateErrors = <S extends Socket>(socket: S): S => {
   return socket;
 };
 
-const startTls = (raw: Socket, to: Target, tls: TlsOptions): TLSSocket => {
+/** What this process speaks where nobody says otherwise: options of Node say it to the main thread only. */
+export interface TlsDefaults {
+  minVersion: SecureVersion;
+  maxVersion: SecureVersion;
+  ciphers: string;
+}
+export const TLS_DEFAULTS: TlsDefaults = { minVersion: DEFAULT_MIN_VERSION, maxVersion: DEFAULT_MAX_VERSION, ciphers: DEFAULT_CIPHERS };
+
+const startTls = (raw: Socket, to: Target, tls: TlsOptions, defaults: TlsDefaults): TLSSocket => {
   // The dot of an absolute name belongs to the resolver; no certificate has it.
   const name = (tls.serverName ?? to.host).replace(/\.$/, '');
   return connectTls({
+    ...defaults,
     socket: raw,
     host: name,
     // SNI carries names only, in ASCII (RFC 6066); the certificate of an address is checked against `host`.
@@ -112,7 +121,7 @@ const onreadOf = ({ memory, take }: ReusedReading): OnReadOpts => ({
 });
 
 /** One address: TCP, then TLS where asked, both inside `signal`. */
-const dialAddress = async (to: Target, address: string, signal: AbortSignal, reading: ReusedReading | undefined): Promise<Socket> => {
+const dialAddress = async (to: Target, address: string, signal: AbortSignal, reading: ReusedReading | undefined, defaults: TlsDefaults): Promise<Socket> => {
   const raw = tolerateErrors(connectTcp({ host: address, port: to.port, noDelay: true, keepAlive: true, ...(to.tls || !reading ? {} : { onread: onreadOf(reading) }) }));
   try {
     await established(raw, 'connect', signal);
@@ -124,7 +133,7 @@ const dialAddress = async (to: Target, address: string, signal: AbortSignal, rea
   if (!to.tls) return raw;
   let secure: TLSSocket | undefined;
   try {
-    secure = tolerateErrors(startTls(raw, to, to.tls));
+    secure = tolerateErrors(startTls(raw, to, to.tls, defaults));
     await established(secure, 'secureConnect', signal);
     return secure;
   } catch (error) {
@@ -149,8 +158,9 @@ export const createPermit = (policy: ConnectPolicy, resolveName: ResolveName = a
 /**
  * The rest of the way out, for a thread on which nobody knows the policy: dials the addresses that it is given for a host, and asks for them each time.
  * @param permit asks the thread that made it with `createPermit`
+ * @param defaults of that thread
  */
-export const createPermittedDial = (permit: Permit): Dial => (to, options = {}) => dialPermitted(permit, to, options);
+export const createPermittedDial = (permit: Permit, defaults: TlsDefaults = TLS_DEFAULTS): Dial => (to, options = {}) => dialPermitted(permit, to, options, defaults);
 
 /**
  * Makes the one way out of this service. A name is resolved once and *all* its addresses are put to the policy (one that is
@@ -160,10 +170,10 @@ export const createPermittedDial = (permit: Permit): Dial => (to, options = {}) 
  */
 export const createDial = (policy: ConnectPolicy, resolveName: ResolveName = asThisMachine): Dial => {
   const permit = createPermit(policy, resolveName);
-  return (to, options = {}) => dialPermitted(permit, to, options);
+  return (to, options = {}) => dialPermitted(permit, to, options, TLS_DEFAULTS);
 };
 
-const dialPermitted = async (permit: Permit, to: Target, options: DialOptions): Promise<Socket> => {
+const dialPermitted = async (permit: Permit, to: Target, options: DialOptions, defaults: TlsDefaults): Promise<Socket> => {
   const timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
   if (!Number.isInteger(to.port) || to.port < 1 || to.port > 65_535) {
     throw new DomainError('BAD_INPUT', `${to.port} is no TCP port.`, { hint: 'Give a port between 1 and 65535.', field: ['port'] });
@@ -188,7 +198,7 @@ const dialPermitted = async (permit: Permit, to: Target, options: DialOptions): 
       const attempt = new AbortController();
       const attemptTimer = setTimeout(() => attempt.abort(TIMED_OUT), share);
       try {
-        return await dialAddress(to, address, AbortSignal.any([stop.signal, attempt.signal]), options.reading);
+        return await dialAddress(to, address, AbortSignal.any([stop.signal, attempt.signal]), options.reading, defaults);
       } catch (error) {
         if (stop.signal.aborted) throw stopped(`connecting to ${address}`);
         failure = attempt.signal.aborted ? stopped(`connecting to ${address}`) : error;

@@ -8,11 +8,12 @@ import { type BackupDeps } from '../../../server/engine/backup.js';
 import { type Permit } from '../../../server/engine/ports.js';
 import { openFilesystemStore } from '../../../server/engine/store/filesystem.js';
 import { nodeFsOps } from '../../../server/engine/store/fs-ops.js';
-import { ALLOW_EVERYTHING, createPermit } from '../../../server/security/dial.js';
+import { ALLOW_EVERYTHING, createPermit, TLS_DEFAULTS } from '../../../server/security/dial.js';
 import { type FakeServer, type FakeServerOptions, startFakeServer } from '../../kit/fake-server.js';
 import { HOSTILE, LIMITS, WITHIN_MS } from '../../kit/hostile/cases.js';
 import { silentAfter, soundRdb, withLength, withMark } from '../../kit/hostile/sources.js';
 import { startRedis } from '../../kit/redis.js';
+import { readPem } from '../../kit/redis-tls.js';
 import { transpile } from '../../kit/transpile.js';
 import { waitFor } from '../../kit/wait.js';
 import { RING } from '../../unit/archive/archive-kit.js';
@@ -27,7 +28,7 @@ let entry: URL;
 let threads: SealingThreads;
 beforeAll(() => {
   entry = pathToFileURL(join(transpile('server/data-thread.ts', 'server/engine', 'server/domain', 'server/security'), 'server/data-thread.js'));
-  threads = new SealingThreads(entry, 2);
+  threads = new SealingThreads(entry, { most: 2 });
 });
 afterAll(() => threads.close());
 
@@ -109,12 +110,27 @@ test('a real server is taken there, over and over the same thread', async (conte
   const client = server.client();
   await client.call('DEBUG', 'POPULATE', '30000', 'key', '200');
   const runId = /run_id:(\w+)/.exec(String(await client.call('INFO', 'server')))?.[1] ?? '';
-  const only = new SealingThreads(entry, 1);
+  const only = new SealingThreads(entry, { most: 1 });
   context.onTestFinished(() => only.close());
   for (const name of ['a', 'b']) {
     const { summary, phases } = await backUp({ host: server.host, port: server.port, runId }, shelf, { plan: { backupId: BACKUP_ID.replace(/.$/, name) }, deps: there({ threads: only }) });
     expect([summary.keys, summary.integrity, phases.length]).toEqual([30_000n, 'STRUCTURE_AND_CHECKSUM', 5]);
   }
+});
+
+test('TLS is spoken there as on the thread that says how', async (context) => {
+  const { shelf } = await place(context);
+  const server = await startRedis({ tls: true, config: { 'tls-protocols': 'TLSv1.2' } });
+  context.onTestFinished(() => server.stop());
+  const client = server.client();
+  await client.call('DEBUG', 'POPULATE', '20000', 'key', '200');
+  const runId = /run_id:(\w+)/.exec(String(await client.call('INFO', 'server')))?.[1] ?? '';
+  const endpoint = { host: server.host, port: server.port, tls: { ca: readPem(server.tls?.caFile ?? '') } };
+  const strict = new SealingThreads(entry, { most: 1, workerData: { tls: { ...TLS_DEFAULTS, minVersion: 'TLSv1.3', maxVersion: 'TLSv1.3' } } });
+  context.onTestFinished(() => strict.close());
+  expect(await failureOf(backUp({ ...endpoint, runId }, shelf, { plan: { endpoint }, deps: there({ threads: strict }) }))).toMatchObject({ code: 'CONNECT_FAILED' });
+  const { summary } = await backUp({ ...endpoint, runId }, shelf, { plan: { endpoint }, deps: there() });
+  expect([summary.keys, summary.integrity]).toEqual([20_000n, 'STRUCTURE_AND_CHECKSUM']);
 });
 
 test('a server that cannot be made to wait is read on the thread that is never busy sealing', async (context) => {
@@ -168,7 +184,7 @@ test.for<[string, (cancel: AbortController) => Attempt, object]>([
 test('a thread that dies in the middle of a transfer ends it', async (context) => {
   const { shelf, fake } = await place(context);
   const server = await fake({ psync: silentAfter(5_000) });
-  const mortal = new SealingThreads(entry, 1);
+  const mortal = new SealingThreads(entry, { most: 1 });
   const failure = await failureOf(backUp(server, shelf, {
     plan: { limits: LIMITS }, deps: there({ threads: mortal }), onProgress: (progress) => { if (progress.kind === 'phase' && progress.phase === 'TRANSFERRING') void mortal.close(); },
   }));
@@ -197,6 +213,35 @@ describe('a store', () => {
     const server = await fake({ psync: withMark(big) });
     const shelf = await shelfWith(context, (write, blocks) => (blocks > 4 ? Promise.reject(Object.assign(new Error('full'), { code: 'ENOSPC' })) : write()));
     expect(await failureOf(backUp(server, shelf, { deps: there() }))).toMatchObject({ code: 'STORAGE_FULL' });
+    await waitFor(() => server.openConnections === 0);
+    expect(shelf.files()).toEqual([]);
+  });
+
+  test('that fails after it has stood still ends a transfer that waits for it', async (context) => {
+    const { fake } = await place(context);
+    const server = await fake({ psync: withMark(big) });
+    let stands = false;
+    let release = (): void => undefined;
+    const gate = new Promise<void>((resolve) => { release = resolve; });
+    const shelf = await shelfWith(context, async (write, blocks) => {
+      if (blocks <= 4) return write();
+      stands = true;
+      await gate;
+      throw Object.assign(new Error('full'), { code: 'ENOSPC' });
+    });
+    const taken: bigint[] = [];
+    const running = failureOf(backUp(server, shelf, { deps: there(), onProgress: (progress) => { if (progress.kind === 'amount') taken.push(progress.bytesDone); } }));
+    await waitFor(() => stands);
+    // The thread has all that it takes by now: the blocks under way are full.
+    let before = -1;
+    await waitFor(async () => {
+      const still = taken.length === before;
+      before = taken.length;
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      return still;
+    });
+    release();
+    expect(await running).toMatchObject({ code: 'STORAGE_FULL' });
     await waitFor(() => server.openConnections === 0);
     expect(shelf.files()).toEqual([]);
   });

@@ -29,7 +29,7 @@ describe('blocks on threads', () => {
   let at: Scratch;
   beforeAll(() => {
     entry = pathToFileURL(join(transpile('server/data-thread.ts', 'server/engine', 'server/domain', 'server/security'), 'server/data-thread.js'));
-    threads = new SealingThreads(entry, 2);
+    threads = new SealingThreads(entry, { most: 2 });
   });
   afterAll(() => threads.close());
   beforeEach(async () => { at = await scratchStore(); });
@@ -153,7 +153,7 @@ describe('blocks on threads', () => {
   });
 
   it('a thread that dies fails what it had, which leaves nothing behind; the next archive gets another', async () => {
-    const mortal = new SealingThreads(entry, 1);
+    const mortal = new SealingThreads(entry, { most: 1 });
     try {
       const writer = await createArchive(at.store, { backupId: BACKUP_ID, keys: RING, blockSize: B, walk: true, threads: mortal });
       await writeIn(rdbOf(300), writer);
@@ -239,7 +239,7 @@ describe('blocks on threads', () => {
   });
 
   it('that are being opened fail when their thread dies; whoever leaves early leaves nothing under way', async () => {
-    const mortal = new SealingThreads(entry, 1);
+    const mortal = new SealingThreads(entry, { most: 1 });
     try {
       await writeArchive(at.store, textOf(12 * B, 1), { blockSize: B, keys: RING });
       const reader = await openArchive(at.store, BACKUP_ID, { keys: RING, threads: mortal });

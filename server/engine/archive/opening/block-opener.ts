@@ -2,12 +2,11 @@ import { codecFor, type Codec } from '../codec/codec.js';
 import { BLOCK_HEADER_BYTES, type BlockSize } from '../layout.js';
 import { sealFor, type Seal } from '../seal.js';
 import { Frame } from '../sealing/frame.js';
-import { toFault, type Answer, type Order } from '../sealing/messages.js';
+import { toFault, type AnswerTo, type Order } from '../sealing/messages.js';
 import { type YoungGarbage } from '../sealing/young-garbage.js';
 import { BlockDamage, expandBlock, unsealBlock } from './block.js';
 import { type OpeningPlan } from './opening.js';
 
-type AnswerTo<Kind> = Kind extends Answer ? Omit<Kind, 'stream'> : never;
 type Unseal = Extract<Order, { kind: 'unseal' }>;
 
 /** The other end of a RemoteOpening: one object's blocks, on the thread. */
@@ -16,7 +15,7 @@ export class BlockOpener {
   private readonly codec: Codec;
   private readonly blockSize: BlockSize;
 
-  constructor({ codec, cipher, header, backupKey, blockSize }: OpeningPlan, private readonly garbage: YoungGarbage, private readonly answer: (answer: AnswerTo<Answer>) => void) {
+  constructor({ codec, cipher, header, backupKey, blockSize }: OpeningPlan, private readonly garbage: YoungGarbage, private readonly answer: (answer: AnswerTo) => void) {
     this.seal = sealFor(cipher, header, backupKey);
     this.codec = codecFor({ name: codec });
     this.blockSize = blockSize;

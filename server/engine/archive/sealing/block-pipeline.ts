@@ -137,6 +137,7 @@ export class BlockPipeline implements Sealing {
   private async emit(frame: Frame, storedLength: number): Promise<void> {
     this.storedLengths.push(storedLength);
     await this.writeThrough(frame.bytes.subarray(0, BLOCK_HEADER_BYTES + storedLength + TAG_BYTES));
-    this.free.push(frame);
+    // One that somebody else fills comes again and again.
+    if (!this.free.includes(frame)) this.free.push(frame);
   }
 }

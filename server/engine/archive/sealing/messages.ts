@@ -30,8 +30,8 @@ export type Order = { stream: number } & (
   | ({ kind: 'reply' } & Reply)
   /** Of a transfer; without effect when it has ended. */
   | { kind: 'stop' }
-  /** A frame that was made there is free again. */
-  | { kind: 'written'; frame: number }
+  /** A frame that was made there is free again, or has not been written and will not be. */
+  | { kind: 'written'; frame: number; fault: Fault | null }
   /** What was received is all. Answered by `ended` when all of it has been written. */
   | { kind: 'end' }
   | { kind: 'summary' }
@@ -43,6 +43,8 @@ export type Order = { stream: number } & (
   /** Answered by `closed` when nothing of the stream is under way any more. */
   | { kind: 'close' }
 );
+
+export type AnswerTo<Kind = Answer> = Kind extends Answer ? Omit<Kind, 'stream'> : never;
 
 /** How far a walk is. */
 export interface Walked {
@@ -86,9 +88,10 @@ export interface Fault {
   cause: string | undefined;
 }
 
-export const toFault = (error: unknown): Fault =>
+/** @param what failed, where it did for no reason that anybody foresaw */
+export const toFault = (error: unknown, what = 'A block could not be sealed or opened.'): Fault =>
   error instanceof DomainError
     ? { code: error.code, message: error.message, hint: error.hint, retryable: error.retryable, details: error.details, cause: error.cause === undefined ? undefined : String(error.cause) }
-    : { code: 'INTERNAL', message: 'A block could not be sealed or opened.', hint: undefined, retryable: true, details: {}, cause: error instanceof Error ? (error.stack ?? error.message) : String(error) };
+    : { code: 'INTERNAL', message: what, hint: undefined, retryable: true, details: {}, cause: error instanceof Error ? (error.stack ?? error.message) : String(error) };
 
 export const fromFault = ({ code, message, ...more }: Fault): DomainError => new DomainError(code, message, more);

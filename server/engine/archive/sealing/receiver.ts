@@ -1,9 +1,7 @@
 import { DomainError } from '../../../domain/errors.js';
 import { type Dial, type Endpoint, type Log, type Permit } from '../../ports.js';
 import { receiveRdb, type Sink } from '../../source/replication.js';
-import { fromFault, toFault, type About, type Answer, type ReceivePlan, type Reply } from './messages.js';
-
-type AnswerTo<Kind> = Kind extends Answer ? Omit<Kind, 'stream'> : never;
+import { fromFault, toFault, type About, type AnswerTo, type ReceivePlan, type Reply } from './messages.js';
 
 /** Makes the way out of a thread, which asks for the addresses that may be dialled. */
 export type MakeDial = (permit: Permit) => Dial;
@@ -20,7 +18,7 @@ export class Receiver {
   private asked = 0;
   private readonly log: Log;
 
-  constructor(private readonly makeDial: MakeDial, private readonly answer: (answer: AnswerTo<Answer>) => void) {
+  constructor(private readonly makeDial: MakeDial, private readonly answer: (answer: AnswerTo) => void) {
     const log = (level: keyof Log) => (message: string, fields: Record<string, unknown> = {}): void => this.answer({ kind: 'logged', level, message, fields });
     this.log = { debug: log('debug'), info: log('info'), warn: log('warn'), error: log('error') };
   }
@@ -41,7 +39,7 @@ export class Receiver {
       this.answer({ kind: 'disconnected' });
     } catch (error) {
       onEnd();
-      this.answer({ kind: 'notReceived', fault: toFault(error) });
+      this.answer({ kind: 'notReceived', fault: toFault(error, 'What a server sent could not be taken.') });
     }
   }
 

@@ -22,6 +22,8 @@ export class Receiving {
   private disconnect: () => void = () => undefined;
   /** What went wrong here, and is what it fails with there. */
   private own: { error: unknown } | undefined;
+  /** What it is about to do for a server is done or undone before anybody is told of the end. */
+  private asking: Promise<void> | undefined;
 
   constructor(private readonly stream: SealingStream, private readonly deps: ReceivingDeps, private readonly options: Parameters<Receive>[2], private readonly signal: AbortSignal) {
     this.outcome = new Promise((resolve) => {
@@ -40,9 +42,10 @@ export class Receiving {
     if (this.signal.aborted) stop();
     try {
       const outcome = await this.outcome;
-      if ('received' in outcome) return { ...outcome.received, closed: this.closed };
+      await this.asking;
+      if ('received' in outcome && this.own === undefined) return { ...outcome.received, closed: this.closed };
       if (this.signal.aborted) throw abortReason(this.signal);
-      throw this.own === undefined ? outcome.error : this.own.error;
+      throw this.own === undefined && 'error' in outcome ? outcome.error : this.own?.error;
     } finally {
       this.signal.removeEventListener('abort', stop);
     }
@@ -51,7 +54,7 @@ export class Receiving {
   hear(answer: OfTransfer): void {
     switch (answer.kind) {
       case 'question':
-        void this.reply(answer.question, answer.about);
+        this.hearOf(answer);
         return;
       case 'event':
         this.tell(() => this.options.onEvent?.(answer.event));
@@ -78,6 +81,12 @@ export class Receiving {
   lost(error: DomainError): void {
     this.conclude({ error });
     this.disconnect();
+  }
+
+  private hearOf({ question, about }: Extract<OfTransfer, { kind: 'question' }>): void {
+    const replying = this.reply(question, about);
+    // A name that nobody resolves is waited for by nobody.
+    if (about.kind === 'sync') this.asking = replying;
   }
 
   private async reply(question: number, about: About): Promise<void> {

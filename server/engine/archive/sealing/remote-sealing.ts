@@ -2,7 +2,7 @@ import { Changes } from '../../changes.js';
 import { type RdbSummary } from '../../rdb/summary.js';
 import { type ObjectWriter } from '../../store/store.js';
 import { Frame } from './frame.js';
-import { fromFault, type Answer } from './messages.js';
+import { fromFault, toFault, type Answer } from './messages.js';
 import { Receiving, type Receive } from './receiving.js';
 import { type Sealing, type SealingPlan } from './sealing.js';
 import { type SealingStream, type SealingThreads } from './threads.js';
@@ -128,7 +128,8 @@ export class RemoteSealing implements Sealing {
     this.stream.send({ kind: 'digests' });
     await this.until(() => this.digestsAnswer !== undefined);
     const { plainSha256, storedSha256 } = this.digestsAnswer as AnswerTo<'digests'>;
-    await this.settle();
+    // All is written. The connection of what was received may take a moment longer, which nobody here has to wait for.
+    void this.settle();
     return { plainSha256, storedSha256 };
   }
 
@@ -179,17 +180,20 @@ export class RemoteSealing implements Sealing {
   /** Never rejects. */
   private async write({ frame: number, bytes, storedLength }: AnswerTo<'stored'>): Promise<void> {
     const frame = this.frames.get(number);
-    if (this.fault !== undefined || frame === undefined) return;
+    if (frame === undefined) return;
     try {
+      this.assertWhole();
       await this.output.write(frame.bytes.subarray(0, bytes));
     } catch (error) {
       this.fail(error);
+      // Whoever fills it there may be waiting for it.
+      if (number < 0) this.stream.send({ kind: 'written', frame: number, fault: toFault(error) });
       return;
     }
     this.storedLengths.push(storedLength);
     this.storedSize += BigInt(bytes);
     if (number < 0) {
-      this.stream.send({ kind: 'written', frame: number });
+      this.stream.send({ kind: 'written', frame: number, fault: null });
       return;
     }
     this.inFlight -= 1;

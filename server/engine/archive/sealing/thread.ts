@@ -6,7 +6,7 @@ import { BlockOpener } from '../opening/block-opener.js';
 import { BlockPipeline } from './block-pipeline.js';
 import { Filling } from './filling.js';
 import { Frame } from './frame.js';
-import { toFault, type Answer, type Order } from './messages.js';
+import { fromFault, toFault, type AnswerTo, type Order } from './messages.js';
 import { Receiver, type MakeDial } from './receiver.js';
 import { type SealingPlan } from './sealing.js';
 import { YoungGarbage } from './young-garbage.js';
@@ -16,7 +16,6 @@ import { YoungGarbage } from './young-garbage.js';
  * are read. It holds no store; what is to be written goes back.
  */
 
-type AnswerTo<Kind> = Kind extends Answer ? Omit<Kind, 'stream'> : never;
 type OrderInStream = Exclude<Order, { kind: 'open' | 'read' }>;
 
 /** A third of the weight that others have (read: Linux, sched_prio_to_weight). */
@@ -30,15 +29,14 @@ class Stream {
   private readonly frames = new Map<number, Frame>();
   private readonly numbers = new Map<ArrayBufferLike, number>();
   /** Of frames that were made here and are being written, by their numbers. */
-  private readonly unwritten = new Map<number, () => void>();
+  private readonly unwritten = new Map<number, { resolve: () => void; reject: (error: Error) => void }>();
   private made = 0;
   private readonly filling: Filling;
   private readonly receiver: Receiver;
   private receiving: Promise<void> | undefined;
-  private closing = false;
   private faulted = false;
 
-  constructor(private readonly plan: SealingPlan, makeDial: MakeDial, private readonly garbage: YoungGarbage, private readonly answer: (answer: AnswerTo<Answer>) => void) {
+  constructor(private readonly plan: SealingPlan, makeDial: MakeDial, private readonly garbage: YoungGarbage, private readonly answer: (answer: AnswerTo) => void) {
     this.pipeline = new BlockPipeline(plan, { write: (bytes) => this.handBack(bytes) });
     this.filling = new Filling(this.pipeline);
     this.receiver = new Receiver(makeDial, answer);
@@ -71,8 +69,7 @@ class Stream {
         this.receiver.stop();
         return;
       case 'written':
-        this.unwritten.get(order.frame)?.();
-        this.unwritten.delete(order.frame);
+        this.written(order);
         return;
       case 'end':
         await this.filling.end();
@@ -91,9 +88,7 @@ class Stream {
       case 'unseal':
         throw new RangeError('A stream that seals opens nothing.');
       case 'close':
-        this.closing = true;
         this.receiver.stop();
-        for (const written of this.unwritten.values()) written();
         await this.receiving;
         await this.pipeline.settle();
         this.answer({ kind: 'closed' });
@@ -121,12 +116,19 @@ class Stream {
     const known = this.numbers.get(memory);
     const frame = known ?? --this.made;
     if (known === undefined) this.numbers.set(memory, frame);
-    const written = frame < 0 && !this.closing ? new Promise<void>((resolve) => this.unwritten.set(frame, resolve)) : undefined;
+    const written = frame < 0 ? new Promise<void>((resolve, reject) => this.unwritten.set(frame, { resolve, reject })) : undefined;
     this.answer({
       kind: 'stored', frame, memory: known === undefined ? memory : null, bytes: bytes.length, storedLength: this.pipeline.storedLengths.at(-1) ?? 0, walked: this.pipeline.walked,
     });
     this.garbage.add(2 * bytes.length);
     await written;
+  }
+
+  private written({ frame, fault }: Extract<Order, { kind: 'written' }>): void {
+    const waiting = this.unwritten.get(frame);
+    this.unwritten.delete(frame);
+    if (fault === null) waiting?.resolve();
+    else waiting?.reject(fromFault(fault));
   }
 
   private filled({ frame: number, filled }: { frame: number; filled: number }): Frame {
@@ -159,7 +161,7 @@ export const serveOrders = (port: MessagePort, makeDial: MakeDial): void => {
   const garbage = new YoungGarbage(GARBAGE_LIMIT);
   const streams = new Map<number, Stream | BlockOpener>();
   const obey = (order: Order): void => {
-    const answer = (to: AnswerTo<Answer>): void => {
+    const answer = (to: AnswerTo): void => {
       port.postMessage({ ...to, stream: order.stream });
       if (to.kind === 'closed') streams.delete(order.stream);
     };

@@ -29,8 +29,14 @@ export class SealingThreads {
   private readonly threads: Thread[] = [];
   private next = 0;
 
-  /** @param entry the built `thread.js` */
-  constructor(private readonly entry: URL, private readonly most: number = Math.min(MOST, availableParallelism())) {}
+  private readonly most: number;
+  private readonly workerData: unknown;
+
+  /** @param entry the built `data-thread.js`, which is handed `workerData` */
+  constructor(private readonly entry: URL, { most = Math.min(MOST, availableParallelism()), workerData = null }: { most?: number; workerData?: unknown } = {}) {
+    this.most = most;
+    this.workerData = workerData;
+  }
 
   open(listener: Listener): SealingStream {
     const stream = this.next++;
@@ -53,7 +59,7 @@ export class SealingThreads {
 
   private start(): Thread {
     // Nothing of the service's settings is any of its business.
-    const worker = new Worker(this.entry, { env: {}, name: 'sealing' });
+    const worker = new Worker(this.entry, { env: {}, name: 'data', workerData: this.workerData });
     const thread: Thread = { worker, listeners: new Map() };
     let cause: unknown;
     worker.on('message', (answer: Answer) => thread.listeners.get(answer.stream)?.onAnswer(answer));
@@ -63,7 +69,7 @@ export class SealingThreads {
     worker.on('exit', (code) => {
       const at = this.threads.indexOf(thread);
       if (at >= 0) this.threads.splice(at, 1);
-      const gone = new DomainError('INTERNAL', `The thread that seals and opens blocks has ended (code ${String(code)}).`, { hint: 'Try again.', retryable: true, cause });
+      const gone = new DomainError('INTERNAL', `A data thread has ended (code ${String(code)}).`, { hint: 'Try again.', retryable: true, cause });
       for (const listener of [...thread.listeners.values()]) listener.onGone(gone);
     });
     worker.unref();
