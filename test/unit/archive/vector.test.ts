@@ -77,7 +77,7 @@ describe('format document', () => {
 
   it('archives of earlier releases stay readable', async () => {
     const plain = hex((await fences())['plain']!);
-    for (const [name, content] of [['none', plain], ['brotli', brotliPlain()], ['encrypted', plain], ['encrypted-brotli', brotliPlain()], ['encrypted-lz4', brotliPlain()]] as const) {
+    for (const [name, content] of [['none', plain], ['brotli', brotliPlain()], ['encrypted', plain], ['encrypted-digest', plain], ['encrypted-brotli', brotliPlain()], ['encrypted-lz4', brotliPlain()]] as const) {
       await place(name);
       await (await openArchive(at.store, BACKUP_ID, { keys: RING })).verify();
       expect((await readPlain(at.store)).equals(content), name).toBe(true);
@@ -97,7 +97,7 @@ describe('format document', () => {
 
     it('agrees about the vectors', async ({ annotate }) => {
       if (await without(annotate)) return;
-      for (const name of ['none', 'brotli', 'encrypted', 'encrypted-brotli', 'encrypted-lz4']) {
+      for (const name of ['none', 'brotli', 'encrypted', 'encrypted-digest', 'encrypted-brotli', 'encrypted-lz4']) {
         await place(name);
         const size = name.endsWith('brotli') || name.endsWith('lz4') ? 600_000 : 18;
         expect(read()).toMatchObject({ plainSize: size, ...(name.endsWith('brotli') ? {} : { expanded: true }), encrypted: name.startsWith('encrypted'), gcm: !name.startsWith('encrypted') ? null : option === '-S' ? 'aes_gcm.py' : expect.any(String) as string });

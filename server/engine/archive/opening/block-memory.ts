@@ -6,13 +6,13 @@ import { Frame } from '../sealing/frame.js';
  * wait for the service's garbage collection.
  */
 export class BlockMemory {
-  private readonly free: Frame[] = [];
-  private readonly lent = new WeakMap<ArrayBufferLike, Frame>();
+  private readonly free: Frame<SharedArrayBuffer>[] = [];
+  private readonly lent = new WeakMap<ArrayBufferLike, Frame<SharedArrayBuffer>>();
 
   constructor(private readonly blockSize: BlockSize) {}
 
-  take(): Frame {
-    const frame = this.free.pop() ?? new Frame(this.blockSize);
+  take(): Frame<SharedArrayBuffer> {
+    const frame = this.free.pop() ?? Frame.makeShared(this.blockSize);
     this.lent.set(frame.memory, frame);
     return frame;
   }

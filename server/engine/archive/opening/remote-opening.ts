@@ -36,7 +36,7 @@ export class RemoteOpening implements Opening {
     this.stream.end();
   }
 
-  private async open(frame: Frame, { storedLength, plainLength, raw }: StoredBlock): Promise<Uint8Array> {
+  private async open(frame: Frame<SharedArrayBuffer>, { storedLength, plainLength, raw }: StoredBlock): Promise<Uint8Array> {
     if (this.fault !== undefined) throw this.fault;
     const block = this.next++;
     await new Promise<void>((done, fail) => {

@@ -1,12 +1,16 @@
-import { createHash } from 'node:crypto';
+import { createHash, type Hash } from 'node:crypto';
 import { type RdbSummary } from '../../rdb/summary.js';
-import { type ObjectWriter } from '../../store/store.js';
 import { codecFor, type Codec } from '../codec/codec.js';
 import { BLOCK_HEADER_BYTES, TAG_BYTES, encodeBlockHeader } from '../layout.js';
 import { sealFor, type Seal } from '../seal.js';
 import { ContentWalk } from './content-walk.js';
 import { Frame } from './frame.js';
 import { type Sealing, type SealingPlan } from './sealing.js';
+
+/** Where stored bytes go; they are free again when it has resolved. The frame is the one they lie in. */
+export interface StoredOutput {
+  write(bytes: Uint8Array, frame?: Frame): Promise<void>;
+}
 
 /** Sealing on the thread it is made on. */
 export class BlockPipeline implements Sealing {
@@ -18,17 +22,20 @@ export class BlockPipeline implements Sealing {
   private readonly seal: Seal;
   private readonly content: ContentWalk | undefined;
   private readonly plainHash = createHash('sha256');
-  private readonly storedHash = createHash('sha256');
+  private readonly storedHash: Hash | undefined;
   private readonly free: Frame[] = [];
   private readonly inFlight: Promise<void>[] = [];
   private readonly ending = new AbortController();
   private counter = 0;
+  /** Of the frame that is being filled. */
+  private hashed = 0;
   private tail: Promise<void> = Promise.resolve();
   private fault: { error: unknown } | undefined;
 
-  constructor(private readonly plan: SealingPlan, private readonly output: Pick<ObjectWriter, 'write'>) {
+  constructor(private readonly plan: SealingPlan, private readonly output: StoredOutput) {
     this.codec = codecFor(plan.codec);
     this.seal = sealFor(plan.cipher, plan.header, plan.backupKey);
+    this.storedHash = plan.cipher === 'none' ? createHash('sha256') : undefined;
     this.content = plan.walk ? new ContentWalk() : undefined;
   }
 
@@ -41,6 +48,8 @@ export class BlockPipeline implements Sealing {
   }
 
   look(frame: Frame): void {
+    // While what has come is in the processor's caches.
+    this.hash(frame);
     this.noting(() => this.content?.look(frame));
   }
 
@@ -50,7 +59,8 @@ export class BlockPipeline implements Sealing {
     this.assertWhole();
     const counter = this.counter++;
     // Before the frame is made what is stored, which happens at once where the codec does.
-    this.plainHash.update(frame.plain);
+    this.hash(frame);
+    this.hashed = 0;
     const sealing = this.codec.compress(frame.plain, (packed) => this.sealIn(frame, packed, counter, last));
     const mine = Promise.all([sealing, this.tail]).then(([storedLength]) => this.emit(frame, storedLength));
     this.tail = mine;
@@ -65,7 +75,7 @@ export class BlockPipeline implements Sealing {
   }
 
   take(): Frame {
-    const frame = this.free.pop() ?? new Frame(this.plan.blockSize);
+    const frame = this.free.pop() ?? Frame.make(this.plan.blockSize);
     frame.filled = 0;
     return frame;
   }
@@ -86,7 +96,7 @@ export class BlockPipeline implements Sealing {
 
   /** Counts bytes that are part of the object but of no block, and that somebody else writes. */
   pass(bytes: Uint8Array): void {
-    this.storedHash.update(bytes);
+    this.storedHash?.update(bytes);
     this.storedSize += BigInt(bytes.length);
   }
 
@@ -97,8 +107,14 @@ export class BlockPipeline implements Sealing {
     return this.content.finish();
   }
 
-  digests(): Promise<{ plainSha256: string; storedSha256: string }> {
-    return Promise.resolve({ plainSha256: this.plainHash.digest('hex'), storedSha256: this.storedHash.digest('hex') });
+  digests(): Promise<{ plainSha256: string; storedSha256: string | null }> {
+    return Promise.resolve({ plainSha256: this.plainHash.digest('hex'), storedSha256: this.storedHash?.digest('hex') ?? null });
+  }
+
+  private hash(frame: Frame): void {
+    if (frame.filled === this.hashed) return;
+    this.plainHash.update(frame.plain.subarray(this.hashed));
+    this.hashed = frame.filled;
   }
 
   private noting(work: () => void): void {
@@ -136,7 +152,9 @@ export class BlockPipeline implements Sealing {
 
   private async emit(frame: Frame, storedLength: number): Promise<void> {
     this.storedLengths.push(storedLength);
-    await this.writeThrough(frame.bytes.subarray(0, BLOCK_HEADER_BYTES + storedLength + TAG_BYTES));
+    const bytes = frame.bytes.subarray(0, BLOCK_HEADER_BYTES + storedLength + TAG_BYTES);
+    this.pass(bytes);
+    await this.output.write(bytes, frame);
     // One that somebody else fills comes again and again.
     if (!this.free.includes(frame)) this.free.push(frame);
   }

@@ -17,7 +17,7 @@ export interface Reply {
   fault: Fault | null;
 }
 
-/** To the thread. `stream` is one archive; `frame` numbers its frames, whose memory both sides see: those made here from 0 on, those made there from -1 down. */
+/** To the thread. `stream` is one archive; `frame` numbers its frames: those made here, whose memory both sides see, from 0 on; stored blocks of what was received there, whose memory goes to and fro, from -1 down. */
 export type Order = { stream: number } & (
   | { kind: 'open'; plan: SealingPlan }
   | { kind: 'frame'; frame: number; memory: SharedArrayBuffer }
@@ -30,8 +30,8 @@ export type Order = { stream: number } & (
   | ({ kind: 'reply' } & Reply)
   /** Of a transfer; without effect when it has ended. */
   | { kind: 'stop' }
-  /** A frame that was made there is free again, or has not been written and will not be. */
-  | { kind: 'written'; frame: number; fault: Fault | null }
+  /** A block of what was received there has been written, or has not and will not be. */
+  | { kind: 'written'; frame: number; memory: ArrayBuffer; fault: Fault | null }
   /** What was received is all. Answered by `ended` when all of it has been written. */
   | { kind: 'end' }
   | { kind: 'summary' }
@@ -55,8 +55,8 @@ export interface Walked {
 /** From the thread; in the order of the orders, but for blocks that are opened. */
 export type Answer = { stream: number } & (
   | { kind: 'walked'; walked: Walked }
-  /** The frame holds a stored block, from its beginning. The memory of one that was made there comes with its first. */
-  | { kind: 'stored'; frame: number; memory: SharedArrayBuffer | null; bytes: number; storedLength: number; walked: Walked }
+  /** The frame holds a stored block, from its beginning. The memory is of one that is not known here. */
+  | { kind: 'stored'; frame: number; memory: ArrayBuffer | null; bytes: number; storedLength: number; walked: Walked }
   | { kind: 'question'; question: number; about: About }
   | { kind: 'event'; event: ReceiveEvent }
   /** Bytes received by now. */
@@ -68,7 +68,7 @@ export type Answer = { stream: number } & (
   | { kind: 'disconnected' }
   | { kind: 'ended' }
   | { kind: 'summary'; summary: RdbSummary }
-  | { kind: 'digests'; plainSha256: string; storedSha256: string }
+  | { kind: 'digests'; plainSha256: string; storedSha256: string | null }
   | { kind: 'opened'; block: number }
   | { kind: 'damaged'; block: number; what: string; cause: string | undefined }
   | { kind: 'fault'; fault: Fault }

@@ -2,7 +2,7 @@ import { Changes } from '../../changes.js';
 import { type RdbSummary } from '../../rdb/summary.js';
 import { type ObjectWriter } from '../../store/store.js';
 import { Frame } from './frame.js';
-import { fromFault, toFault, type Answer } from './messages.js';
+import { fromFault, toFault, type Answer, type Fault } from './messages.js';
 import { Receiving, type Receive } from './receiving.js';
 import { type Sealing, type SealingPlan } from './sealing.js';
 import { type SealingStream, type SealingThreads } from './threads.js';
@@ -20,9 +20,9 @@ export class RemoteSealing implements Sealing {
   walked = { bytes: 0n, keys: 0n };
   private readonly stream: SealingStream;
   private readonly ending = new AbortController();
-  private readonly frames = new Map<number, Frame>();
+  private readonly frames = new Map<number, Frame<SharedArrayBuffer>>();
   private made = 0;
-  private readonly free: Frame[] = [];
+  private readonly free: Frame<SharedArrayBuffer>[] = [];
   private inFlight = 0;
   private writing: Promise<void> = Promise.resolve();
   private fault: { error: unknown } | undefined;
@@ -67,7 +67,7 @@ export class RemoteSealing implements Sealing {
   take(): Frame {
     let frame = this.free.pop();
     if (frame === undefined) {
-      frame = new Frame(this.plan.blockSize);
+      frame = Frame.makeShared(this.plan.blockSize);
       this.frames.set(this.made, frame);
       this.stream.send({ kind: 'frame', frame: this.made++, memory: frame.memory });
     }
@@ -124,7 +124,7 @@ export class RemoteSealing implements Sealing {
     return (this.summaryAnswer as AnswerTo<'summary'>).summary;
   }
 
-  async digests(): Promise<{ plainSha256: string; storedSha256: string }> {
+  async digests(): Promise<{ plainSha256: string; storedSha256: string | null }> {
     this.stream.send({ kind: 'digests' });
     await this.until(() => this.digestsAnswer !== undefined);
     const { plainSha256, storedSha256 } = this.digestsAnswer as AnswerTo<'digests'>;
@@ -140,7 +140,6 @@ export class RemoteSealing implements Sealing {
         return;
       case 'stored':
         this.walked = answer.walked;
-        if (answer.memory !== null) this.frames.set(answer.frame, new Frame(this.plan.blockSize, answer.memory));
         this.writing = this.writing.then(() => this.write(answer));
         return;
       case 'taken':
@@ -178,26 +177,25 @@ export class RemoteSealing implements Sealing {
   }
 
   /** Never rejects. */
-  private async write({ frame: number, bytes, storedLength }: AnswerTo<'stored'>): Promise<void> {
-    const frame = this.frames.get(number);
-    if (frame === undefined) return;
+  private async write({ frame: number, memory, bytes, storedLength }: AnswerTo<'stored'>): Promise<void> {
+    const known = this.frames.get(number);
+    const from = memory ?? known?.memory;
+    if (from === undefined) return;
+    let fault: Fault | null = null;
     try {
       this.assertWhole();
-      await this.output.write(frame.bytes.subarray(0, bytes));
+      await this.output.write(new Uint8Array(from, 0, bytes));
+      this.storedLengths.push(storedLength);
+      this.storedSize += BigInt(bytes);
     } catch (error) {
+      fault = toFault(error);
       this.fail(error);
-      // Whoever fills it there may be waiting for it.
-      if (number < 0) this.stream.send({ kind: 'written', frame: number, fault: toFault(error) });
-      return;
     }
-    this.storedLengths.push(storedLength);
-    this.storedSize += BigInt(bytes);
-    if (number < 0) {
-      this.stream.send({ kind: 'written', frame: number, fault: null });
-      return;
-    }
+    // Whoever filled it there may be waiting for it.
+    if (memory !== null) return this.stream.send({ kind: 'written', frame: number, memory, fault }, [memory]);
+    if (known === undefined || fault !== null) return;
     this.inFlight -= 1;
-    this.free.push(frame);
+    this.free.push(known);
     this.changes.tell();
   }
 

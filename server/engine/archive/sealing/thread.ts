@@ -16,6 +16,9 @@ import { YoungGarbage } from './young-garbage.js';
  * are read. It holds no store; what is to be written goes back.
  */
 
+/** What is moved is not seen here any more. */
+type Tell = (answer: AnswerTo, moved?: ArrayBuffer[]) => void;
+
 type OrderInStream = Exclude<Order, { kind: 'open' | 'read' }>;
 
 /** A third of the weight that others have (read: Linux, sched_prio_to_weight). */
@@ -27,17 +30,17 @@ const TELL_EVERY_MS = 100;
 class Stream {
   private readonly pipeline: BlockPipeline;
   private readonly frames = new Map<number, Frame>();
-  private readonly numbers = new Map<ArrayBufferLike, number>();
-  /** Of frames that were made here and are being written, by their numbers. */
-  private readonly unwritten = new Map<number, { resolve: () => void; reject: (error: Error) => void }>();
-  private made = 0;
+  private readonly numbers = new Map<Frame, number>();
+  /** The block of what was received that is being written: they go one by one. */
+  private unwritten: ((order: Extract<Order, { kind: 'written' }>) => void) | undefined;
+  private received = 0;
   private readonly filling: Filling;
   private readonly receiver: Receiver;
   private receiving: Promise<void> | undefined;
   private faulted = false;
 
-  constructor(private readonly plan: SealingPlan, makeDial: MakeDial, private readonly garbage: YoungGarbage, private readonly answer: (answer: AnswerTo) => void) {
-    this.pipeline = new BlockPipeline(plan, { write: (bytes) => this.handBack(bytes) });
+  constructor(private readonly plan: SealingPlan, makeDial: MakeDial, private readonly garbage: YoungGarbage, private readonly answer: Tell) {
+    this.pipeline = new BlockPipeline(plan, { write: (bytes, frame) => this.handBack(bytes.length, frame) });
     this.filling = new Filling(this.pipeline);
     this.receiver = new Receiver(makeDial, answer);
     this.pipeline.faulted.addEventListener('abort', () => this.fail(this.pipeline.faulted.reason));
@@ -49,10 +52,12 @@ class Stream {
 
   private async obey(order: OrderInStream): Promise<void> {
     switch (order.kind) {
-      case 'frame':
-        this.frames.set(order.frame, new Frame(this.plan.blockSize, order.memory));
-        this.numbers.set(order.memory, order.frame);
+      case 'frame': {
+        const frame = new Frame(this.plan.blockSize, order.memory);
+        this.frames.set(order.frame, frame);
+        this.numbers.set(frame, order.frame);
         return;
+      }
       case 'look':
         this.pipeline.look(this.filled(order));
         this.answer({ kind: 'walked', walked: this.pipeline.walked });
@@ -69,7 +74,7 @@ class Stream {
         this.receiver.stop();
         return;
       case 'written':
-        this.written(order);
+        this.unwritten?.(order);
         return;
       case 'end':
         await this.filling.end();
@@ -110,25 +115,20 @@ class Stream {
   }
 
   /** Hands a stored block back to be written. Waits for that where the frame is to be filled here again. */
-  private async handBack(bytes: Uint8Array): Promise<void> {
-    // All of them lie in the memory of frames.
-    const memory = bytes.buffer as unknown as SharedArrayBuffer;
-    const known = this.numbers.get(memory);
-    const frame = known ?? --this.made;
-    if (known === undefined) this.numbers.set(memory, frame);
-    const written = frame < 0 ? new Promise<void>((resolve, reject) => this.unwritten.set(frame, { resolve, reject })) : undefined;
-    this.answer({
-      kind: 'stored', frame, memory: known === undefined ? memory : null, bytes: bytes.length, storedLength: this.pipeline.storedLengths.at(-1) ?? 0, walked: this.pipeline.walked,
+  private async handBack(bytes: number, frame: Frame | undefined): Promise<void> {
+    if (frame === undefined) throw new RangeError('Nothing but blocks is written from here.');
+    this.garbage.add(2 * bytes);
+    const stored = { kind: 'stored', bytes, storedLength: this.pipeline.storedLengths.at(-1) ?? 0, walked: this.pipeline.walked } as const;
+    const known = this.numbers.get(frame);
+    if (known !== undefined) return this.answer({ ...stored, frame: known, memory: null });
+    const mine = frame as Frame<ArrayBuffer>;
+    const number = -1 - this.received++;
+    const { memory, fault } = await new Promise<Extract<Order, { kind: 'written' }>>((resolve) => {
+      this.unwritten = resolve;
+      this.answer({ ...stored, frame: number, memory: mine.memory }, [mine.memory]);
     });
-    this.garbage.add(2 * bytes.length);
-    await written;
-  }
-
-  private written({ frame, fault }: Extract<Order, { kind: 'written' }>): void {
-    const waiting = this.unwritten.get(frame);
-    this.unwritten.delete(frame);
-    if (fault === null) waiting?.resolve();
-    else waiting?.reject(fromFault(fault));
+    mine.giveMemory(memory);
+    if (fault !== null) throw fromFault(fault);
   }
 
   private filled({ frame: number, filled }: { frame: number; filled: number }): Frame {
@@ -161,8 +161,8 @@ export const serveOrders = (port: MessagePort, makeDial: MakeDial): void => {
   const garbage = new YoungGarbage(GARBAGE_LIMIT);
   const streams = new Map<number, Stream | BlockOpener>();
   const obey = (order: Order): void => {
-    const answer = (to: AnswerTo): void => {
-      port.postMessage({ ...to, stream: order.stream });
+    const answer: Tell = (to, moved) => {
+      port.postMessage({ ...to, stream: order.stream }, moved);
       if (to.kind === 'closed') streams.delete(order.stream);
     };
     if (order.kind === 'open') streams.set(order.stream, new Stream(order.plan, makeDial, garbage, answer));

@@ -5,7 +5,8 @@ import { type Answer, type Order } from './messages.js';
 
 /** One archive on one thread. */
 export interface SealingStream {
-  send(order: OrderOf<Order>): void;
+  /** @param moved memory that is not seen here any more */
+  send(order: OrderOf<Order>, moved?: ArrayBuffer[]): void;
   /** It will not be heard any more. */
   end(): void;
 }
@@ -43,7 +44,7 @@ export class SealingThreads {
     const thread = this.idlest();
     thread.listeners.set(stream, listener);
     return {
-      send: (order) => thread.worker.postMessage({ ...order, stream }),
+      send: (order, moved) => thread.worker.postMessage({ ...order, stream }, moved),
       end: () => void thread.listeners.delete(stream),
     };
   }
