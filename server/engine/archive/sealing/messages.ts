@@ -30,8 +30,8 @@ export type Order = { stream: number } & (
   | ({ kind: 'reply' } & Reply)
   /** Of a transfer; without effect when it has ended. */
   | { kind: 'stop' }
-  /** A block of what was received there has been written, or has not and will not be. */
-  | { kind: 'written'; frame: number; memory: ArrayBuffer; fault: Fault | null }
+  /** A block of what was received there has been written, or has not and will not be: then its memory stays here, where a write that was given up may go on reading it. */
+  | { kind: 'written'; frame: number; outcome: { memory: ArrayBuffer } | { fault: Fault } }
   /** What was received is all. Answered by `ended` when all of it has been written. */
   | { kind: 'end' }
   | { kind: 'summary' }

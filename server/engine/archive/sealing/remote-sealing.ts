@@ -2,7 +2,7 @@ import { Changes } from '../../changes.js';
 import { type RdbSummary } from '../../rdb/summary.js';
 import { type ObjectWriter } from '../../store/store.js';
 import { Frame } from './frame.js';
-import { fromFault, toFault, type Answer, type Fault } from './messages.js';
+import { fromFault, toFault, type Answer } from './messages.js';
 import { Receiving, type Receive } from './receiving.js';
 import { type Sealing, type SealingPlan } from './sealing.js';
 import { type SealingStream, type SealingThreads } from './threads.js';
@@ -181,19 +181,19 @@ export class RemoteSealing implements Sealing {
     const known = this.frames.get(number);
     const from = memory ?? known?.memory;
     if (from === undefined) return;
-    let fault: Fault | null = null;
     try {
       this.assertWhole();
       await this.output.write(new Uint8Array(from, 0, bytes));
-      this.storedLengths.push(storedLength);
-      this.storedSize += BigInt(bytes);
     } catch (error) {
-      fault = toFault(error);
       this.fail(error);
+      // Whoever filled it there may be waiting for it.
+      if (memory !== null) this.stream.send({ kind: 'written', frame: number, outcome: { fault: toFault(error) } });
+      return;
     }
-    // Whoever filled it there may be waiting for it.
-    if (memory !== null) return this.stream.send({ kind: 'written', frame: number, memory, fault }, [memory]);
-    if (known === undefined || fault !== null) return;
+    this.storedLengths.push(storedLength);
+    this.storedSize += BigInt(bytes);
+    if (memory !== null) return this.stream.send({ kind: 'written', frame: number, outcome: { memory } }, [memory]);
+    if (known === undefined) return;
     this.inFlight -= 1;
     this.free.push(known);
     this.changes.tell();

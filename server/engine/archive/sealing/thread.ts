@@ -123,12 +123,12 @@ class Stream {
     if (known !== undefined) return this.answer({ ...stored, frame: known, memory: null });
     const mine = frame as Frame<ArrayBuffer>;
     const number = -1 - this.received++;
-    const { memory, fault } = await new Promise<Extract<Order, { kind: 'written' }>>((resolve) => {
+    const { outcome } = await new Promise<Extract<Order, { kind: 'written' }>>((resolve) => {
       this.unwritten = resolve;
       this.answer({ ...stored, frame: number, memory: mine.memory }, [mine.memory]);
     });
-    mine.giveMemory(memory);
-    if (fault !== null) throw fromFault(fault);
+    if ('fault' in outcome) throw fromFault(outcome.fault);
+    mine.giveMemory(outcome.memory);
   }
 
   private filled({ frame: number, filled }: { frame: number; filled: number }): Frame {
