@@ -3,6 +3,9 @@ import { isId } from '../../domain/ids.js';
 
 /** Byte layout of archive format v1; `FORMAT.md` explains it. All numbers are little-endian. */
 export const FORMAT_VERSION = 1;
+/** The second has manifests without `storedSha256`, which readers of the first would call damaged; its objects are those of the first. */
+export const MANIFEST_VERSIONS = [1, 2] as const;
+export type ManifestVersion = (typeof MANIFEST_VERSIONS)[number];
 export const HEADER_BYTES = 64;
 export const BLOCK_HEADER_BYTES = 16;
 export const TAG_BYTES = 16;

@@ -9,7 +9,7 @@ import { corrupt, unsupported } from './archive-errors.js';
 import { canonicalJson, type Json } from './canonical-json.js';
 import { Field, FieldError, UnknownNameError } from './json-fields.js';
 import {
-  BLOCK_SIZES, CIPHER_IDS, CODEC_IDS, FORMAT_VERSION, blocksOf, manifestKey, type CipherName, type CodecName,
+  BLOCK_SIZES, CIPHER_IDS, CODEC_IDS, MANIFEST_VERSIONS, blocksOf, manifestKey, type CipherName, type CodecName, type ManifestVersion,
 } from './layout.js';
 import { loadBackupKey, manifestKeyFrom, type KeyRing } from './keys.js';
 import { assertAsKnown, assertKnownManifest, type KnownArchive } from './known-archive.js';
@@ -53,7 +53,7 @@ const readCoverage = (at: Field): Coverage => {
   };
 };
 
-const readArtifact = (at: Field): Artifact => {
+const readArtifact = (at: Field, version: ManifestVersion): Artifact => {
   const artifact: Artifact = {
     object: at.get('object').text(/^[a-z0-9][a-z0-9.-]{0,63}$/),
     kind: at.get('kind').oneOf(['RDB']),
@@ -70,7 +70,7 @@ const readArtifact = (at: Field): Artifact => {
     coverage: readCoverage(at.get('coverage')),
     replication: at.get('replication').orNull((link) => ({ id: link.get('id').text(), offset: link.get('offset').count() })),
   };
-  if (artifact.cipher === 'none' && artifact.storedSha256 === null) throw new FieldError(`${at.path}.storedSha256`, 'a digest, which it has without a cipher');
+  if ((version === 1 || artifact.cipher === 'none') && artifact.storedSha256 === null) throw new FieldError(`${at.path}.storedSha256`, 'a digest, which version 1 always has, and version 2 without a cipher');
   if (blocksOf(Number(artifact.plainSize), artifact.blockSize) !== artifact.blockCount) {
     throw new FieldError(`${at.path}.blockCount`, 'the number of blocks that plainSize has');
   }
@@ -86,15 +86,15 @@ const readNode = (at: Field): SourceNode => ({
   behindBytes: at.get('behind').orNull((behind) => behind.count()),
 });
 
-const readAll = (root: Field, sha256: string): Manifest => {
-  const [first, ...rest] = root.get('artifacts').list().map(readArtifact);
+const readAll = (root: Field, formatVersion: ManifestVersion, sha256: string): Manifest => {
+  const [first, ...rest] = root.get('artifacts').list().map((artifact) => readArtifact(artifact, formatVersion));
   if (first === undefined) throw new FieldError('artifacts', 'a list of at least one');
   const backup = root.get('backup');
   const source = root.get('source');
   const capture = root.get('capture');
   const createdBy = root.get('createdBy');
   return {
-    formatVersion: FORMAT_VERSION,
+    formatVersion,
     backup: {
       id: backup.get('id').text(), projectId: backup.get('projectId').text(), name: backup.get('name').text(), trigger: backup.get('trigger').oneOf(TRIGGERS),
     },
@@ -144,12 +144,13 @@ const decodeManifest = (backupId: string, bytes: Uint8Array): Decoded => {
   try {
     const root = new Field(parsed, '');
     root.get('format').oneOf([MANIFEST_FORMAT]);
-    const version = root.get('formatVersion').integer(1, 65_535);
-    if (version !== FORMAT_VERSION) throw unsupported(key, `format version ${String(version)}`);
+    const claimed = root.get('formatVersion').integer(1, 65_535);
+    const version = MANIFEST_VERSIONS.find((known) => known === claimed);
+    if (version === undefined) throw unsupported(key, `format version ${String(claimed)}`);
     if (!Buffer.from(canonicalJson(parsed), 'utf8').equals(bytes)) throw damaged('it is not in canonical form');
     if (root.get('authentication').get('digest').text(HEX_32) !== manifestDigest(root.members())) throw damaged('its digest is wrong');
     digestIsRight = true;
-    const manifest = readAll(root, sha256Of(bytes));
+    const manifest = readAll(root, version, sha256Of(bytes));
     if (manifest.backup.id !== backupId) throw damaged(`it belongs to ${manifest.backup.id}`);
     return { manifest, hmacUnder: (secret) => manifestHmac(root.members(), secret) };
   } catch (error) {

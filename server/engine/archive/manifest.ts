@@ -3,7 +3,7 @@ import { type CaptureMethod, type Consistency, type Coverage, type Engine, type 
 import { type SourceNode } from '../../domain/source.js';
 import { type RdbSummary } from '../rdb/summary.js';
 import { canonicalJson, type Json } from './canonical-json.js';
-import { FORMAT_VERSION, type BlockSize, type CipherName, type CodecName } from './layout.js';
+import { type BlockSize, type CipherName, type CodecName, type ManifestVersion } from './layout.js';
 
 export const MANIFEST_FORMAT = 'snapback-archive';
 
@@ -47,7 +47,7 @@ export interface StoredArtifact {
   storedSize: bigint;
   /** Hex. Of the plain bytes, which are the RDB file. */
   plainSha256: string;
-  /** Hex. Of the whole stored object. Null with a cipher, whose tags vouch for every byte; archives from before have it there, too. */
+  /** Hex. Of the whole stored object. Null with a cipher, whose tags vouch for every byte; version 1 has it there, too. */
   storedSha256: string | null;
 }
 
@@ -75,7 +75,7 @@ export type Artifact = StoredArtifact & ArtifactFacts;
 
 /** The last object written and the first removed: an archive without manifest does not exist. */
 export interface Manifest {
-  formatVersion: typeof FORMAT_VERSION;
+  formatVersion: ManifestVersion;
   backup: BackupIdentity;
   source: SourceIdentity;
   capture: { method: CaptureMethod; consistency: Consistency };
@@ -152,9 +152,10 @@ export const encodeManifest = (backupId: string, stored: StoredArtifact, facts: 
   const { rdb, coverage, replication, backup, source, capture, startedAt, completedAt, createdBy } = facts;
   const artifact: Artifact = { ...stored, rdb, coverage, replication };
   const identity: BackupIdentity = { id: backupId, projectId: backup.projectId, name: backup.name, trigger: backup.trigger };
+  const formatVersion: ManifestVersion = stored.storedSha256 === null ? 2 : 1;
   const body = {
     format: MANIFEST_FORMAT,
-    formatVersion: FORMAT_VERSION,
+    formatVersion,
     backup: { ...identity },
     source: {
       instanceId: source.instanceId,
@@ -175,7 +176,7 @@ export const encodeManifest = (backupId: string, stored: StoredArtifact, facts: 
   const bytes = Buffer.from(canonicalJson({ ...body, authentication }), 'utf8');
   return {
     manifest: {
-      formatVersion: FORMAT_VERSION, backup: identity, source, capture, artifacts: [artifact], startedAt, completedAt, createdBy, authentication,
+      formatVersion, backup: identity, source, capture, artifacts: [artifact], startedAt, completedAt, createdBy, authentication,
       sha256: sha256Of(bytes),
     },
     bytes,

@@ -34,8 +34,8 @@ export interface ArchiveReader {
   /** Says that a piece of `read` will not be looked at any more: its memory holds another one then. Need not be called. */
   release(piece: Uint8Array): void;
   /**
-   * Reads every byte of the archive and compares it with the manifest: header, blocks, index, sizes, SHA-256 of stored and of
-   * plain bytes. CORRUPT says which part, at which offset of which object.
+   * Reads every byte of the archive and compares it with the manifest: header, blocks, index, sizes, SHA-256 of the plain bytes
+   * and, where the manifest has it, of the stored ones. CORRUPT says which part, at which offset of which object.
    * @param onPlain sees all plain bytes in order, for checks of their content
    */
   verify(options?: {

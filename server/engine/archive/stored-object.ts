@@ -60,7 +60,7 @@ export class StoredObject {
     if (trailerAt < HEADER_BYTES) throw corrupt(key, 'object', size, 'it is too short for its blocks');
 
     const header = await readPart(store, key, 'header', 0, HEADER_BYTES, signal);
-    // Its version too: a manifest of version 1 has objects of version 1.
+    // Its version too: manifests of versions 1 and 2 have objects of version 1.
     if (!header.equals(encodeHeader({ ...artifact, backupId, salt: Buffer.from(artifact.salt, 'hex') }))) {
       throw corrupt(key, 'header', 0, 'it does not belong to the manifest');
     }

@@ -26,7 +26,7 @@ export interface CreateArchiveOptions {
   codec?: CodecChoice | undefined;
   /** Plain bytes per block; 256 KiB, 512 KiB or 1 MiB (default). */
   blockSize?: BlockSize | undefined;
-  /** Blocks under way at once, default 4, about 10 MiB with the default block size. */
+  /** Blocks under way at once, default 4, about 12 MiB with the default block size. */
   depth?: number | undefined;
   signal?: AbortSignal | undefined;
   /** The bytes are an RDB, to be walked as they come: see `content`. Default false. */

@@ -70,7 +70,7 @@ const SPILL_MEMORY = 16 * 1024 * 1024;
  * of the speed, measured.
  */
 const SCANT_READ = 48 * 1024;
-const GATHER_MS = 16;
+const GATHER_MS = 8;
 /** A sink that never waits still lets other work run after so many bytes. */
 const YIELD_EVERY = 512 * 1024;
 /** An rdb-only server closes by itself; closing first can log a killed child there. */
@@ -100,7 +100,7 @@ export const receiveRdb = async (
   const link = new Link(socket, addressOf(endpoint), limits, options, signal);
   reading.deliverTo((chunk) => {
     link.onData(chunk);
-    link.gatherAfter(chunk.length);
+    if (chunk.length < SCANT_READ) link.gather();
   });
   try {
     const received = await link.receive(endpoint, limits.handshakeMs - (Date.now() - startedAt), sink);
@@ -130,7 +130,6 @@ class Link {
   private heldUp = false;
   private trickle: NodeJS.Timeout | undefined;
   private gathering: NodeJS.Timeout | undefined;
-  private largestRead = 0;
 
   constructor(
     private readonly socket: Socket,
@@ -287,11 +286,9 @@ class Link {
     else if ((this.queue?.unwrittenBytes ?? 0) > PAUSE_AT) this.pause(DISK_BREATH_MS);
   }
 
-  /** After a read of so many bytes. */
-  gatherAfter(bytes: number): void {
+  /** After a read that took little of a payload. */
+  gather(): void {
     if (!this.rdbOnly || this.parser.payloadBytes === 0n || this.parser.done) return;
-    this.largestRead = Math.max(this.largestRead, bytes);
-    if (bytes >= Math.max(SCANT_READ, this.largestRead / 2)) return;
     this.socket.pause();
     this.gathering ??= setTimeout(() => {
       this.gathering = undefined;

@@ -103,7 +103,8 @@ describe('damaged archives', () => {
       ['a wrong time', 'CORRUPT', (body) => { body['startedAt'] = 'yesterday'; }],
       ['plain digest', 'CORRUPT', (_, artifact) => { artifact['plainSha256'] = 'ab'.repeat(32); }],
       ['stored digest', 'CORRUPT', (_, artifact) => { artifact['storedSha256'] = 'ab'.repeat(32); }],
-      ['format version 2', 'UNSUPPORTED_FORMAT', (body) => { body['formatVersion'] = 2; }],
+      ['no stored digest in version 1', 'CORRUPT', (body) => { body['formatVersion'] = 1; }],
+      ['format version 3', 'UNSUPPORTED_FORMAT', (body) => { body['formatVersion'] = 3; }],
       ['a codec of later', 'UNSUPPORTED_FORMAT', (_, artifact) => { artifact['codec'] = 'snappy'; }],
       ['an artifact of later', 'UNSUPPORTED_FORMAT', (_, artifact) => { artifact['kind'] = 'STREAM'; }],
     ];

@@ -32,7 +32,7 @@ class Stream {
   private readonly frames = new Map<number, Frame>();
   private readonly numbers = new Map<Frame, number>();
   /** The block of what was received that is being written: they go one by one. */
-  private unwritten: ((order: Extract<Order, { kind: 'written' }>) => void) | undefined;
+  private unwritten: { frame: number; resolve: (order: Extract<Order, { kind: 'written' }>) => void } | undefined;
   private received = 0;
   private readonly filling: Filling;
   private readonly receiver: Receiver;
@@ -74,7 +74,9 @@ class Stream {
         this.receiver.stop();
         return;
       case 'written':
-        this.unwritten?.(order);
+        if (this.unwritten?.frame !== order.frame) throw new RangeError(`Block ${String(order.frame)} is not being written.`);
+        this.unwritten.resolve(order);
+        this.unwritten = undefined;
         return;
       case 'end':
         await this.filling.end();
@@ -124,7 +126,7 @@ class Stream {
     const mine = frame as Frame<ArrayBuffer>;
     const number = -1 - this.received++;
     const { outcome } = await new Promise<Extract<Order, { kind: 'written' }>>((resolve) => {
-      this.unwritten = resolve;
+      this.unwritten = { frame: number, resolve };
       this.answer({ ...stored, frame: number, memory: mine.memory }, [mine.memory]);
     });
     if ('fault' in outcome) throw fromFault(outcome.fault);
