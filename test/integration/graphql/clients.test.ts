@@ -68,8 +68,8 @@ describe('SDKs', () => {
         return fetch(url, { ...init, headers });
       },
     });
-    for (const call of [client.viewer(), client.jobs.watch('job_1').next()]) {
-      const error: unknown = await call.then(() => undefined, (reason: unknown) => reason);
+    for (const call of [() => client.viewer(), () => client.jobs.watch('job_1').next()]) {
+      const error: unknown = await call().then(() => undefined, (reason: unknown) => reason);
       expect(isSnapbackError(error) && error.kind === 'graphql' && error.code === 'SDK_UNSUPPORTED' && error.hint !== undefined).toBe(true);
     }
   });
