@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { type RedisServer } from '../kit/redis.js';
 import { sleep, waitFor } from '../kit/wait.js';
+import { EVENT_LOOP_TICK_MS } from '../../server/telemetry/metrics.js';
 import { ProcessMeter } from './process-meter.js';
 import { median, round, tell } from './report.js';
 import { type ServiceProcess } from './service-process.js';
@@ -13,9 +14,6 @@ import { type ServiceProcess } from './service-process.js';
 const ROUNDS = 4;
 const PAUSE_MS = 1_500;
 const CALL_EVERY_MS = 20;
-/** What Node's histogram holds is the time from one tick of its timer to the next, not what a tick was late by: an idle loop shows 10 to 11 ms. */
-const TICK_MS = 10;
-
 const run = promisify(execFile);
 
 type Client = ReturnType<RedisServer['client']>;
@@ -81,7 +79,8 @@ const measureApi = async ({ service }: Place, work: () => Promise<unknown>): Pro
   over = true;
   await calling;
   await Promise.all(calls);
-  return { latencies, loopDelayP99Ms: 1_000 * (await service.metric('nodejs_eventloop_lag_p99_seconds')) - TICK_MS };
+  // What Node's histogram holds is the time from one tick of its timer to the next, not what a tick was late by.
+  return { latencies, loopDelayP99Ms: 1_000 * (await service.metric('nodejs_eventloop_lag_p99_seconds')) - EVENT_LOOP_TICK_MS };
 };
 
 const p99 = (values: readonly number[]): number => [...values].sort((a, b) => a - b)[Math.floor(values.length * 0.99)] ?? Number.NaN;

@@ -268,7 +268,8 @@ class StoreArchiveWriter implements ArchiveWriter {
     const header = encodeBlockHeader({
       kind: 'index', storedLength: index.length, plainLength: index.length, counter: storedLengths.length, last: true, raw: true,
     });
-    const { bytes, tag } = seal.seal(header, index);
+    const bytes = Buffer.alloc(index.length);
+    const tag = seal.seal(header, index, bytes);
     const storedSize = indexOffset + BigInt(header.length + bytes.length + tag.length + FOOTER_BYTES);
     await pipeline.writeThrough(Buffer.concat([header, bytes, tag, encodeFooter(indexOffset, storedSize)]));
   }

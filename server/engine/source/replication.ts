@@ -52,6 +52,14 @@ export interface ReceivedRdb {
 /** Takes the payload in order; the next piece comes when it has returned, and may lie in the same memory. */
 export type Sink = (piece: Buffer) => void | Promise<void>;
 
+/** The same sink, while it is not at work: takes what arrives right where it was read, with no queue in between. */
+export interface DirectSink {
+  /** Takes from the beginning of the payload's next bytes what it can without waiting; returns how much. */
+  take(piece: Buffer): number;
+  /** What came with this read has been taken. */
+  look(): void;
+}
+
 /** Bytes waiting for the sink before a source that can wait is made to. */
 const PAUSE_AT = 4 * 1024 * 1024;
 const RESUME_AT = 2 * 1024 * 1024;
@@ -92,12 +100,13 @@ export const receiveRdb = async (
   options: ReceiveOptions,
   signal: AbortSignal,
   sink: Sink,
+  direct?: DirectSink,
 ): Promise<ReceivedRdb> => {
   const limits = { ...DEFAULT_SOURCE_LIMITS, ...options.limits };
   const startedAt = Date.now();
   const reading = new LinkReading();
   const socket = await deps.dial(endpoint, { signal, timeoutMs: Math.min(limits.handshakeMs, 5_000), reading });
-  const link = new Link(socket, addressOf(endpoint), limits, options, signal);
+  const link = new Link(socket, addressOf(endpoint), limits, options, signal, direct);
   reading.deliverTo((chunk) => {
     link.onData(chunk);
     if (chunk.length < SCANT_READ) link.gather();
@@ -117,6 +126,9 @@ export const receiveRdb = async (
 class Link {
   private readonly parser: LinkParser;
   private readonly lines: string[] = [];
+  /** The sink waits for bytes, and none are in the queue. */
+  private sinkIsIdle = false;
+  private tookDirectly = false;
   private waiting: { resolve: (line: string) => void; reject: (error: unknown) => void } | undefined;
   private failure: unknown;
   private queue: SpillQueue | undefined;
@@ -137,6 +149,7 @@ class Link {
     private readonly limits: SourceLimits,
     private readonly options: ReceiveOptions,
     private readonly signal: AbortSignal,
+    private readonly direct: DirectSink | undefined,
   ) {
     this.parser = new LinkParser(address, {
       keepAlive: () => undefined,
@@ -220,7 +233,13 @@ class Link {
 
   private async drain(queue: SpillQueue, sink: Sink): Promise<void> {
     let sinceYield = 0;
-    for (let piece = await queue.take(); piece; piece = await queue.take()) {
+    const next = async (): Promise<Buffer | undefined> => {
+      this.sinkIsIdle = true;
+      const piece = await queue.take();
+      this.sinkIsIdle = false;
+      return piece;
+    };
+    for (let piece = await next(); piece; piece = await next()) {
       await sink(piece);
       if (this.heldUp && queue.unwrittenBytes <= RESUME_AT && (!this.rdbOnly || queue.pendingBytes <= RESUME_AT)) this.resume();
       sinceYield += piece.length;
@@ -236,6 +255,9 @@ class Link {
     this.watch?.received();
     try {
       this.parser.push(chunk);
+      if (!this.tookDirectly) return;
+      this.tookDirectly = false;
+      this.direct?.look();
     } catch (error) {
       this.fail(error);
     }
@@ -281,9 +303,18 @@ class Link {
     if (isFirst) this.options.onEvent?.({ kind: 'transferring', framing: this.framing, length: this.length });
     checkSize(this.address, this.parser.payloadBytes, this.limits);
     this.watch?.receivedPayload(piece.length);
-    this.queue?.push(piece);
+    const rest = this.takeDirectly(piece);
+    if (rest.length === 0) return;
+    this.queue?.push(rest);
     if (this.rdbOnly && (this.queue?.pendingBytes ?? 0) > PAUSE_AT) this.pause(TRICKLE_MS);
     else if ((this.queue?.unwrittenBytes ?? 0) > PAUSE_AT) this.pause(DISK_BREATH_MS);
+  }
+
+  /** What is left is for the queue. */
+  private takeDirectly(piece: Buffer): Buffer {
+    if (this.direct === undefined || !this.sinkIsIdle || this.queue?.pendingBytes !== 0 || this.failure !== undefined) return piece;
+    this.tookDirectly = true;
+    return piece.subarray(this.direct.take(piece));
   }
 
   /** After a read that took little of a payload. */

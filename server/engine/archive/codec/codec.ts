@@ -11,6 +11,10 @@ export interface Codec {
    * They may be more than the block's: the caller then stores the block raw. Null: not worth trying.
    */
   compress<T>(block: Uint8Array, use: (packed: Uint8Array | null) => T): Promise<T>;
+  /** Memory for one block, the same at each call: what lies at its beginning is compressed without a copy, and `use` is called before `compress` returns. */
+  lend?(): Buffer;
+  /** What was lent, for whoever asks next. */
+  takeBack?(): void;
   /** Fills `into`, of the block's plain length; rejects on anything malformed, and on any other length. */
   expand(stored: Uint8Array, into: Uint8Array): Promise<void>;
 }

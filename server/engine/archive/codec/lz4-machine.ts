@@ -24,13 +24,22 @@ const FRONT = 16;
  * Compresses and expands blocks of at most a megabyte, one at a time, in memory that is used again for the next one: a native addon
  * allocates and zeroes its output for each block, and leaves it to the garbage collection.
  */
-class Lz4Machine {
-  private readonly wasm = new WebAssembly.Instance(new WebAssembly.Module(Buffer.from(LZ4_WASM, 'base64'))).exports as Lz4Exports;
+export class Lz4Machine {
+  private static module: object | undefined;
+  private readonly wasm = new WebAssembly.Instance((Lz4Machine.module ??= new WebAssembly.Module(Buffer.from(LZ4_WASM, 'base64')))).exports as Lz4Exports;
   private readonly bytes = Buffer.from(this.wasm.memory.buffer);
   private readonly plainAt = this.wasm.PLAIN.value;
   private readonly storedAt = this.wasm.STORED.value;
   private readonly mostPlain = this.wasm.MOST_PLAIN.value;
   private readonly mostStored = this.wasm.MOST_STORED.value;
+
+  /** Where a block may be put that is to be compressed next, to spare its copy; each call of `expand` overwrites it. */
+  readonly plain = this.bytes.subarray(this.plainAt, this.plainAt + this.mostPlain);
+
+  /** Whether it lies where it is to be compressed. */
+  holds(block: Uint8Array): boolean {
+    return block.buffer === this.plain.buffer && block.byteOffset === this.plain.byteOffset;
+  }
 
   /**
    * @param front so many bytes before the compressed block, at most 16, are the caller's
@@ -38,7 +47,7 @@ class Lz4Machine {
    */
   compress(block: Uint8Array, front: number): Buffer {
     if (block.length > this.mostPlain || front > FRONT) throw new RangeError(`LZ4 takes no block of ${String(block.length)} bytes.`);
-    this.bytes.set(block, this.plainAt);
+    if (!this.holds(block)) this.bytes.set(block, this.plainAt);
     return this.bytes.subarray(this.storedAt - front, this.storedAt + this.wasm.compress(block.length));
   }
 
@@ -55,5 +64,12 @@ const malformed = (): RangeError => new RangeError('The bytes are no LZ4 block o
 
 let machine: Lz4Machine | undefined;
 
-/** The one of this thread. */
+/** The one of this thread, for whoever is done with it when he returns. */
 export const lz4Machine = (): Lz4Machine => (machine ??= new Lz4Machine());
+
+/** Memory of WebAssembly is collected late. */
+const idle: Lz4Machine[] = [];
+
+/** One for as long as it is needed; `giveBack` makes it the next one's. */
+export const borrowLz4Machine = (): Lz4Machine => idle.pop() ?? new Lz4Machine();
+export const giveBackLz4Machine = (borrowed: Lz4Machine): void => void idle.push(borrowed);

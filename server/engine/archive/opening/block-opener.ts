@@ -2,7 +2,7 @@ import { codecFor, type Codec } from '../codec/codec.js';
 import { BLOCK_HEADER_BYTES, type BlockSize } from '../layout.js';
 import { sealFor, type Seal } from '../seal.js';
 import { Frame } from '../sealing/frame.js';
-import { toFault, type AnswerTo, type Order } from '../sealing/messages.js';
+import { toFault, type Answer, type Order } from '../sealing/messages.js';
 import { type YoungGarbage } from '../sealing/young-garbage.js';
 import { BlockDamage, expandBlock, unsealBlock } from './block.js';
 import { type OpeningPlan } from './opening.js';
@@ -15,7 +15,7 @@ export class BlockOpener {
   private readonly codec: Codec;
   private readonly blockSize: BlockSize;
 
-  constructor({ codec, cipher, header, backupKey, blockSize }: OpeningPlan, private readonly garbage: YoungGarbage, private readonly answer: (answer: AnswerTo) => void) {
+  constructor({ codec, cipher, header, backupKey, blockSize }: OpeningPlan, private readonly garbage: YoungGarbage, private readonly answer: (answer: Answer) => void) {
     this.seal = sealFor(cipher, header, backupKey);
     this.codec = codecFor({ name: codec });
     this.blockSize = blockSize;

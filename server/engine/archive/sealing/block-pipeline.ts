@@ -24,6 +24,8 @@ export class BlockPipeline implements Sealing {
   private readonly plainHash = createHash('sha256');
   private readonly storedHash: Hash | undefined;
   private readonly free: Frame[] = [];
+  /** The one that is being filled where it is compressed: there is room for no other. */
+  private onDesk: Frame | undefined;
   private readonly inFlight: Promise<void>[] = [];
   private readonly ending = new AbortController();
   private counter = 0;
@@ -62,6 +64,7 @@ export class BlockPipeline implements Sealing {
     this.hash(frame);
     this.hashed = 0;
     const sealing = this.codec.compress(frame.plain, (packed) => this.sealIn(frame, packed, counter, last));
+    if (frame === this.onDesk) this.onDesk = undefined;
     const mine = Promise.all([sealing, this.tail]).then(([storedLength]) => this.emit(frame, storedLength));
     this.tail = mine;
     // Whoever calls next learns of the fault; until then nobody may be waiting for it.
@@ -75,8 +78,11 @@ export class BlockPipeline implements Sealing {
   }
 
   take(): Frame {
-    const frame = this.free.pop() ?? Frame.make(this.plan.blockSize);
+    if (this.onDesk !== undefined) return Frame.make(this.plan.blockSize);
+    const desk = this.codec.lend?.();
+    const frame = this.free.pop() ?? Frame.make(this.plan.blockSize, desk);
     frame.filled = 0;
+    if (desk !== undefined) this.onDesk = frame;
     return frame;
   }
 
@@ -87,6 +93,7 @@ export class BlockPipeline implements Sealing {
 
   async settle(): Promise<void> {
     await Promise.allSettled([this.tail, ...this.inFlight]);
+    this.codec.takeBack?.();
   }
 
   async writeThrough(bytes: Uint8Array): Promise<void> {
@@ -108,6 +115,7 @@ export class BlockPipeline implements Sealing {
   }
 
   digests(): Promise<{ plainSha256: string; storedSha256: string | null }> {
+    this.codec.takeBack?.();
     return Promise.resolve({ plainSha256: this.plainHash.digest('hex'), storedSha256: this.storedHash?.digest('hex') ?? null });
   }
 
@@ -144,8 +152,7 @@ export class BlockPipeline implements Sealing {
     const header = encodeBlockHeader(
       { kind: 'data', storedLength, plainLength, counter, last, raw }, frame.bytes.subarray(0, BLOCK_HEADER_BYTES),
     );
-    const { bytes, tag } = this.seal.seal(header, content);
-    frame.bytes.set(bytes, BLOCK_HEADER_BYTES);
+    const tag = this.seal.seal(header, content, frame.bytes.subarray(BLOCK_HEADER_BYTES, BLOCK_HEADER_BYTES + storedLength));
     frame.bytes.set(tag, BLOCK_HEADER_BYTES + storedLength);
     return storedLength;
   }

@@ -26,6 +26,18 @@ export class Filling {
     this.sealing.look(frame);
   }
 
+  /** As much of `chunk` as there is room for without a `push`; returns how much. What was taken so is looked at when `look` is called. Not while a `write` is under way. */
+  take(chunk: Uint8Array): number {
+    const frame = this.frame ??= this.sealing.take();
+    const taken = frame.fill(chunk);
+    this.bytes += BigInt(taken);
+    return taken;
+  }
+
+  look(): void {
+    if (this.frame !== undefined) this.sealing.look(this.frame);
+  }
+
   /** Hands the last one over. */
   end(): Promise<void> {
     return this.sealing.push(this.frame ?? this.sealing.take(), true);

@@ -8,12 +8,13 @@ export class Frame<Memory extends ArrayBufferLike = ArrayBufferLike> {
   filled = 0;
   private own: Buffer;
 
-  constructor(readonly blockSize: BlockSize, private held: Memory) {
+  /** @param desk where its plain bytes are filled into instead, by whoever makes something of them that is stored */
+  constructor(readonly blockSize: BlockSize, private held: Memory, private readonly desk?: Buffer) {
     this.own = Buffer.from(held);
   }
 
-  static make(blockSize: BlockSize): Frame<ArrayBuffer> {
-    return new Frame(blockSize, new ArrayBuffer(blockSize + FRAME_OVERHEAD));
+  static make(blockSize: BlockSize, desk?: Buffer): Frame<ArrayBuffer> {
+    return new Frame(blockSize, new ArrayBuffer(blockSize + FRAME_OVERHEAD), desk);
   }
 
   /** One that another thread can see. */
@@ -40,13 +41,15 @@ export class Frame<Memory extends ArrayBufferLike = ArrayBufferLike> {
   }
 
   get plain(): Buffer {
-    return this.bytes.subarray(BLOCK_HEADER_BYTES, BLOCK_HEADER_BYTES + this.filled);
+    return this.desk?.subarray(0, this.filled) ?? this.bytes.subarray(BLOCK_HEADER_BYTES, BLOCK_HEADER_BYTES + this.filled);
   }
 
   /** Copies as much of `chunk` as fits; returns how much. */
   fill(chunk: Uint8Array): number {
     const part = Math.min(chunk.length, this.blockSize - this.filled);
-    this.bytes.set(part === chunk.length ? chunk : chunk.subarray(0, part), BLOCK_HEADER_BYTES + this.filled);
+    const whole = part === chunk.length ? chunk : chunk.subarray(0, part);
+    if (this.desk === undefined) this.bytes.set(whole, BLOCK_HEADER_BYTES + this.filled);
+    else this.desk.set(whole, this.filled);
     this.filled += part;
     return part;
   }

@@ -17,8 +17,14 @@ export interface Reply {
   fault: Fault | null;
 }
 
-/** To the thread. `stream` is one archive; `frame` numbers its frames: those made here, whose memory both sides see, from 0 on; stored blocks of what was received there, whose memory goes to and fro, from -1 down. */
-export type Order = { stream: number } & (
+/** Between the threads, of one archive. What is said is an object within: copying its fields into a new one with the number, for each message, took longer than sending it. */
+export interface Envelope<Said> {
+  stream: number;
+  said: Said;
+}
+
+/** To the thread. `frame` numbers the archive's frames: those made here, whose memory both sides see, from 0 on; stored blocks of what was received there, whose memory goes to and fro, from -1 down. */
+export type Order =
   | { kind: 'open'; plan: SealingPlan }
   | { kind: 'frame'; frame: number; memory: SharedArrayBuffer }
   | { kind: 'look'; frame: number; filled: number }
@@ -41,10 +47,7 @@ export type Order = { stream: number } & (
   /** The memory is a frame's that holds a stored block; it is to hold the plain one. */
   | { kind: 'unseal'; block: number; memory: SharedArrayBuffer; storedLength: number; plainLength: number; raw: boolean }
   /** Answered by `closed` when nothing of the stream is under way any more. */
-  | { kind: 'close' }
-);
-
-export type AnswerTo<Kind = Answer> = Kind extends Answer ? Omit<Kind, 'stream'> : never;
+  | { kind: 'close' };
 
 /** How far a walk is. */
 export interface Walked {
@@ -53,7 +56,7 @@ export interface Walked {
 }
 
 /** From the thread; in the order of the orders, but for blocks that are opened. */
-export type Answer = { stream: number } & (
+export type Answer =
   | { kind: 'walked'; walked: Walked }
   /** The frame holds a stored block, from its beginning. The memory is of one that is not known here. */
   | { kind: 'stored'; frame: number; memory: ArrayBuffer | null; bytes: number; storedLength: number; walked: Walked }
@@ -72,8 +75,7 @@ export type Answer = { stream: number } & (
   | { kind: 'opened'; block: number }
   | { kind: 'damaged'; block: number; what: string; cause: string | undefined }
   | { kind: 'fault'; fault: Fault }
-  | { kind: 'closed' }
-);
+  | { kind: 'closed' };
 
 /** What is said of a transfer. */
 export type OfTransfer = Extract<Answer, { kind: 'question' | 'event' | 'taken' | 'logged' | 'received' | 'notReceived' | 'disconnected' }>;

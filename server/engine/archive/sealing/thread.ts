@@ -6,7 +6,7 @@ import { BlockOpener } from '../opening/block-opener.js';
 import { BlockPipeline } from './block-pipeline.js';
 import { Filling } from './filling.js';
 import { Frame } from './frame.js';
-import { fromFault, toFault, type AnswerTo, type Order } from './messages.js';
+import { fromFault, toFault, type Answer, type Envelope, type Order } from './messages.js';
 import { Receiver, type MakeDial } from './receiver.js';
 import { type SealingPlan } from './sealing.js';
 import { YoungGarbage } from './young-garbage.js';
@@ -17,7 +17,7 @@ import { YoungGarbage } from './young-garbage.js';
  */
 
 /** What is moved is not seen here any more. */
-type Tell = (answer: AnswerTo, moved?: ArrayBuffer[]) => void;
+type Tell = (answer: Answer, moved?: ArrayBuffer[]) => void;
 
 type OrderInStream = Exclude<Order, { kind: 'open' | 'read' }>;
 
@@ -105,14 +105,33 @@ class Stream {
   private receive({ endpoint, plan }: Extract<Order, { kind: 'receive' }>): Promise<void> {
     let toldAt = -Infinity;
     const tell = (): void => this.answer({ kind: 'taken', taken: this.filling.bytes, walked: this.pipeline.walked });
-    return this.receiver.receive(endpoint, plan, this.pipeline.faulted, async (piece) => {
-      await this.filling.write(piece);
-      // Over TLS, each piece came in memory of its own.
-      if (endpoint.tls) this.garbage.add(piece.length);
+    const progress = (): void => {
       const now = performance.now();
       if (now - toldAt < TELL_EVERY_MS) return;
       toldAt = now;
       tell();
+    };
+    // Over TLS, each piece comes in memory of its own.
+    const took = (bytes: number): void => {
+      if (endpoint.tls) this.garbage.add(bytes);
+    };
+    return this.receiver.receive(endpoint, plan, this.pipeline.faulted, {
+      sink: async (piece) => {
+        await this.filling.write(piece);
+        took(piece.length);
+        progress();
+      },
+      direct: {
+        take: (piece) => {
+          const taken = this.filling.take(piece);
+          took(taken);
+          return taken;
+        },
+        look: () => {
+          this.filling.look();
+          progress();
+        },
+      },
     }, tell);
   }
 
@@ -120,14 +139,14 @@ class Stream {
   private async handBack(bytes: number, frame: Frame | undefined): Promise<void> {
     if (frame === undefined) throw new RangeError('Nothing but blocks is written from here.');
     this.garbage.add(2 * bytes);
-    const stored = { kind: 'stored', bytes, storedLength: this.pipeline.storedLengths.at(-1) ?? 0, walked: this.pipeline.walked } as const;
+    const stored = (number: number, memory: ArrayBuffer | null): Answer => ({ kind: 'stored', frame: number, memory, bytes, storedLength: this.pipeline.storedLengths.at(-1) ?? 0, walked: this.pipeline.walked });
     const known = this.numbers.get(frame);
-    if (known !== undefined) return this.answer({ ...stored, frame: known, memory: null });
+    if (known !== undefined) return this.answer(stored(known, null));
     const mine = frame as Frame<ArrayBuffer>;
     const number = -1 - this.received++;
     const { outcome } = await new Promise<Extract<Order, { kind: 'written' }>>((resolve) => {
       this.unwritten = { frame: number, resolve };
-      this.answer({ ...stored, frame: number, memory: mine.memory }, [mine.memory]);
+      this.answer(stored(number, mine.memory), [mine.memory]);
     });
     if ('fault' in outcome) throw fromFault(outcome.fault);
     mine.giveMemory(outcome.memory);
@@ -162,24 +181,23 @@ export const serveOrders = (port: MessagePort, makeDial: MakeDial): void => {
   stepBack();
   const garbage = new YoungGarbage(GARBAGE_LIMIT);
   const streams = new Map<number, Stream | BlockOpener>();
-  const obey = (order: Order): void => {
-    const answer: Tell = (to, moved) => {
-      port.postMessage({ ...to, stream: order.stream }, moved);
-      if (to.kind === 'closed') streams.delete(order.stream);
+  const obey = ({ stream, said: order }: Envelope<Order>): void => {
+    if (order.kind !== 'open' && order.kind !== 'read') return streams.get(stream)?.take(order);
+    const answer: Tell = (said, moved) => {
+      port.postMessage({ stream, said } satisfies Envelope<Answer>, moved);
+      if (said.kind === 'closed') streams.delete(stream);
     };
-    if (order.kind === 'open') streams.set(order.stream, new Stream(order.plan, makeDial, garbage, answer));
-    else if (order.kind === 'read') streams.set(order.stream, new BlockOpener(order.plan, garbage, answer));
-    else streams.get(order.stream)?.take(order);
+    streams.set(stream, order.kind === 'open' ? new Stream(order.plan, makeDial, garbage, answer) : new BlockOpener(order.plan, garbage, answer));
   };
   // One order in a turn of the loop: what has been collected is given back in between, and a port that is never empty would not let go of it.
-  const orders: Order[] = [];
+  const orders: Envelope<Order>[] = [];
   const next = (): void => {
     const order = orders.shift();
     if (order === undefined) return;
     if (orders.length > 0) setImmediate(next);
     obey(order);
   };
-  port.on('message', (order: Order) => {
+  port.on('message', (order: Envelope<Order>) => {
     if (orders.push(order) === 1) setImmediate(next);
   });
 };

@@ -1,16 +1,15 @@
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import { DomainError } from '../../../domain/errors.js';
-import { type Answer, type Order } from './messages.js';
+import { type Answer, type Envelope, type Order } from './messages.js';
 
 /** One archive on one thread. */
 export interface SealingStream {
   /** @param moved memory that is not seen here any more */
-  send(order: OrderOf<Order>, moved?: ArrayBuffer[]): void;
+  send(order: Order, moved?: ArrayBuffer[]): void;
   /** It will not be heard any more. */
   end(): void;
 }
-type OrderOf<Kind> = Kind extends Order ? Omit<Kind, 'stream'> : never;
 
 export interface Listener {
   onAnswer(answer: Answer): void;
@@ -44,7 +43,7 @@ export class SealingThreads {
     const thread = this.idlest();
     thread.listeners.set(stream, listener);
     return {
-      send: (order, moved) => thread.worker.postMessage({ ...order, stream }, moved),
+      send: (said, moved) => thread.worker.postMessage({ stream, said } satisfies Envelope<Order>, moved),
       end: () => void thread.listeners.delete(stream),
     };
   }
@@ -63,7 +62,7 @@ export class SealingThreads {
     const worker = new Worker(this.entry, { env: {}, name: 'data', workerData: this.workerData });
     const thread: Thread = { worker, listeners: new Map() };
     let cause: unknown;
-    worker.on('message', (answer: Answer) => thread.listeners.get(answer.stream)?.onAnswer(answer));
+    worker.on('message', ({ stream, said }: Envelope<Answer>) => thread.listeners.get(stream)?.onAnswer(said));
     worker.on('error', (error) => {
       cause = error;
     });
