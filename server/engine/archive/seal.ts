@@ -1,6 +1,7 @@
 import { createCipheriv, createDecipheriv, createHash, hkdfSync, timingSafeEqual, type Hash } from 'node:crypto';
 import { DomainError } from '../../domain/errors.js';
 import { SALT_AT, TAG_BYTES, type CipherName } from './layout.js';
+import { releaseMemory } from './release-memory.js';
 
 /** Binds a block's bytes to its header and to the object's header. Plain and stored bytes have the same length. */
 export interface Seal {
@@ -36,8 +37,8 @@ const nonceOf = (blockHeader: Uint8Array): Uint8Array => {
   return nonce;
 };
 
-/** Encrypted at once: what comes out is zeroed, filled and copied in the processor's caches, where a whole block leaves them before the next step. */
-const PIECE_BYTES = 128 * 1024;
+/** Encrypted at once: what comes out, in memory of its own, is zeroed, filled, copied and given back within the processor's caches. */
+const PIECE_BYTES = 64 * 1024;
 
 const encrypted = (header: Uint8Array, backupKey: Uint8Array): Seal => {
   const key = Buffer.from(hkdfSync('sha256', backupKey, header.subarray(SALT_AT), 'snapback v1 data', 32));
@@ -47,7 +48,11 @@ const encrypted = (header: Uint8Array, backupKey: Uint8Array): Seal => {
     seal(blockHeader, payload, into) {
       const cipher = createCipheriv('aes-256-gcm', key, nonceOf(blockHeader), { authTagLength: TAG_BYTES });
       cipher.setAAD(bound(blockHeader));
-      for (let at = 0; at < payload.length; at += PIECE_BYTES) into.set(cipher.update(payload.subarray(at, at + PIECE_BYTES)), at);
+      for (let at = 0; at < payload.length; at += PIECE_BYTES) {
+        const sealed = cipher.update(payload.subarray(at, at + PIECE_BYTES));
+        into.set(sealed, at);
+        releaseMemory(sealed);
+      }
       cipher.final();
       return cipher.getAuthTag();
     },

@@ -95,6 +95,33 @@ describe('LZ4', () => {
     }
   });
 
+  it('takes a block from the memory that it has lent as from any other, while that of others is used too', async () => {
+    const random = seeded(20_261_201);
+    const codecs = Array.from({ length: 3 }, () => codecFor({ name: 'lz4' }));
+    const desks = codecs.map((own) => own.lend?.() ?? Buffer.alloc(0));
+    expect(new Set(desks.map(({ buffer }) => buffer)).size).toBe(3);
+    const packWith = (own: typeof codec, block: Uint8Array): Promise<Buffer | null> => own.compress(block, (bytes) => bytes && Buffer.from(bytes));
+    for (let round = 0; round < 60; round += 1) {
+      const blocks = codecs.map(() => mixed(random, 1 + random(20_000)));
+      // Filled all, and then compressed, in whatever order.
+      for (const [at, block] of blocks.entries()) desks[at]?.set(block);
+      await expandOwn(pack(text), text.length);
+      for (const at of random(2) === 0 ? [0, 1, 2] : [2, 0, 1]) {
+        const [own, block = Buffer.alloc(0)] = [codecs[at] ?? codec, blocks[at]];
+        const packed = await packWith(own, desks[at]?.subarray(0, block.length) ?? block);
+        expect(packed?.toString('hex'), `round ${String(round)}`).toBe((await packWith(codec, block))?.toString('hex'));
+        // Of any other memory it takes a copy, and that is not made in what was lent.
+        expect(desks[at]?.subarray(0, block.length).equals(block)).toBe(true);
+      }
+    }
+    const [first = codec] = codecs;
+    expect(first.lend?.()).toBe(desks[0]);
+    first.takeBack?.();
+    first.takeBack?.();
+    expect(codecFor({ name: 'lz4' }).lend?.().buffer).toBe(desks[0]?.buffer);
+    expect(first.lend?.().buffer).not.toBe(desks[0]?.buffer);
+  });
+
   it('gives no more than a sixteenth away, for its speed, of what others save', () => {
     for (const block of [text, rdbOf(BLOCK, 9).plain, mixed(seeded(10), BLOCK)]) expect(pack(block).length).toBeLessThan(compressSync(block).length * 1.06);
   });

@@ -73,6 +73,37 @@ describe('archive round trip', () => {
     expect((await readPlain(at.store)).equals(plain)).toBe(true);
   });
 
+  it('fills blocks of several archives at once, each where nobody else does, and some that are given up', async () => {
+    const random = seeded(20_261_201);
+    for (let round = 0; round < 4; round += 1) {
+      const ids = Array.from({ length: 5 }, (_, i) => `bak_01hzy000000000000000000r${String(round)}${String(i)}`);
+      const writers = await Promise.all(ids.map(async (backupId, i) => {
+        const plain = Buffer.concat([textOf(400_000 + random(900_000), 10 * round + i), randomBytesOf(300_000, i)]);
+        return { backupId, plain, done: 0, writer: await createArchive(at.store, { backupId, keys: RING, blockSize: B as BlockSize }) };
+      }));
+      // One of them ends in the middle of a block, and what it filled is another's at once.
+      const left = writers.map(({ plain }) => plain.length);
+      while (left.some((bytes) => bytes > 0)) {
+        await Promise.all(writers.map(async (one, i) => {
+          if (i === 2 && one.done > 300_000) {
+            if (left[i] !== 0) await one.writer.abort();
+            left[i] = 0;
+            return;
+          }
+          const bytes = 1 + random(100_000);
+          await one.writer.write(one.plain.subarray(one.done, one.done + bytes));
+          one.done = Math.min(one.plain.length, one.done + bytes);
+          left[i] = one.plain.length - one.done;
+        }));
+      }
+      for (const [i, { backupId, plain, writer }] of writers.entries()) {
+        if (i === 2) continue;
+        await writer.seal(facts());
+        expect((await readPlain(at.store, undefined, backupId)).equals(plain)).toBe(true);
+      }
+    }
+  });
+
   it('gives every range exactly, at every border', async () => {
     const plain = Buffer.concat([textOf(2 * B, 9), randomBytesOf(B, 10), textOf(1000, 11)]);
     await writeArchive(at.store, plain, { blockSize: B as BlockSize });

@@ -1,5 +1,6 @@
 import { codecFor, type Codec } from '../codec/codec.js';
 import { BLOCK_HEADER_BYTES, type BlockSize } from '../layout.js';
+import { releaseMemory } from '../release-memory.js';
 import { sealFor, type Seal } from '../seal.js';
 import { Frame } from '../sealing/frame.js';
 import { toFault, type Answer, type Order } from '../sealing/messages.js';
@@ -39,6 +40,7 @@ export class BlockOpener {
     const block = { header: frame.bytes.subarray(0, BLOCK_HEADER_BYTES), storedLength, plainLength, raw };
     const content = unsealBlock(this.seal, block, frame.bytes.subarray(BLOCK_HEADER_BYTES));
     await expandBlock(this.codec, block, content, frame.bytes.subarray(BLOCK_HEADER_BYTES, BLOCK_HEADER_BYTES + plainLength));
-    this.garbage.add(storedLength + plainLength);
+    releaseMemory(content);
+    if (this.codec.name === 'brotli') this.garbage.add(plainLength);
   }
 }

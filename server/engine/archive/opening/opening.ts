@@ -1,6 +1,7 @@
 import { codecFor } from '../codec/codec.js';
 import { TAG_BYTES, type BlockSize, type CipherName, type CodecName } from '../layout.js';
 import { type ObjectCursor } from '../object-cursor.js';
+import { releaseMemory } from '../release-memory.js';
 import { sealFor } from '../seal.js';
 import { type SealingThreads } from '../sealing/threads.js';
 import { expandBlock, unsealBlock, type StoredBlock } from './block.js';
@@ -40,6 +41,7 @@ const localOpening = ({ codec: name, cipher, header, backupKey }: OpeningPlan): 
       return async () => {
         const plain = Buffer.allocUnsafeSlow(block.plainLength);
         await expandBlock(codec, block, content, plain);
+        releaseMemory(content);
         return plain;
       };
     },

@@ -138,7 +138,8 @@ class Stream {
   /** Hands a stored block back to be written. Waits for that where the frame is to be filled here again. */
   private async handBack(bytes: number, frame: Frame | undefined): Promise<void> {
     if (frame === undefined) throw new RangeError('Nothing but blocks is written from here.');
-    this.garbage.add(2 * bytes);
+    // Nothing else is left: LZ4 has memory of its own, and what a cipher has made is given back at once.
+    if (this.plan.codec.name === 'brotli') this.garbage.add(this.plan.blockSize);
     const stored = (number: number, memory: ArrayBuffer | null): Answer => ({ kind: 'stored', frame: number, memory, bytes, storedLength: this.pipeline.storedLengths.at(-1) ?? 0, walked: this.pipeline.walked });
     const known = this.numbers.get(frame);
     if (known !== undefined) return this.answer(stored(known, null));

@@ -14,7 +14,7 @@ const findCollector = (): Collect | undefined => {
 };
 
 /**
- * Every block leaves an encrypted copy behind, and with Brotli a compressed one, of up to two megabytes together, as objects of a few bytes each: V8 sees no
+ * Every block that Brotli compresses or expands leaves a copy behind, of up to a megabyte, as objects of a few bytes each, and so does what is read over TLS: V8 sees no
  * reason to collect those for a long time, and a thread grows by a hundred megabytes. They die young, so the small collection finds them all.
  */
 export class YoungGarbage {
