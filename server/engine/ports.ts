@@ -42,8 +42,8 @@ export interface DialOptions {
 /** Reading into the same memory over and over: a new buffer for every read makes more work for the collector of garbage than for the reader. */
 export interface ReusedReading {
   memory: Uint8Array;
-  /** The bytes are at the beginning of `memory`, until this returns. */
-  take(bytes: number): void;
+  /** The bytes are at the beginning of `memory`, until this returns. False: nothing more is read until the socket is resumed. */
+  take(bytes: number): boolean;
 }
 
 /**

@@ -111,14 +111,8 @@ const startTls = (raw: Socket, to: Target, tls: TlsOptions, defaults: TlsDefault
 
 const TIMED_OUT = Symbol('timed out');
 
-const onreadOf = ({ memory, take }: ReusedReading): OnReadOpts => ({
-  buffer: memory,
-  // `false` would pause the socket.
-  callback: (bytes) => {
-    take(bytes);
-    return true;
-  },
-});
+// What `take` says means the same to Node.
+const onreadOf = ({ memory, take }: ReusedReading): OnReadOpts => ({ buffer: memory, callback: take });
 
 /** One address: TCP, then TLS where asked, both inside `signal`. */
 const dialAddress = async (to: Target, address: string, signal: AbortSignal, reading: ReusedReading | undefined, defaults: TlsDefaults): Promise<Socket> => {

@@ -3,6 +3,7 @@ import { addressOf } from '../../domain/address.js';
 import { abortReason, DomainError } from '../../domain/errors.js';
 import { type Dial, type Endpoint, type Log } from '../ports.js';
 import { encodeCommand } from '../resp.js';
+import { Gathering } from './gathering.js';
 import { readFullResync, replyError, shakeHands } from './handshake.js';
 import { checkSize, DEFAULT_SOURCE_LIMITS, type SourceLimits, TransferWatch } from './limits.js';
 import { type Framing, LinkParser } from './link-parser.js';
@@ -71,13 +72,7 @@ const TRICKLE_UNTIL = 16 * 1024 * 1024;
 const DISK_BREATH_MS = 50;
 /** Memory for sources that cannot wait, twice: before the spill file, and on the way into it. */
 const SPILL_MEMORY = 16 * 1024 * 1024;
-/**
- * A source sends 16 KiB at a time, and each wake-up costs more than the work on such a chunk. After a read that has taken less than this,
- * nothing is read for a moment, so that the kernel gathers more: fewer reads. It has to be less than the receive window that Linux
- * begins with (64 KiB): a source that fills the window each time would be let on once per moment only, which keeps the kernel from widening it. A tenth
- * of the speed, measured.
- */
-const SCANT_READ = 48 * 1024;
+/** How long bytes may gather before they are read: see `Gathering`. */
 const GATHER_MS = 8;
 /** A sink that never waits still lets other work run after so many bytes. */
 const YIELD_EVERY = 512 * 1024;
@@ -107,9 +102,10 @@ export const receiveRdb = async (
   const reading = new LinkReading();
   const socket = await deps.dial(endpoint, { signal, timeoutMs: Math.min(limits.handshakeMs, 5_000), reading });
   const link = new Link(socket, addressOf(endpoint), limits, options, signal, direct);
+  const gathering = new Gathering(reading.memory.length);
   reading.deliverTo((chunk) => {
     link.onData(chunk);
-    if (chunk.length < SCANT_READ) link.gather();
+    return !link.mayGather || !gathering.after(chunk.length) || link.gather();
   });
   try {
     const received = await link.receive(endpoint, limits.handshakeMs - (Date.now() - startedAt), sink);
@@ -141,6 +137,7 @@ class Link {
   /** Whether the source has to wait for the sink. */
   private heldUp = false;
   private trickle: NodeJS.Timeout | undefined;
+  private isGathering = false;
   private gathering: NodeJS.Timeout | undefined;
 
   constructor(
@@ -317,14 +314,22 @@ class Link {
     return piece.subarray(this.direct.take(piece));
   }
 
-  /** After a read that took little of a payload. */
-  gather(): void {
-    if (!this.rdbOnly || this.parser.payloadBytes === 0n || this.parser.done) return;
-    this.socket.pause();
-    this.gathering ??= setTimeout(() => {
-      this.gathering = undefined;
-      this.flow();
-    }, GATHER_MS);
+  /** Sources that can be made to wait, in the middle of their payload. */
+  get mayGather(): boolean {
+    return this.rdbOnly && this.parser.payloadBytes > 0n && !this.parser.done;
+  }
+
+  /** Nothing is read for a moment, when the answer, false, has arrived where it was read. */
+  gather(): false {
+    this.isGathering = true;
+    if (this.gathering) this.gathering.refresh();
+    else {
+      this.gathering = setTimeout(() => {
+        this.isGathering = false;
+        this.flow();
+      }, GATHER_MS);
+    }
+    return false;
   }
 
   private pause(ms: number): void {
@@ -346,7 +351,7 @@ class Link {
   }
 
   private flow(): void {
-    if (!this.heldUp && this.gathering === undefined) this.socket.resume();
+    if (!this.heldUp && !this.isGathering) this.socket.resume();
   }
 
   private readonly onAbort = (): void => this.fail(abortReason(this.signal));

@@ -27,7 +27,7 @@ export class ScriptedSocket extends EventEmitter {
   read(bytes: string | Uint8Array): void {
     const chunk = Buffer.from(bytes as Uint8Array);
     this.reading.memory.set(chunk);
-    this.reading.take(chunk.length);
+    if (!this.reading.take(chunk.length)) this.pauses += 1;
   }
   /** The RDB is complete. */
   finish(): void {
