@@ -21,12 +21,12 @@ export const createJobEventRepository = (manager: EntityManager): JobEventReposi
   const select = (): SelectQueryBuilder<JobEventEntity> => manager.createQueryBuilder(JobEventEntity, 'e');
   return {
     async append(job, event, topics) {
-      await manager.query('SELECT pg_advisory_xact_lock($1)', [FEED_LOCK]);
       await manager.query(
-        `WITH superseded AS (DELETE FROM job_events WHERE job_id = $1 AND kind = 'PROGRESS'),
+        `WITH turn AS MATERIALIZED (SELECT pg_advisory_xact_lock(${String(FEED_LOCK)})),
+              superseded AS (DELETE FROM job_events WHERE job_id = $1 AND kind = 'PROGRESS'),
               appended AS (
                 INSERT INTO job_events (position, job_id, project_id, instance_id, sequence, kind, job_kind, job_state, at, job, notice)
-                VALUES (nextval('job_event_position'), $1, $2, $3, $4, $5, $6, $7, $8, $9, $10))
+                SELECT nextval('job_event_position'), $1, $2, $3, $4, $5, $6, $7, $8, $9, $10 FROM turn)
          SELECT pg_notify('${EVENTS_CHANNEL}', $11)`,
         [
           job.id, job.projectId, job.instanceId, job.sequence, event.kind, job.kind, job.state, event.at, JSON.stringify(richJson.to(job)),

@@ -4,6 +4,7 @@ import { type JobChange, type JobEventDraft, type JobRepository, type Scope } fr
 import { type JobFilter, type JobRecord } from '../../services/records.js';
 import { JobEntity } from '../entities/job.entity.js';
 import { richJson } from '../json.js';
+import { returned } from '../returned.js';
 import { countUpTo, fetchPage } from './page.js';
 import { owned, within } from './scoped.js';
 
@@ -66,16 +67,16 @@ export const createJobRepository = (manager: EntityManager, append: AppendEvent)
     count: (scope, filter) => countUpTo(filtered(scope, filter)),
     async insert(job) {
       // The partial unique index is the server's lock; only its violation means busy, any other is a fault.
-      const inserted: unknown[] = await manager.query(
+      const [inserted]: Record<string, unknown>[] = await manager.query(
         `INSERT INTO jobs (id, project_id, kind, state, phases, attempt, max_attempts, sequence, created_at, cancellable, instance_id, backup_id,
                            restore_id, server_run_id, verification_level, fence)
          VALUES ($1, $2, $3, 'QUEUED', '[]', 0, $4, 1, $5, $6, $7, $8, $9, $10, $11, 0)
-         ON CONFLICT (server_run_id) WHERE "state" <> 'COMPLETED' AND "kind" IN ('BACKUP', 'RESTORE') DO NOTHING RETURNING id`,
+         ON CONFLICT (server_run_id) WHERE "state" <> 'COMPLETED' AND "kind" IN ('BACKUP', 'RESTORE') DO NOTHING RETURNING *`,
         [job.id, job.projectId, job.kind, job.maxAttempts, job.createdAt, job.cancellable, job.instanceId, job.backupId, job.restoreId, job.serverRunId,
           job.verificationLevel ?? null],
       );
-      if (inserted.length === 0) return null;
-      const record = toJobRecord(await manager.findOneByOrFail(JobEntity, { id: job.id }));
+      if (!inserted) return null;
+      const record = toJobRecord(returned(manager, JobEntity, inserted));
       await append(record, { kind: 'STATE', at: job.createdAt });
       return record;
     },
@@ -103,9 +104,9 @@ export const createJobRepository = (manager: EntityManager, append: AppendEvent)
       if (expected.cancellable) where.push('cancellable');
       if (expected.neverRun) where.push('attempt = 0');
       if (expected.uncancelled) where.push('cancel_requested_at IS NULL');
-      const [rows]: [unknown[], number] = await manager.query(`UPDATE jobs SET ${sets.join(', ')} WHERE ${where.join(' AND ')} RETURNING id`, parameters);
-      if (rows.length === 0) return null;
-      const record = toJobRecord(await manager.findOneByOrFail(JobEntity, { id }));
+      const [[row]]: [Record<string, unknown>[], number] = await manager.query(`UPDATE jobs SET ${sets.join(', ')} WHERE ${where.join(' AND ')} RETURNING *`, parameters);
+      if (!row) return null;
+      const record = toJobRecord(returned(manager, JobEntity, row));
       await append(record, event);
       return record;
     },

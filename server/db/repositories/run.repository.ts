@@ -2,6 +2,7 @@ import { type EntityManager } from 'typeorm';
 import { type GivenBack, type RunRepository } from '../../services/ports.js';
 import { JobEntity } from '../entities/job.entity.js';
 import { isUniqueViolation } from '../faults.js';
+import { returned } from '../returned.js';
 import { type AppendEvent, toJobRecord } from './job.repository.js';
 
 const OWNED = `id = $1 AND fence = $2 AND state = 'RUNNING' AND lease_until > clock_timestamp()`;
@@ -17,34 +18,34 @@ export const createRunRepository = (manager: EntityManager, append: AppendEvent)
     const [rows]: [Record<string, unknown>[], number] = await manager.query(sql, [...parameters]);
     return rows;
   };
-  const withEvent = async (id: string, at: Date): Promise<JobEntity> => {
-    const entity = await manager.findOneByOrFail(JobEntity, { id });
+  const withEvent = async (row: Record<string, unknown>, at: Date): Promise<JobEntity> => {
+    const entity = returned(manager, JobEntity, row);
     await append(toJobRecord(entity), { kind: 'STATE', at });
     return entity;
   };
   const backToQueue = async (where: string, [id, fence]: [string, number], { waitMs, counts }: GivenBack, at: Date): Promise<boolean> => {
-    const rows = await update(
+    const [row] = await update(
       `UPDATE jobs SET state = 'QUEUED', fence = fence + 1, sequence = sequence + 1, lease_until = NULL, worker = NULL,
-         max_attempts = max_attempts + $4, not_before = clock_timestamp() + $3 * ${MILLIS} WHERE ${where} RETURNING id`,
+         max_attempts = max_attempts + $4, not_before = clock_timestamp() + $3 * ${MILLIS} WHERE ${where} RETURNING *`,
       [id, fence, waitMs, counts ? 0 : 1],
     );
-    if (rows.length === 0) return false;
-    await withEvent(id, at);
+    if (!row) return false;
+    await withEvent(row, at);
     return true;
   };
   return {
     async claim(jobId, { worker, leaseMs, limit, at }) {
       if (limit !== null) await manager.query('SELECT pg_advisory_xact_lock($1)', [LIMIT_LOCK]);
-      const rows = await update(
+      const [row] = await update(
         `UPDATE jobs SET state = 'RUNNING', fence = fence + 1, attempt = attempt + 1, sequence = sequence + 1, worker = $2,
            lease_until = clock_timestamp() + $3 * ${MILLIS}, started_at = coalesce(started_at, $4)
          WHERE id = $1 AND state = 'QUEUED' AND ${MAY_RUN}
            AND ($5::integer IS NULL OR $5 > (SELECT count(*) FROM jobs r WHERE r.state = 'RUNNING' AND r.lease_until > clock_timestamp()))
-         RETURNING id`,
+         RETURNING *`,
         [jobId, worker, leaseMs, at, limit],
       );
-      if (rows.length === 0) return null;
-      const entity = await withEvent(jobId, at);
+      if (!row) return null;
+      const entity = await withEvent(row, at);
       return { job: toJobRecord(entity), fence: entity.fence, serverRunId: entity.serverRunId, maxAttempts: entity.maxAttempts };
     },
     async renew(jobId, fence, leaseMs) {

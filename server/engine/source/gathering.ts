@@ -1,35 +1,42 @@
+/** Less than the receive window that Linux begins with, 64 KiB. */
+const SCANT_READ = 48 * 1024;
+/** So much more than what has been found to fit is taken to fit as well, or a source that sends steadily would have to be asked each time; after a few pauses it is asked. */
+const MARGIN = 1.25;
+const FORGOTTEN_SHARE = 32;
+
 /**
  * A source sends 16 KiB at a time, and each wake-up costs more than the work on such a chunk: so nothing is read for a moment after each
  * read, and the kernel gathers more for the next one. But a source that fills its window in that moment would be let on once per moment
- * only, a tenth of the speed, measured, and the kernel widens no window that nobody empties. What tells the two apart is what comes right after a read: a source
- * that was waiting for room has more ready, one that sends as it goes has little. What has been read before such little was not all that the window holds.
+ * only, a tenth of the speed, measured, and the kernel widens no window that nobody empties. What tells the two apart is what comes right after the
+ * read that follows a pause: a source that was waiting for room has as much again, one that sends as it goes has little. Then that read was not all that a window holds.
  */
 export class Gathering {
-  /** The read after the last pause. */
+  /** Since the last pause. */
+  private reads = 0;
+  /** What the first of them took. */
   private first = 0;
-  /** What the window is known to hold, and more. */
+  /** What the window is taken to hold without being full. */
   private roomy = 0;
 
-  /**
-   * @param most what a read takes at most: then there is more
-   */
+  /** @param most what a read takes at most: then there is more */
   constructor(private readonly most: number) {}
 
   /** Whether to pause after this read. */
   after(bytes: number): boolean {
-    const first = this.first === 0;
-    if (first) this.first = bytes;
-    const scant = bytes < SCANT_READ;
-    if (!scant && (!first || bytes >= this.most || bytes > this.roomy)) return false;
-    if (scant && !first) this.roomy = Math.max(this.roomy, this.first);
-    // Windows become smaller, too: it has to be found out again and again.
-    else this.roomy -= this.roomy / FORGOTTEN_SHARE;
-    this.first = 0;
-    return true;
+    this.reads += 1;
+    let pause = bytes < SCANT_READ;
+    if (this.reads === 1) {
+      this.first = bytes;
+      if (bytes < this.most && bytes <= this.roomy) {
+        pause = true;
+        // Windows become smaller, too: it has to be found out again and again.
+        this.roomy -= this.roomy / FORGOTTEN_SHARE;
+      }
+    } else if (this.reads === 2 && bytes < this.first / 2) {
+      pause = true;
+      this.roomy = Math.max(this.roomy, this.first * MARGIN);
+    }
+    if (pause) this.reads = 0;
+    return pause;
   }
 }
-
-/** Less than the receive window that Linux begins with, 64 KiB. */
-const SCANT_READ = 48 * 1024;
-/** Of what is known, with each pause that relies on it. */
-const FORGOTTEN_SHARE = 32;
