@@ -110,6 +110,28 @@ describe('many at once', () => {
     expect(jobs.map(({ backup_id }) => backup_id).sort()).toEqual([...ids].sort());
   });
 
+  it('an event draws its place in the feed when all before it can be seen, so that whoever reads on after a cursor skips none', async () => {
+    const [first, second] = [await rig.insertJob(), await rig.insertJob()];
+    const drawn = async (): Promise<string | undefined> => (await rig.sql<{ last_value: string }>('SELECT last_value FROM job_event_position'))[0]?.last_value;
+    const change = (id: string, beforeCommit: () => Promise<unknown>): Promise<void> => rig.db.transaction(async (tx) => {
+      await tx.jobs.change(id, {}, {}, { kind: 'NOTICE', at: new Date(), notice: { code: 'PLACED', message: 'm' } });
+      await beforeCommit();
+    });
+    const held = gate();
+    const before = await drawn();
+    const holding = change(first.id, () => held.pass());
+    const place = await waitFor(async () => {
+      const now = await drawn();
+      return now === before ? undefined : now;
+    }, { message: 'the first to have its place' });
+    const waiting = change(second.id, () => Promise.resolve());
+    await waitFor(async () => (await rig.sql(`SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted`)).length > 0, { message: 'the second to wait for its turn' });
+    expect(await drawn()).toBe(place);
+    held.open();
+    await Promise.all([holding, waiting]);
+    expect(await drawn()).not.toBe(place);
+  });
+
   it('a process that stands still in the middle of a transaction does not hold up the events of others for ever', async () => {
     const source = createDataSource({ url: rig.url, poolSize: 1, idleInTransactionMs: 4_000 });
     await source.initialize();
