@@ -18,16 +18,13 @@ export class Gathering {
   /** What the window is taken to hold without being full. */
   private roomy = 0;
 
-  /** @param most what a read takes at most: then there is more */
-  constructor(private readonly most: number) {}
-
   /** Whether to pause after this read. */
   after(bytes: number): boolean {
     this.reads += 1;
     let pause = bytes < SCANT_READ;
     if (this.reads === 1) {
       this.first = bytes;
-      if (bytes < this.most && bytes <= this.roomy) {
+      if (bytes <= this.roomy) {
         pause = true;
         // Windows become smaller, too: it has to be found out again and again.
         this.roomy -= this.roomy / FORGOTTEN_SHARE;

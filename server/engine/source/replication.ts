@@ -102,7 +102,7 @@ export const receiveRdb = async (
   const reading = new LinkReading();
   const socket = await deps.dial(endpoint, { signal, timeoutMs: Math.min(limits.handshakeMs, 5_000), reading });
   const link = new Link(socket, addressOf(endpoint), limits, options, signal, direct);
-  const gathering = new Gathering(reading.memory.length);
+  const gathering = new Gathering();
   reading.deliverTo((chunk) => {
     link.onData(chunk);
     return !link.mayGather || !gathering.after(chunk.length) || link.gather();
