@@ -27,6 +27,16 @@ describe('verifying backups', () => {
   });
 
   const folderOf = ({ id }: Backup): string => join(service.storeRoot, 'backups', id);
+  /** The one worker takes a backup that does not end by itself. */
+  const keepWorkerBusy = async (): Promise<{ free(): Promise<unknown>; stop(): Promise<void> }> => {
+    const { sdk } = service;
+    const slow = await startRedis();
+    await populate(slow, 2_000, 100);
+    await saveSlowly(slow, 20_000);
+    const { job } = await sdk.backups.create({ instanceId: (await register(service, `slow ${String(slow.port)}`, slow)).id, name: 'slow' });
+    await firstEvent(service, job, ({ job: { phase } }) => phase === 'SNAPSHOTTING' || phase === 'TRANSFERRING');
+    return { free: () => sdk.jobs.cancel(job), stop: () => slow.stop() };
+  };
   const keyIn = async (folder: string): Promise<string> => (await readdir(folder)).find((name) => name.startsWith('key.')) ?? '';
   const flip = async (file: string, at: number): Promise<void> => {
     const bytes = await readFile(file);
@@ -107,22 +117,17 @@ describe('verifying backups', () => {
   it('a backup that waits to be verified is in use: nothing deletes it', async () => {
     const { sdk } = service;
     const [backup] = [await backUp(service, instance.id), await backUp(service, instance.id)];
-    const slow = await startRedis();
+    const worker = await keepWorkerBusy();
     try {
-      await populate(slow, 2_000, 100);
-      await saveSlowly(slow, 20_000);
-      // The one worker is busy.
-      const blocking = await sdk.backups.create({ instanceId: (await register(service, 'slow', slow)).id, name: 'slow' });
-      await firstEvent(service, blocking.job, ({ job: { phase } }) => phase === 'SNAPSHOTTING' || phase === 'TRANSFERRING');
       const started = await sdk.backups.verify(backup!);
       expect(started).toMatchObject({ job: { state: 'QUEUED' }, backup: { retainedBecause: 'IN_USE' } });
       expect(await refusal(sdk.backups.delete(backup!))).toEqual({ code: 'BACKUP_IN_USE', field: ['backupId'] });
-      await sdk.jobs.cancel(blocking.job);
+      await worker.free();
       await sdk.backups.wait(started, WAIT);
       expect(await sdk.backups.get(backup!)).toMatchObject({ state: 'AVAILABLE', retainedBecause: null });
       await sdk.backups.wait(await sdk.backups.delete(backup!), WAIT);
     } finally {
-      await slow.stop();
+      await worker.stop();
     }
     expect(await refusal(sdk.backups.verify(backup!))).toEqual({ code: 'NOT_FOUND', field: ['backupId'] });
     expect(await refusal(sdk.backups.verify('bak_1'))).toEqual({ code: 'NOT_FOUND', field: ['backupId'] });
@@ -185,18 +190,17 @@ describe('verifying backups', () => {
       const { sdk } = service;
       const backup = await backUp(service, instance.id);
       const { url } = await sdk.backups.link(backup);
-      const target = await startRedis();
+      const [target, worker] = await Promise.all([startRedis(), keepWorkerBusy()]);
       try {
         await target.cli('SET', 'old', 'data');
-        const blocking = await sdk.backups.create({ instanceId: instance.id, name: 'blocks the worker' });
         const { job } = await startRestore(service, backup.id, await register(service, 'target', target));
         await rewrite(backup, false);
+        await worker.free();
         expect(await caught(sdk.jobs.wait(job, WAIT))).toMatchObject({ code: 'CORRUPT' });
         expect(await target.cli('GET', 'old')).toBe('data');
-        await sdk.jobs.wait(blocking.job, WAIT);
         await eventually(() => expectUseless(backup, url));
       } finally {
-        await target.stop();
+        await Promise.all([target.stop(), worker.stop()]);
       }
     });
   });
