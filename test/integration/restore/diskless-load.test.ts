@@ -4,6 +4,7 @@ import { DomainError } from '../../../server/domain/errors.js';
 import { settleRestore, type Settlement, type UndoRecord } from '../../../server/engine/restore.js';
 import { digest } from '../../kit/digest.js';
 import { startRedis, type RedisServer, type RedisServerOptions } from '../../kit/redis.js';
+import { settingsOf } from '../../kit/settings.js';
 import { endpointOf, dial, infoOf, restoreInto, safetyBackupOf, silent, sourceOf, takeRdb, takesWrites, TIMES, type Ran, type Rdb, type RunOptions, type SourceHooks } from './harness.js';
 
 const NAME = 'repl-diskless-load';
@@ -76,12 +77,12 @@ describe('a target that is to load while it receives', () => {
 
   it.each(['disabled', 'on-empty-db'])('does so where its setting is %s, and has that again when it takes writes', async (before) => {
     const { target } = await startFilled({ config: { [NAME]: before, 'slowlog-log-slower-than': '0', 'slowlog-max-len': '10000' } });
-    const config = await target.cli('CONFIG', 'GET', '*');
+    const config = await settingsOf(target);
     const { report, failure, phases, records, notices } = await restore(target, {}, { deps: { safetyBackup: safetyBackupOf(target) } });
     expect(failure).toBeUndefined();
     expect(await toldTo(target)).toEqual(['repl-diskless-load swapdb', 'replicaof', 'replicaof no one', `repl-diskless-load ${before}`]);
     expect(await digest(target)).toBe(wanted);
-    expect(await target.cli('CONFIG', 'GET', '*')).toBe(config);
+    expect(await settingsOf(target)).toEqual(config);
     // What loads at once is read as a whole before; what is in memory alone is told of.
     expect(phases.filter((phase) => phase === 'VERIFYING')).toHaveLength(1);
     expect(report).toMatchObject({ dataNow: 'NEW', promoted: true, bgsaveSuggested: true, settingLeft: false });

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { digest, keyCounts } from '../../kit/digest.js';
 import { startRedis, type RedisServer } from '../../kit/redis.js';
 import { seedAllTypes } from '../../kit/seed.js';
+import { settingsOf } from '../../kit/settings.js';
 import { eventually } from '../../kit/wait.js';
 import { infoOf, restoreInto, safetyBackupOf, sourceOf, takeRdb, takesWrites, type Rdb } from './harness.js';
 
@@ -33,7 +34,7 @@ describe('a restore into a running server', () => {
 
   it('fills an empty server and leaves it a master whose settings are as they were', async () => {
     const target = await start();
-    const config = await target.cli('CONFIG', 'GET', '*');
+    const config = await settingsOf(target);
     const { report, failure, phases, records } = await restoreInto(target, sourceOf(rdb));
     expect(failure).toBeUndefined();
     expect(await digest(target)).toBe(wanted);
@@ -42,7 +43,7 @@ describe('a restore into a running server', () => {
     expect(report?.loadMs).toBeGreaterThanOrEqual(0);
     expect(phases).toEqual(['PREPARING', 'TRANSFERRING', 'LOADING', 'FINALIZING']);
     expect(records.map(({ committed }) => committed)).toEqual([false, true]);
-    expect(await target.cli('CONFIG', 'GET', '*')).toBe(config);
+    expect(await settingsOf(target)).toEqual(config);
     expect(await takesWrites(target)).toBe(true);
   });
 
