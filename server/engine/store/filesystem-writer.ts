@@ -2,6 +2,7 @@ import { dirname, join } from 'node:path';
 import { DomainError, abortReason } from '../../domain/errors.js';
 import { isMissing, storageError, systemCode } from './fs-errors.js';
 import { type FileOps, type FsOps } from './fs-ops.js';
+import { Staging } from './staging.js';
 import { keyTaken, type ObjectWriter } from './store.js';
 
 /** Where an object will be and what it is called until then. */
@@ -65,10 +66,11 @@ const publish = async ({ fs, root, key, temporary, exclusively }: Placement): Pr
 /** What waits in memory to become durable: the disk is told in between, so that the last fsync of a large object finds little left to do. */
 const SYNC_EVERY = 32 * 1024 * 1024;
 
-/** Order of a commit: fsync the file, close it, link it to its name, fsync the folder, drop the temporary name. */
+/** Order of a commit: write what is staged, fsync the file, close it, link it to its name, fsync the folder, drop the temporary name. */
 export class FilesystemObjectWriter implements ObjectWriter {
   private state: 'open' | 'committed' | 'discarded' = 'open';
   private fault: DomainError | undefined;
+  private readonly staging = new Staging();
   private unsynced = 0;
   /** One at a time. What it fails with counts as the last fsync's failure does. */
   private syncing: Promise<void> | undefined;
@@ -83,14 +85,17 @@ export class FilesystemObjectWriter implements ObjectWriter {
   async write(chunk: Uint8Array): Promise<void> {
     await this.step('write', async () => {
       if (this.syncFault !== undefined) throw this.syncFault.error;
-      await this.file.append(chunk);
+      for (let taken = 0; taken < chunk.length; ) {
+        taken += this.staging.take(taken === 0 ? chunk : chunk.subarray(taken));
+        if (this.staging.full) await this.unstage();
+      }
     });
-    this.unsynced += chunk.length;
     if (this.unsynced >= SYNC_EVERY && this.syncing === undefined) this.syncing = this.syncAhead();
   }
 
   async commit(): Promise<void> {
     const { fs, root, key, temporary } = this.at;
+    await this.step('write', () => this.unstage());
     // A failed fsync may have dropped dirty pages and a second one would then succeed: the first answer is final.
     await this.step('fsync', async () => {
       await this.syncing;
@@ -98,6 +103,8 @@ export class FilesystemObjectWriter implements ObjectWriter {
       await this.file.sync();
     });
     await this.step('close', () => this.file.close(), { closed: true });
+    // Only here: a write that was given up may go on reading.
+    this.staging.release();
     await this.step('publish', () => publish(this.at), { closed: true });
     await this.step('fsync the folder of', () => fs.syncFolder(dirname(join(root, key))), { closed: true, published: true });
     this.state = 'committed';
@@ -112,6 +119,14 @@ export class FilesystemObjectWriter implements ObjectWriter {
   async abort(): Promise<void> {
     if (this.state !== 'open') return;
     await this.discard({ closed: false, published: false });
+  }
+
+  private async unstage(): Promise<void> {
+    const { content } = this.staging;
+    if (content.length === 0) return;
+    await this.file.append(content);
+    this.unsynced += content.length;
+    this.staging.clear();
   }
 
   /** Does not hold up the writes that follow, and never rejects. */

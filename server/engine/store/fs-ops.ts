@@ -1,9 +1,10 @@
 import { constants } from 'node:fs';
 import * as fs from 'node:fs/promises';
+import { newFile } from './new-file.js';
 
 /** An open file, as far as the store needs it. */
 export interface FileOps {
-  /** Writes all of `chunk` at the current end. */
+  /** Writes all of `chunk` at the current end; past the page cache where it begins and ends on pages, in memory and in the file, and the file system can. */
   append(chunk: Uint8Array): Promise<void>;
   /** Fills `into` from `position`; returns the bytes read, 0 at the end. */
   read(into: Uint8Array, position: bigint): Promise<number>;
@@ -37,21 +38,16 @@ export interface FsOps {
   freeBytes(path: string): Promise<bigint>;
 }
 
-const wrap = (handle: fs.FileHandle): FileOps => ({
-  append: async (chunk) => {
-    for (let done = 0; done < chunk.length; ) {
-      const { bytesWritten } = await handle.write(chunk, done, chunk.length - done);
-      done += bytesWritten;
-    }
-  },
+const opened = (handle: fs.FileHandle): FileOps => ({
+  append: () => Promise.reject(new Error('The file is open for reading.')),
   read: async (into, position) => (await handle.read(into, 0, into.length, Number(position))).bytesRead,
   sync: () => handle.sync(),
   close: () => handle.close(),
 });
 
 export const nodeFsOps: FsOps = {
-  createFile: async (path) => wrap(await fs.open(path, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, 0o600)),
-  openFile: async (path) => wrap(await fs.open(path, constants.O_RDONLY | constants.O_NOFOLLOW)),
+  createFile: async (path) => newFile(await fs.open(path, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, 0o600)),
+  openFile: async (path) => opened(await fs.open(path, constants.O_RDONLY | constants.O_NOFOLLOW)),
   readFile: (path) => fs.readFile(path),
   link: (from, to) => fs.link(from, to),
   rename: (from, to) => fs.rename(from, to),

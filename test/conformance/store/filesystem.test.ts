@@ -6,6 +6,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { DomainError } from '../../../server/domain/errors.js';
 import { openFilesystemStore } from '../../../server/engine/store/filesystem.js';
 import { type FileOps, type FsOps, nodeFsOps } from '../../../server/engine/store/fs-ops.js';
+import { STAGE_BYTES } from '../../../server/engine/store/staging.js';
 import { type ObjectWriter } from '../../../server/engine/store/store.js';
 import { listAll, put, readAll, storeConformance } from './suite.js';
 
@@ -132,6 +133,21 @@ describe('file system store', () => {
     expect((await readAll(store, 'backups/b1/manifest')).toString()).toBe('x');
   });
 
+  it.each([[1, 20_000], [1000, 3_333], [STAGE_BYTES - 1, 3], [STAGE_BYTES, 2], [STAGE_BYTES + 1, 3], [5 * STAGE_BYTES, 1]])('keeps what is written in pieces of %i bytes, %i times', async (bytes, times) => {
+    const store = await open();
+    const pieces = Array.from({ length: times }, (_, at) => Buffer.alloc(bytes, at % 251));
+    const writer = await store.create('backups/b1/rdb');
+    // The memory is the caller's again with each answer.
+    const shared = Buffer.alloc(bytes);
+    for (const piece of pieces) {
+      piece.copy(shared);
+      await writer.write(shared);
+      shared.fill(255);
+    }
+    await writer.commit();
+    expect((await readAll(store, 'backups/b1/rdb')).equals(Buffer.concat(pieces))).toBe(true);
+  });
+
   const atEachStep: [string, string, () => FsOps][] = [
     ['ENOSPC at write', 'STORAGE_FULL', () => faulty({}, { append: () => Promise.reject(fault('ENOSPC')) })],
     ['EDQUOT at write', 'STORAGE_FULL', () => faulty({}, { append: () => Promise.reject(fault('EDQUOT')) })],
@@ -144,13 +160,13 @@ describe('file system store', () => {
       syncFolder: (path) => (path.endsWith('b1') ? Promise.reject(fault('EIO')) : nodeFsOps.syncFolder(path)),
     })],
   ];
-  for (const [name, code, make] of atEachStep) {
-    it(`${name} is ${code} and final: nothing becomes visible, nothing stays`, async () => {
+  for (const [name, code, make, bytes] of atEachStep.flatMap((step) => [[...step, 1000] as const, [...step, 5 * STAGE_BYTES / 2] as const])) {
+    it(`${name} is ${code} and final: nothing becomes visible, nothing stays (${String(bytes)} bytes)`, async () => {
       const calls = make();
       const store = await open({ ...calls, createFolder: (path) => (path.endsWith('.tmp') ? nodeFsOps.createFolder(path) : calls.createFolder(path)) });
       const writer = await store.create('backups/b1/rdb');
       const error = await thrownBy(async () => {
-        await writer.write(Buffer.alloc(1000));
+        await writer.write(Buffer.alloc(bytes));
         await writer.commit();
       });
       expect(error.code).toBe(code);
