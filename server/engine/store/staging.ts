@@ -9,12 +9,18 @@ const KEPT = 4;
 const kept: Uint8Array[] = [];
 
 /**
- * Memory that begins on a page, which direct I/O asks for and an ArrayBuffer does not promise: V8 maps that of WebAssembly. Were it otherwise
- * somewhere, writes from it would go through the page cache.
+ * Memory that begins on a page, which direct I/O asks for and an ArrayBuffer does not promise: V8 maps that of WebAssembly. Where that cannot be
+ * had (a limit on addresses, a process without WebAssembly) it may begin anywhere, and writes from it go through the page cache.
  */
 const takeStage = (): Uint8Array => {
+  const left = kept.pop();
+  if (left !== undefined) return left;
   const pages = STAGE_BYTES / WASM_PAGE;
-  return kept.pop() ?? new Uint8Array(new WebAssembly.Memory({ initial: pages, maximum: pages }).buffer);
+  try {
+    return new Uint8Array(new WebAssembly.Memory({ initial: pages, maximum: pages }).buffer);
+  } catch {
+    return new Uint8Array(STAGE_BYTES);
+  }
 };
 
 /** Gathers what is written into pieces of one size that begin on a page. */
