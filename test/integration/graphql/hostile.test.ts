@@ -6,7 +6,8 @@ import { startRedis, type RedisServer } from '../../kit/redis.js';
 import { startService, type TestService } from '../../kit/service.js';
 import { HOSTILE, type Hostile } from './hostile-documents.js';
 
-const MOST_CPU = 5;
+/** Plain lists. Each takes less than five on a machine that has nothing else to do; what is not bounded takes hundreds. */
+const MOST_CPU = 20;
 const MOST_BYTES = 1_000_000;
 /** What `backups.list` of the SDK sends. */
 const PLAIN = { query: String(ListBackupsDocument), variables: { first: 20 } };
