@@ -8,6 +8,7 @@ import { createClient, type Client } from '../../sdk/src/index.js';
 import { acquireFolderLock } from '../../server/embedded/folder-lock.js';
 import { canary, dumpOf, manifestsIn, shownOf } from './canary.js';
 import { exited, guardProcess, makeTempDir, releaseProcess, removeTempDir } from './processes.js';
+import { quietZone } from './quiet-zone.js';
 import { waitFor } from './wait.js';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
@@ -101,7 +102,7 @@ export const spawnNode = async (facts: ServiceFacts, { env = {}, preload = [] }:
   const child: ChildProcess = spawn(process.execPath, ['--enable-source-maps', ...preload.flatMap((code) => ['--import', code]), MAIN], {
     env: {
       PATH: process.env['PATH'], HOME: process.env['HOME'], NODE_ENV: 'production', DATA_DIR: dataDir, PORT: '0', DATABASE_URL: facts.databaseUrl,
-      STORE_URL: `file://${facts.storeRoot}`, MASTER_KEY: facts.masterKey, DRAIN_SECONDS: '10', LEASE_SECONDS: '60', LEASE_RENEW_SECONDS: '1', LEASE_COLLECT_SECONDS: '0.5', SOURCE_SYNCS: '10000', SOURCE_FAILED_SYNCS: '10000', CONNECT_ALLOW: '127.0.0.0/8, ::1', ...env,
+      STORE_URL: `file://${facts.storeRoot}`, MASTER_KEY: facts.masterKey, DRAIN_SECONDS: '10', LEASE_SECONDS: '60', LEASE_RENEW_SECONDS: '1', LEASE_COLLECT_SECONDS: '0.5', SOURCE_SYNCS: '10000', SOURCE_FAILED_SYNCS: '10000', CONNECT_ALLOW: '127.0.0.0/8, ::1', DEFAULT_TIME_ZONE: quietZone(), ...env,
     },
     stdio: ['ignore', 'pipe', 'pipe'],
   });

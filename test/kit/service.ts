@@ -9,6 +9,7 @@ import { createLogger } from '../../server/telemetry/logger.js';
 import { canary, dumpOf, manifestsIn } from './canary.js';
 import { createTestDatabase } from './postgres.js';
 import { makeTempDir, removeTempDir } from './processes.js';
+import { quietZone } from './quiet-zone.js';
 import { transpile } from './transpile.js';
 
 export interface TestServiceOptions {
@@ -50,7 +51,7 @@ export const startService = async ({ env = {}, clock, dashboardDir }: TestServic
   const dataDir = await makeTempDir('service');
   const lines: string[] = [];
   const log = createLogger({ level: 'debug', format: 'json', write: (line) => void lines.push(line) });
-  const config = readConfig({ DATA_DIR: dataDir, DATABASE_URL: database.url, PORT: '0', DRAIN_SECONDS: '5', SOURCE_SYNCS: '10000', SOURCE_FAILED_SYNCS: '10000', CONNECT_ALLOW: LOOPBACK, ...env });
+  const config = readConfig({ DATA_DIR: dataDir, DATABASE_URL: database.url, PORT: '0', DRAIN_SECONDS: '5', SOURCE_SYNCS: '10000', SOURCE_FAILED_SYNCS: '10000', CONNECT_ALLOW: LOOPBACK, ...(clock ? {} : { DEFAULT_TIME_ZONE: quietZone() }), ...env });
   let key = '';
   const start = (): Promise<App> =>
     startApp({

@@ -33,7 +33,11 @@ describe('work that is cut off', () => {
 
   it('a restore before the target could load is settled by the next attempt: OLD, and it takes writes', async () => {
     const { sdk } = service;
-    const backup = await backUp(service, instance.id);
+    // More than the kernels' buffers hold, which would take all of it at once.
+    const large = await startRedis({ config: { rdbcompression: 'no' } });
+    await populate(large, 12_000, 3_000);
+    const backup = await backUp(service, (await register(service, 'early-source', large)).id);
+    await large.stop();
     const target = await startRedis({ config: { 'repl-diskless-load': 'swapdb' } });
     try {
       await populate(target, 50, 20, 'old');

@@ -116,7 +116,7 @@ export const clockConformance = (backend: ClockBackend): void => {
     it('delivers a policy at its instant, never before and at no look at an interval', async () => {
       const one = await openClock(await backend.create(), { processEveryMs: NEVER_MS });
       await one.start();
-      const at = inMs(1_700);
+      const at = inMs(5_000);
       await one.clock.schedulePolicy('pol_1', at);
       expect(await one.clock.pending()).toEqual([{ policyId: 'pol_1', at }]);
       await waitFor(() => one.due.length === 1);
@@ -207,6 +207,8 @@ export const clockConformance = (backend: ClockBackend): void => {
       await second.start();
       await waitFor(() => second.due.length === 1 && second.jobs.length === 1);
       expect([second.due[0]!.policyId, second.jobs[0]]).toEqual(['pol_overdue', 'job_waiting']);
+      // A row goes when its handler has ended.
+      await waitFor(async () => (await second.clock.pending()).length === 1);
       expect((await second.clock.pending()).map(({ policyId }) => policyId)).toEqual(['pol_far']);
     });
 
@@ -295,7 +297,7 @@ export const clockConformance = (backend: ClockBackend): void => {
       await one.start({ runJob: (jobId) => { begun.push(jobId); return held; } });
       await one.clock.enqueueJob('job_running');
       await waitFor(() => begun.length === 1);
-      const soon = inMs(1_500);
+      const soon = inMs(5_000);
       await one.clock.schedulePolicy('pol_soon', soon);
       await one.clock.enqueueJob('job_next');
       let stopped = false;

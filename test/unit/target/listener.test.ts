@@ -20,7 +20,7 @@ describe('the restore listener', () => {
   const sockets: Socket[] = [];
   const listen = async (options: Partial<ListenerOptions> = {}): Promise<{ listener: RestoreListener; refusals: string[] }> => {
     const refusals: string[] = [];
-    const listener = await openRestoreListener({ host: '127.0.0.1', peers: ['127.0.0.1'], handshakeMs: 3_000, onRefused: (reason) => refusals.push(reason), ...options });
+    const listener = await openRestoreListener({ host: '127.0.0.1', peers: ['127.0.0.1'], handshakeMs: 60_000, onRefused: (reason) => refusals.push(reason), ...options });
     open.push(listener);
     return { listener, refusals };
   };
@@ -33,7 +33,7 @@ describe('the restore listener', () => {
     socket.on('connect', () => socket.write(say));
     return { socket, received: () => received, closed: () => closed };
   };
-  const options = (ms = 5_000, signal = new AbortController().signal): { ms: number; signal: AbortSignal } => ({ ms, signal });
+  const options = (ms = 60_000, signal = new AbortController().signal): { ms: number; signal: AbortSignal } => ({ ms, signal });
 
   afterEach(async () => {
     for (const socket of sockets.splice(0)) socket.destroy();
@@ -103,7 +103,7 @@ describe('the restore listener', () => {
 
   it('over TLS, hears nobody who has no certificate of the right authority, and gives nobody a byte for a certificate alone', async () => {
     const files = await tlsFiles();
-    const { listener, refusals } = await listen({ tls: { cert: readPem(files.certFile), key: readPem(files.keyFile), ca: readPem(files.caFile) }, handshakeMs: 2_000 });
+    const { listener, refusals } = await listen({ tls: { cert: readPem(files.certFile), key: readPem(files.keyFile), ca: readPem(files.caFile) } });
     const arrival = listener.expect(PROOF, options());
     const secure = (say: string, own: { cert?: string; key?: string } = {}): Peer => {
       let received = '';
@@ -131,15 +131,16 @@ describe('the restore listener', () => {
   it('over TLS, cuts who never begins', async () => {
     const files = await tlsFiles();
     const { listener, refusals } = await listen({ tls: { cert: readPem(files.certFile), key: readPem(files.keyFile) }, handshakeMs: 100 });
-    const waiting = expect(listener.expect(PROOF, options(300))).rejects.toMatchObject({ code: 'TARGET_UNREACHABLE_BACK' });
+    const waiting = expect(listener.expect(PROOF, options())).rejects.toMatchObject({ code: 'INTERRUPTED' });
     const silent = dial(listener);
     await waitFor(silent.closed);
     expect([silent.received(), refusals]).toEqual(['', ['TOO_SLOW']]);
+    await listener.close();
     await waiting;
   });
 
   it('cuts the silent, and is not filled up by them', async () => {
-    const { listener, refusals } = await listen({ handshakeMs: 200 });
+    const { listener, refusals } = await listen({ handshakeMs: 1_000 });
     const arrival = listener.expect(PROOF, options());
     const silent = Array.from({ length: 40 }, () => dial(listener));
     await waitFor(() => refusals.includes('TOO_MANY'));
@@ -147,7 +148,7 @@ describe('the restore listener', () => {
     await arrival;
     await waitFor(() => silent.every(({ closed }) => closed()));
 
-    const slow = await listen({ handshakeMs: 100 });
+    const slow = await listen({ handshakeMs: 1_000 });
     const waiting = slow.listener.expect(PROOF, options());
     const one = dial(slow.listener);
     await waitFor(one.closed);
@@ -161,7 +162,7 @@ describe('the restore listener', () => {
     await expect(nobody.listener.expect(PROOF, options(50))).rejects.toMatchObject({ code: 'TARGET_UNREACHABLE_BACK', retryable: true });
 
     const wrong = await listen();
-    const waiting = wrong.listener.expect(PROOF, options(300));
+    const waiting = wrong.listener.expect(PROOF, options(1_000));
     dial(wrong.listener, `PSYNC ${'0'.repeat(40)} 1\r\n`);
     await expect(waiting).rejects.toMatchObject({ code: 'PROTOCOL_ERROR' });
     const late = dial(wrong.listener, `PSYNC ${REPLID} 1\r\n`);
@@ -175,7 +176,7 @@ describe('the restore listener', () => {
 
     const cancel = new AbortController();
     const cancelled = await listen();
-    const told = cancelled.listener.expect(PROOF, options(5_000, cancel.signal));
+    const told = cancelled.listener.expect(PROOF, options(60_000, cancel.signal));
     cancel.abort();
     await expect(told).rejects.toMatchObject({ code: 'INTERRUPTED' });
 
